@@ -1,0 +1,21 @@
+//! Quarrier gets language-model work done on AWS Bedrock: every job once, inside the quota, with
+//! JSON that fits its schema, and with the bill known.
+
+pub mod admit;
+pub mod budget;
+pub mod catalogue;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod completion;
+pub mod config;
+pub mod error;
+pub mod estimate;
+pub mod job;
+pub mod prompt;
+pub mod provider;
+pub mod retry;
+pub mod simulator;
+pub mod store;
+pub mod telemetry;
+pub mod worker;
