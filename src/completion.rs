@@ -37,6 +37,17 @@ pub struct Usage {
     pub cache_write: u64,
 }
 
+/// Which of the provider's interfaces carries the call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// The provider's uniform conversation interface (Bedrock Converse and ConverseStream).
+    #[default]
+    Converse,
+    /// The model family's native body (Bedrock InvokeModel).
+    Invoke,
+}
+
 /// Why the model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,22 +5,10 @@
 pub mod bedrock;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-
 use crate::catalogue::Family;
+pub use crate::completion::Api;
 use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
-
-/// Which of the provider's interfaces carries the call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Api {
-    /// The provider's uniform conversation interface (Bedrock Converse and ConverseStream).
-    #[default]
-    Converse,
-    /// The model family's native body (Bedrock InvokeModel).
-    Invoke,
-}
 
 /// The clocks of one call, all in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

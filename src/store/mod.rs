@@ -1,1 +1,138 @@
-//! Room to be filled.
+//! The store port: what the engine asks of a database, in one trait per room that calls it.
+//!
+//! The contract, for every engine:
+//! - What a method returned as done is committed and durable (G1).
+//! - A job ends once, and every end goes through one operation (G2).
+//! - A claim and its reservation are one transaction; so are a finish and its settlement (G3, G4).
+//! - Every method may be called again after an error whose outcome is unknown: admission finds the
+//!   job by its identity, a finish finds its own record, a lost claim is found by `beat`.
+//! - Times are Unix milliseconds; the lane's own time is the adapter's affair.
+//!
+//! Must not know: providers, models, how an answer is checked.
+
+mod types;
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use types::*;
+
+/// Why the store did not do it; named for what the caller does next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Busy, locked, unreachable, disk full: the same call may succeed later.
+    #[error("the store is not reachable: {0}")]
+    Transient(String),
+    /// This data cannot be stored; other data can.
+    #[error("the store refuses the data: {0}")]
+    Data(String),
+    /// The store is of another kind than asked for, or too new, or not ours: a person must act.
+    #[error("{0}")]
+    Refused(String),
+    /// A defect of this program.
+    #[error("a defect in the store room: {0}")]
+    Bug(String),
+}
+
+/// The result of every store operation.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What admission asks (room 1).
+#[async_trait]
+pub trait AdmitStore: Send + Sync {
+    /// Commits jobs in one transaction, answers in their order. Identities already seen are found,
+    /// not doubled.
+    async fn admit(&self, jobs: Vec<NewJob>) -> StoreResult<Vec<Admitted>>;
+
+    /// Documents that other programs put into the table `submission`, oldest first.
+    async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>>;
+
+    /// Admits submissions' jobs (rejected ones as failed jobs) and deletes their rows, in one
+    /// transaction.
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()>;
+
+    /// The rules that limits are judged by, configured ones first.
+    async fn limits(&self) -> StoreResult<Vec<LimitRule>>;
+
+    /// Replaces the rules that configuration seeded; rules set at run time stay.
+    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()>;
+}
+
+/// What the worker asks (rooms 2, 3 and 6, and its lease).
+#[async_trait]
+pub trait WorkStore: Send + Sync {
+    /// Makes jobs whose time has come due, and expires those whose deadline has passed.
+    async fn promote(&self, rows_max: u32) -> StoreResult<Promoted>;
+
+    /// The lanes that have due jobs: a look without a lock.
+    async fn ready_lanes(&self) -> StoreResult<Vec<String>>;
+
+    /// Claims jobs of one lane and reserves their quota, in one transaction.
+    async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed>;
+
+    /// Records finished attempts, settles their quota and moves their jobs on, in one transaction.
+    /// Answers in the group's order. A replay of a finish already recorded is a success.
+    async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>>;
+
+    /// Opens a lease for this process.
+    async fn open_lease(&self, lease: &LeaseInfo) -> StoreResult<()>;
+
+    /// Advances the lease's beat and lists its running attempts. `None`: the lease is gone, and
+    /// with it every claim made under it.
+    async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>>;
+
+    /// Puts running attempts back that were never sent: uncounted, everything given back.
+    async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()>;
+
+    /// The other processes' leases, with the beat of each and whether its process is known dead.
+    async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>>;
+
+    /// Ends a dead process's lease: its attempts become unknown, their jobs ready, held or failed.
+    /// Nothing happens where the beat has moved since it was seen.
+    async fn rescue(&self, ask: &RescueAsk) -> StoreResult<Rescued>;
+
+    /// Closes this process's own lease, once nothing runs under it.
+    async fn close_lease(&self, lease: Uuid) -> StoreResult<()>;
+
+    /// Deletes identities whose time is over; returns how many.
+    async fn forget_seen(&self, rows_max: u32) -> StoreResult<u64>;
+}
+
+/// What people ask: lists, one job, results, control.
+#[async_trait]
+pub trait ReadStore: Send + Sync {
+    /// Terminal jobs in the order of their ends, after `after`; of one batch where named.
+    async fn results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>>;
+
+    /// How many jobs stand in each state; of one batch where named.
+    async fn counts(&self, batch: Option<Uuid>) -> StoreResult<Counts>;
+
+    /// Jobs that match a filter, newest first.
+    async fn jobs(&self, filter: &JobFilter) -> StoreResult<Vec<JobRow>>;
+
+    /// One job by its own id, or by its producer's id.
+    async fn job(&self, id: &str) -> StoreResult<Option<JobPage>>;
+
+    /// Ends jobs as cancelled; returns those that were not terminal.
+    async fn cancel(&self, ids: &[Uuid]) -> StoreResult<Vec<Uuid>>;
+
+    /// Puts failed, expired, cancelled or held jobs back, with fresh counters and `deadline_at`;
+    /// returns those that moved. Their old results are gone, their attempts stay.
+    async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>>;
+
+    /// The budget's keys with their levels.
+    async fn levels(&self) -> StoreResult<Vec<KeyLevel>>;
+
+    /// Opens (or finds again) a batch by its name, and forgets its lines.
+    async fn open_batch(&self, name: &str) -> StoreResult<Uuid>;
+
+    /// What this store is: its kind, its version, where it lives.
+    async fn about(&self) -> StoreResult<About>;
+}
+
+/// A whole store.
+pub trait Store: AdmitStore + WorkStore + ReadStore {}
+impl<T: AdmitStore + WorkStore + ReadStore> Store for T {}

@@ -1,0 +1,394 @@
+//! The job document, version 1: what a producer hands in, and what is wrong with it.
+//! Must not know: models' limits (admission checks those), stores, the clock.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::Family;
+use crate::completion::{Message, Role};
+use crate::prompt::ContextItem;
+
+/// The longest `id`, `dedupe_key`, `queue`, `tenant`, label key or label value, in characters.
+const NAME_CHARS_MAX: usize = 256;
+/// The most `stop` strings; Bedrock Converse takes up to 2,500, models far fewer.
+const STOP_MAX: usize = 16;
+/// The most labels.
+const LABELS_MAX: usize = 64;
+/// Priorities run from minus this to plus this.
+const PRIORITY_MAX: i32 = 100;
+
+/// A JSON object that comes back with the result, untouched.
+pub type MetadataMap = serde_json::Map<String, Value>;
+
+/// A generation job as its producer writes it. Absent fields take the configuration's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Quarrier job document, version 1")]
+pub struct JobDocument {
+    /// The document's version; 1 is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The producer's idempotency key, unique per tenant: the same id with the same document
+    /// finds the existing job, with another document it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The named queue that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// A model alias, a model id, an inference-profile id or an ARN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Which family an id unknown to the catalogue belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// The system prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The prompt, for a single turn. Exactly one of `prompt` and `messages` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// A conversation: turns alternate, the first and the last are the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<Message>>,
+    /// Sources for a retrieval-augmented prompt, rendered before the last user turn's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Vec<ContextItem>>,
+    /// The JSON Schema that the answer must fit, inline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// Sampling temperature, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Nucleus sampling, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// The longest answer, in tokens; the quota reserves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// Strings that end the answer, at most 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Vec<String>>,
+    /// -100 (later) to 100 (sooner); 0 unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Not before this time (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// Expired if not done by this time (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// How many calls may fail before the job does, 1 to 100. Throttled calls do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Unique per tenant among jobs that have not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedupe_key: Option<String>,
+    /// Whose job it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Any JSON object; comes back with the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataMap>,
+    /// Short strings to find jobs by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// What to do when a worker died in the middle of a paid call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_outcome_unknown: Option<IfOutcomeUnknown>,
+    /// Reserved: documents and images are not there yet, and are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "never")]
+    pub attachments: Option<Value>,
+}
+
+/// What to do with a job whose call may have been paid for without an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IfOutcomeUnknown {
+    /// Call again; at worst the call is paid for twice.
+    #[default]
+    Retry,
+    /// Wait as `held` until a person decides.
+    Hold,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct Problem {
+    /// Where, as a JSON path: `$.messages[2].role`.
+    pub path: String,
+    /// What, with the limit and the way out.
+    pub reason: String,
+}
+
+impl Problem {
+    /// A problem at `path`.
+    pub fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), reason: reason.into() }
+    }
+}
+
+fn never(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let mut schema: schemars::Schema = false.into();
+    schema.insert("not".to_owned(), Value::Object(MetadataMap::new()));
+    schema
+}
+
+/// Reads a document and checks everything that needs no catalogue and no clock.
+///
+/// # Errors
+/// Every problem found, each with its JSON path. A document that is not JSON, or has an unknown
+/// field or a wrong type, gives the first such problem alone.
+pub fn parse(text: &str) -> Result<JobDocument, Vec<Problem>> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let document: JobDocument = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = match error.path().to_string().as_str() {
+            "." => "$".to_owned(),
+            path => format!("$.{path}"),
+        };
+        vec![Problem::new(path, error.into_inner().to_string())]
+    })?;
+    reader.end().map_err(|error| vec![Problem::new("$", error.to_string())])?;
+    let problems = document.problems();
+    if problems.is_empty() { Ok(document) } else { Err(problems) }
+}
+
+impl JobDocument {
+    /// Everything impossible about the values themselves.
+    fn problems(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if let Some(version) = self.version.filter(|version| *version != 1) {
+            let reason = format!("version {version} is not known; the only version is 1");
+            found.push(Problem::new("$.version", reason));
+        }
+        if self.attachments.is_some() {
+            let reason = "attachments are reserved and not there yet; put the text into `context` or the prompt";
+            found.push(Problem::new("$.attachments", reason));
+        }
+        self.check_names(&mut found);
+        self.check_turns(&mut found);
+        self.check_numbers(&mut found);
+        found
+    }
+
+    fn check_names(&self, found: &mut Vec<Problem>) {
+        let names = [
+            ("$.id", &self.id),
+            ("$.queue", &self.queue),
+            ("$.tenant", &self.tenant),
+            ("$.dedupe_key", &self.dedupe_key),
+            ("$.model", &self.model),
+        ];
+        for (path, value) in names {
+            let Some(value) = value else { continue };
+            let limit = if path == "$.model" { 2_048 } else { NAME_CHARS_MAX };
+            check_name(path, value, limit, found);
+        }
+        let labels = self.labels.iter().flatten();
+        if labels.clone().count() > LABELS_MAX {
+            found.push(Problem::new("$.labels", format!("more than {LABELS_MAX} labels")));
+        }
+        for (key, value) in labels {
+            check_name(&format!("$.labels.{key}"), value, NAME_CHARS_MAX, found);
+        }
+    }
+
+    fn check_turns(&self, found: &mut Vec<Problem>) {
+        match (&self.prompt, &self.messages) {
+            (None, None) => {
+                found.push(Problem::new("$", "one of `prompt` and `messages` is required"));
+            }
+            (Some(_), Some(_)) => found.push(Problem::new(
+                "$.messages",
+                "`prompt` and `messages` exclude each other; give exactly one of them",
+            )),
+            (Some(prompt), None) if prompt.trim().is_empty() => {
+                found.push(Problem::new("$.prompt", "is empty"));
+            }
+            (Some(_), None) => {}
+            (None, Some(messages)) => check_messages(messages, found),
+        }
+        for (index, item) in self.context.iter().flatten().enumerate() {
+            if item.text.trim().is_empty() {
+                found.push(Problem::new(format!("$.context[{index}].text"), "is empty"));
+            }
+        }
+    }
+
+    fn check_numbers(&self, found: &mut Vec<Problem>) {
+        let mut range = |path: &str, value: Option<f64>, low: f64, high: f64| {
+            if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {
+                let reason = format!("{value} is outside {low} to {high}");
+                found.push(Problem::new(path, reason));
+            }
+        };
+        range("$.temperature", self.temperature.map(f64::from), 0.0, 1.0);
+        range("$.top_p", self.top_p.map(f64::from), 0.0, 1.0);
+        range("$.max_tokens", self.max_tokens.map(f64::from), 1.0, 10_000_000.0);
+        range("$.max_attempts", self.max_attempts.map(f64::from), 1.0, 100.0);
+        let priority_max = f64::from(PRIORITY_MAX);
+        range("$.priority", self.priority.map(f64::from), -priority_max, priority_max);
+        let stop = self.stop.iter().flatten();
+        if stop.clone().count() > STOP_MAX {
+            found.push(Problem::new("$.stop", format!("more than {STOP_MAX} stop strings")));
+        }
+        for (index, text) in stop.enumerate() {
+            if text.is_empty() {
+                found.push(Problem::new(format!("$.stop[{index}]"), "is empty"));
+            }
+        }
+        if let (Some(run_at), Some(deadline)) = (self.run_at, self.deadline)
+            && deadline <= run_at
+        {
+            let reason = format!("{deadline} is not after run_at ({run_at})");
+            found.push(Problem::new("$.deadline", reason));
+        }
+    }
+}
+
+fn check_name(path: &str, value: &str, chars_max: usize, found: &mut Vec<Problem>) {
+    let chars = value.chars().count();
+    if value.trim().is_empty() {
+        found.push(Problem::new(path, "is empty; leave the field out instead"));
+    } else if chars > chars_max {
+        let reason = format!("{chars} characters are more than the {chars_max} allowed");
+        found.push(Problem::new(path, reason));
+    } else if value.chars().any(char::is_control) {
+        found.push(Problem::new(path, "contains a control character"));
+    }
+}
+
+fn check_messages(messages: &[Message], found: &mut Vec<Problem>) {
+    if messages.is_empty() {
+        found.push(Problem::new("$.messages", "is empty; give at least one user turn"));
+    }
+    let mut expected = Role::User;
+    for (index, message) in messages.iter().enumerate() {
+        if message.role != expected {
+            let reason = "turns must alternate and begin with `user`";
+            found.push(Problem::new(format!("$.messages[{index}].role"), reason));
+            return;
+        }
+        if message.text.trim().is_empty() {
+            found.push(Problem::new(format!("$.messages[{index}].text"), "is empty"));
+        }
+        expected = match expected {
+            Role::User => Role::Assistant,
+            Role::Assistant => Role::User,
+        };
+    }
+    if messages.last().is_some_and(|last| last.role == Role::Assistant) {
+        let reason = "the last turn must be the user's: newer models refuse a prefilled answer";
+        found.push(Problem::new(format!("$.messages[{}].role", messages.len() - 1), reason));
+    }
+}
+
+impl JobDocument {
+    /// The document as canonical JSON text: sorted keys, absent fields left out.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        // A BTreeMap sorts the top level; nested objects keep the producer's order, which the
+        // digest therefore treats as part of the document (a schema's order reaches the model).
+        let sorted: BTreeMap<String, Value> = match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        serde_json::to_string(&sorted).unwrap_or_default()
+    }
+
+    /// The top-level fields in which two documents differ, sorted.
+    #[must_use]
+    pub fn changed_fields(&self, other: &Self) -> Vec<String> {
+        let fields = |document: &Self| match serde_json::to_value(document) {
+            Ok(Value::Object(map)) => map,
+            _ => MetadataMap::new(),
+        };
+        let (ours, theirs) = (fields(self), fields(other));
+        let names = ours.keys().chain(theirs.keys());
+        let changed = names.filter(|name| ours.get(*name) != theirs.get(*name));
+        let unique: std::collections::BTreeSet<String> = changed.cloned().collect();
+        unique.into_iter().collect()
+    }
+}
+
+/// SHA-256 of a text as lowercase hex.
+pub(crate) fn digest(text: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _: Result<(), std::fmt::Error> = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(text: &str, expected: &Expect) {
+        let shown = match parse(text) {
+            Ok(document) => document.canonical(),
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                lines.join("\n")
+            }
+        };
+        expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_minimal_document_is_a_prompt() {
+        check(r#"{"prompt":"hi"}"#, &expect![[r#"{"prompt":"hi"}"#]]);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_name() {
+        check(r#"{"prompt":"hi","promt":1}"#, &expect![[""]]);
+    }
+
+    #[test]
+    fn a_wrong_type_is_refused_with_its_path() {
+        check(r#"{"messages":[{"role":"user","text":7}]}"#, &expect![[""]]);
+        check(r#"{"messages":[{"role":"system","text":"x"}]}"#, &expect![[""]]);
+        check(r#"{"prompt":"x","run_at":"tomorrow"}"#, &expect![[""]]);
+    }
+
+    #[test]
+    fn every_impossible_value_is_named_at_once() {
+        check(
+            r#"{"prompt":"x","messages":[],"temperature":1.5,"max_tokens":0,"id":"","priority":1000,
+                "stop":[""],"attachments":[],"version":2,"labels":{"a":""}}"#,
+            &expect![[""]],
+        );
+    }
+
+    #[test]
+    fn turns_alternate_from_user_to_user() {
+        check(r#"{"messages":[{"role":"assistant","text":"x"}]}"#, &expect![[""]]);
+        let two = r#"{"messages":[{"role":"user","text":"x"},{"role":"assistant","text":"y"}]}"#;
+        check(two, &expect![[""]]);
+    }
+
+    #[test]
+    fn what_is_not_a_document_is_refused() {
+        check("", &expect![[""]]);
+        check("[1]", &expect![[""]]);
+        check(r#"{"prompt":"x"} {"prompt":"y"}"#, &expect![[""]]);
+        check(r#"{"model":"m"}"#, &expect![[""]]);
+    }
+
+    #[test]
+    fn changed_fields_are_named() {
+        let one = parse(r#"{"prompt":"a","queue":"q"}"#).unwrap();
+        let two = parse(r#"{"prompt":"b","queue":"q","model":"m"}"#).unwrap();
+        assert_eq!(one.changed_fields(&two), ["model", "prompt"]);
+    }
+}

@@ -1,0 +1,300 @@
+//! Room 1 on SQLite: jobs in, each identity once.
+//! Must not know: documents' fields beyond what the port hands over.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::end::{self, End};
+use super::place::{self, Arrival};
+use super::{SqliteStore, Tx, bulk};
+use crate::budget::Limit;
+use crate::error::ErrorKind;
+use crate::job::State;
+use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
+
+/// A job seen before.
+struct Seen {
+    job_id: Uuid,
+    document_hash: String,
+    document: Option<String>,
+    state: Option<State>,
+}
+
+/// What identifies jobs within a tenant: an identity, or a dedupe key.
+type Key = (String, String);
+
+#[derive(Serialize)]
+struct KeyRow<'a> {
+    tenant: &'a str,
+    key: &'a str,
+}
+
+#[derive(Serialize)]
+struct JobRow<'a> {
+    id: String,
+    external_id: &'a Option<String>,
+    tenant: &'a str,
+    queue: &'a str,
+    lane: &'a str,
+    model: &'a str,
+    due: i64,
+    place: Option<f64>,
+    priority: i32,
+    run_at: i64,
+    deadline_at: i64,
+    max_attempts: Option<u32>,
+    hold: i64,
+    input_tokens_max: u64,
+    max_tokens: u64,
+    burndown: u64,
+    dedupe_key: &'a Option<String>,
+    identity: &'a Option<String>,
+    document_hash: &'a str,
+    seen_until: i64,
+    document: &'a str,
+    resolved: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LineRow {
+    batch_id: String,
+    line: i64,
+    job_id: String,
+}
+
+#[async_trait]
+impl AdmitStore for SqliteStore {
+    async fn admit(&self, jobs: Vec<NewJob>) -> StoreResult<Vec<Admitted>> {
+        let mut tx = self.begin().await?;
+        let admitted = admit_in(&mut tx, &jobs, self.clock.now().wall_ms).await?;
+        tx.commit().await?;
+        Ok(admitted)
+    }
+
+    async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>> {
+        let rows = sqlx::query_file!("src/store/sqlite/submission_read.sql", rows_max)
+            .fetch_all(&self.reader)
+            .await?;
+        let submissions =
+            rows.into_iter().map(|row| Submission { id: row.id, document: row.document });
+        Ok(submissions.collect())
+    }
+
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+        let (ids, jobs): (Vec<String>, Vec<NewJob>) = jobs.into_iter().unzip();
+        let mut tx = self.begin().await?;
+        admit_in(&mut tx, &jobs, self.clock.now().wall_ms).await?;
+        let ids = bulk::list(&ids)?;
+        sqlx::query_file!("src/store/sqlite/submission_delete.sql", ids).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
+        let rows = sqlx::query_file!("src/store/sqlite/limit_read.sql").fetch_all(&self.reader);
+        let rule = |pattern, requests: Option<i64>, tokens: Option<i64>, origin| LimitRule {
+            pattern,
+            limit: Limit {
+                requests_per_minute: requests.map(bulk::uint),
+                tokens_per_minute: tokens.map(bulk::uint),
+            },
+            origin,
+        };
+        let rows = rows.await?.into_iter();
+        let rules = rows.map(|row| {
+            rule(row.pattern, row.requests_per_minute, row.tokens_per_minute, row.origin)
+        });
+        Ok(rules.collect())
+    }
+
+    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query_file!("src/store/sqlite/limit_clear.sql").execute(&mut *tx).await?;
+        for rule in rules {
+            let requests = rule.limit.requests_per_minute.map(bulk::int);
+            let tokens = rule.limit.tokens_per_minute.map(bulk::int);
+            let (pattern, origin) = (rule.pattern, rule.origin);
+            sqlx::query_file!(
+                "src/store/sqlite/limit_write.sql",
+                pattern,
+                requests,
+                tokens,
+                origin
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Admitted>> {
+    let mut seen = seen_before(tx, jobs).await?;
+    let mut holders = dedupe_holders(tx, jobs).await?;
+    let mut admitted = Vec::with_capacity(jobs.len());
+    let mut fresh = Vec::new();
+    let mut lines = Vec::new();
+    for job in jobs {
+        let answer = judge(job, &mut seen, &mut holders);
+        let job_id = match &answer {
+            Admitted::New(id) => {
+                fresh.push(job);
+                Some(*id)
+            }
+            Admitted::Existing(id, _) | Admitted::Duplicate(id) => Some(*id),
+            Admitted::IdConflict { .. } => None,
+        };
+        if let (Some(job_id), Some((batch, line))) = (job_id, job.batch) {
+            let (batch_id, job_id) = (batch.to_string(), job_id.to_string());
+            lines.push(LineRow { batch_id, line, job_id });
+        }
+        admitted.push(answer);
+    }
+    insert(tx, &fresh, now).await?;
+    if !lines.is_empty() {
+        let lines = bulk::list(&lines)?;
+        sqlx::query_file!("src/store/sqlite/batch_line_write.sql", lines)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(admitted)
+}
+
+/// Judges one job by what is there, and lets it be found by those after it.
+fn judge(
+    job: &NewJob,
+    seen: &mut HashMap<Key, Seen>,
+    holders: &mut HashMap<Key, Uuid>,
+) -> Admitted {
+    let identity = job.identity.as_ref().map(|key| (job.tenant.clone(), key.clone()));
+    if let Some(before) = identity.as_ref().and_then(|key| seen.get(key)) {
+        return if before.document_hash == job.document_hash {
+            Admitted::Existing(before.job_id, before.state)
+        } else {
+            Admitted::IdConflict {
+                job_id: before.job_id,
+                document: before.document.clone(),
+                state: before.state,
+            }
+        };
+    }
+    let dedupe = job.dedupe_key.as_ref().map(|key| (job.tenant.clone(), key.clone()));
+    if let Some(holder) = dedupe.as_ref().and_then(|key| holders.get(key)) {
+        return Admitted::Duplicate(*holder);
+    }
+    if let Some(key) = identity {
+        let entry = Seen {
+            job_id: job.job_id,
+            document_hash: job.document_hash.clone(),
+            document: Some(job.document.clone()),
+            state: Some(State::Ready),
+        };
+        seen.insert(key, entry);
+    }
+    if let Some(key) = dedupe.filter(|_| job.resolved.is_ok()) {
+        holders.insert(key, job.job_id);
+    }
+    Admitted::New(job.job_id)
+}
+
+async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, Seen>> {
+    let with_identity =
+        |job: &'_ NewJob| job.identity.clone().map(|key| (job.tenant.clone(), key));
+    let keys: Vec<Key> = jobs.iter().filter_map(with_identity).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<KeyRow<'_>> = keys.iter().map(|(tenant, key)| KeyRow { tenant, key }).collect();
+    let rows = bulk::list(&rows)?;
+    let rows = sqlx::query_file!("src/store/sqlite/seen_read.sql", rows).fetch_all(&mut **tx);
+    let entry = rows.await?.into_iter().map(|row| {
+        let seen = Seen {
+            job_id: row.job_id.into_uuid(),
+            document_hash: row.document_hash,
+            document: row.document,
+            state: row.state.as_deref().and_then(State::from_name),
+        };
+        ((row.tenant, row.identity), seen)
+    });
+    Ok(entry.collect())
+}
+
+async fn dedupe_holders(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, Uuid>> {
+    let rows: Vec<KeyRow<'_>> = jobs
+        .iter()
+        .filter_map(|job| {
+            let key = job.dedupe_key.as_deref()?;
+            Some(KeyRow { tenant: &job.tenant, key })
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = bulk::list(&rows)?;
+    let rows = sqlx::query_file!("src/store/sqlite/dedupe_read.sql", rows).fetch_all(&mut **tx);
+    let holder = rows.await?.into_iter();
+    Ok(holder.map(|row| ((row.tenant, row.dedupe_key), row.id.into_uuid())).collect())
+}
+
+async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let due = |job: &NewJob| job.resolved.is_ok() && job.run_at <= now;
+    let arrivals: Vec<Arrival<'_>> = jobs
+        .iter()
+        .filter(|job| due(job))
+        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .collect();
+    let mut places = place::give(tx, &arrivals).await?.into_iter();
+    let mut rows = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let place = if due(job) { places.next() } else { None };
+        rows.push(job_row(job, place)?);
+    }
+    let rows = bulk::list(&rows)?;
+    sqlx::query_file!("src/store/sqlite/job_insert.sql", rows, now).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/job_spec_insert.sql", rows).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/seen_insert.sql", rows).execute(&mut **tx).await?;
+    let rejected: Vec<End> = jobs
+        .iter()
+        .filter_map(|job| {
+            let reason = job.resolved.as_ref().err()?;
+            Some(End::failed(job.job_id, ErrorKind::Rejected, reason.clone()))
+        })
+        .collect();
+    end::end_jobs(tx, &rejected, now).await?;
+    Ok(())
+}
+
+fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
+    let resolved = job.resolved.as_ref().ok();
+    Ok(JobRow {
+        id: job.job_id.to_string(),
+        external_id: &job.external_id,
+        tenant: &job.tenant,
+        queue: &job.queue,
+        lane: &job.lane,
+        model: resolved.map_or("", |resolved| &resolved.model),
+        due: i64::from(place.is_some()),
+        place,
+        priority: job.priority,
+        run_at: job.run_at,
+        deadline_at: job.deadline_at,
+        max_attempts: job.max_attempts,
+        hold: i64::from(job.hold),
+        input_tokens_max: job.wanted.input_tokens_max,
+        max_tokens: job.wanted.max_tokens,
+        burndown: job.wanted.burndown,
+        dedupe_key: &job.dedupe_key,
+        identity: &job.identity,
+        document_hash: &job.document_hash,
+        seen_until: job.seen_until,
+        document: &job.document,
+        resolved: resolved.map(serde_json::to_string).transpose()?,
+    })
+}

@@ -1,0 +1,168 @@
+//! The budget's states of one transaction: which keys a job draws on, loaded once, saved once.
+//! Must not know: claims or finishes, only the keys.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use wildmatch::WildMatch;
+
+use super::{SqliteStore, Tx, bulk};
+use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
+use crate::store::{AdmitStore, LimitRule, StoreResult};
+
+/// The states that this transaction has touched, and the rules that give them limits.
+pub(super) struct Draws {
+    rules: Vec<LimitRule>,
+    /// In the order in which they were first asked for; `keyed` is what `budget::fit` takes.
+    pub(super) keyed: Vec<Keyed>,
+    index: HashMap<String, Option<usize>>,
+    pub(super) now: LaneTime,
+}
+
+#[derive(Serialize)]
+struct StateRow<'a> {
+    key: &'a str,
+    state: String,
+}
+
+impl Draws {
+    pub(super) async fn open(store: &SqliteStore, tx: &mut Tx) -> StoreResult<Self> {
+        let now = store.lane_time(tx, store.clock.now()).await?;
+        let rows = sqlx::query_file!("src/store/sqlite/limit_read.sql").fetch_all(&mut **tx);
+        let rules = rows.await?.into_iter().map(|row| LimitRule {
+            pattern: row.pattern,
+            limit: Limit {
+                requests_per_minute: row.requests_per_minute.map(bulk::uint),
+                tokens_per_minute: row.tokens_per_minute.map(bulk::uint),
+            },
+            origin: row.origin,
+        });
+        Ok(Self { rules: rules.collect(), keyed: Vec::new(), index: HashMap::new(), now })
+    }
+
+    /// The keys that a job draws on: its lane always, because throttles slow it; the others where
+    /// a rule limits them.
+    pub(super) async fn keys(
+        &mut self,
+        tx: &mut Tx,
+        lane: &str,
+        queue: &str,
+        tenant: &str,
+    ) -> StoreResult<Vec<usize>> {
+        let names = [
+            "total".to_owned(),
+            format!("lane:{lane}"),
+            format!("queue:{queue}"),
+            format!("tenant:{tenant}"),
+        ];
+        let mut keys = Vec::with_capacity(names.len());
+        for (position, name) in names.into_iter().enumerate() {
+            let always = position == 1;
+            if let Some(index) = self.key(tx, name, always).await? {
+                keys.push(index);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The index of a key, loaded on first need; none where no rule limits it and it is not wanted
+    /// without one.
+    pub(super) async fn key(
+        &mut self,
+        tx: &mut Tx,
+        name: String,
+        always: bool,
+    ) -> StoreResult<Option<usize>> {
+        if let Some(found) = self.index.get(&name) {
+            return Ok(*found);
+        }
+        let limit = rule_for(&self.rules, &name).map(|rule| rule.limit);
+        let index = if limit.is_some() || always {
+            let row = sqlx::query_file!("src/store/sqlite/budget_read.sql", name)
+                .fetch_optional(&mut **tx)
+                .await?;
+            let mut state: BudgetState = match row {
+                Some(row) => serde_json::from_str(&row.state)?,
+                None => BudgetState::default(),
+            };
+            state.advance(self.now);
+            self.keyed.push(Keyed { name: name.clone(), limit: limit.unwrap_or_default(), state });
+            Some(self.keyed.len() - 1)
+        } else {
+            None
+        };
+        self.index.insert(name, index);
+        Ok(index)
+    }
+
+    /// Writes every state that was touched.
+    pub(super) async fn save(self, tx: &mut Tx) -> StoreResult<()> {
+        if self.keyed.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(self.keyed.len());
+        for keyed in &self.keyed {
+            rows.push(StateRow { key: &keyed.name, state: serde_json::to_string(&keyed.state)? });
+        }
+        let rows = bulk::list(&rows)?;
+        sqlx::query_file!("src/store/sqlite/budget_write.sql", rows).execute(&mut **tx).await?;
+        Ok(())
+    }
+}
+
+/// The rule that limits a key: of those that match, the one with the longest pattern, which is the
+/// most specific.
+pub(super) fn rule_for<'r>(rules: &'r [LimitRule], name: &str) -> Option<&'r LimitRule> {
+    rules
+        .iter()
+        .filter(|rule| WildMatch::new(&rule.pattern).matches(name))
+        .max_by_key(|rule| rule.pattern.len())
+}
+
+impl SqliteStore {
+    /// The keys with their levels, as they stand now.
+    pub(super) async fn key_levels(&self) -> StoreResult<Vec<crate::store::KeyLevel>> {
+        let rules = self.limits().await?;
+        let now = self.lane_time_now().await?;
+        let rows = sqlx::query_file!("src/store/sqlite/budget_all.sql").fetch_all(&self.reader);
+        let mut levels = Vec::new();
+        for row in rows.await? {
+            let mut state: BudgetState = serde_json::from_str(&row.state)?;
+            state.advance(now);
+            let rule = rule_for(&rules, &row.key);
+            let limit = rule.map(|rule| rule.limit).unwrap_or_default();
+            levels.push(crate::store::KeyLevel {
+                limit,
+                rule: rule.map(|rule| format!("{} ({})", rule.pattern, rule.origin)),
+                level: state.level(&limit),
+                key: row.key,
+            });
+        }
+        Ok(levels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(patterns: &[&str]) -> Vec<LimitRule> {
+        let rule = |pattern: &&str| LimitRule {
+            pattern: (*pattern).to_owned(),
+            limit: Limit::default(),
+            origin: String::new(),
+        };
+        patterns.iter().map(rule).collect()
+    }
+
+    #[test]
+    fn the_most_specific_rule_limits_a_key() {
+        let rules = rules(&["total", "queue:*", "queue:re*", "lane:*haiku*"]);
+        let found = |name| rule_for(&rules, name).map(|rule| rule.pattern.as_str());
+        assert_eq!(found("total"), Some("total"));
+        assert_eq!(found("queue:reports"), Some("queue:re*"));
+        assert_eq!(found("queue:x"), Some("queue:*"));
+        assert_eq!(found("lane:bedrock/us-east-1/claude-haiku-4.5"), Some("lane:*haiku*"));
+        assert_eq!(found("tenant:a"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! The one operation by which every job ends (G2).
+//! Must not know: why it ends.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::bulk::{self, Text};
+use super::Tx;
+use crate::error::ErrorKind;
+use crate::job::State;
+use crate::store::StoreResult;
+
+/// How a job ends.
+#[derive(Debug, Serialize)]
+pub(super) struct End {
+    id: String,
+    state: &'static str,
+    output: Option<String>,
+    text: Text,
+    error_kind: Option<&'static str>,
+    error_message: Option<String>,
+    provenance: Option<String>,
+}
+
+impl End {
+    pub(super) fn failed(job: Uuid, kind: ErrorKind, message: String) -> Self {
+        Self::with_error(job, State::Failed, Some((kind, message)))
+    }
+
+    pub(super) fn with_error(job: Uuid, state: State, error: Option<(ErrorKind, String)>) -> Self {
+        Self {
+            id: job.to_string(),
+            state: state.as_str(),
+            output: None,
+            text: Text::default(),
+            error_kind: error.as_ref().map(|(kind, _)| kind.as_str()),
+            // A message may quote a model; the JSON functions end a text at NUL.
+            error_message: error.map(|(_, message)| message.replace('\0', "\u{fffd}")),
+            provenance: None,
+        }
+    }
+
+    pub(super) fn with_output(
+        mut self,
+        output: Option<String>,
+        text: Option<&str>,
+        provenance: Option<String>,
+    ) -> Self {
+        self.output = output;
+        self.text = Text::of(text);
+        self.provenance = provenance;
+        self
+    }
+}
+
+/// Ends those that have not ended, and returns their ids: the first end wins.
+pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult<HashSet<Uuid>> {
+    if ends.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = bulk::list(ends)?;
+    let ended = sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now)
+        .fetch_all(&mut **tx)
+        .await?;
+    let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id.into_uuid()).collect();
+    let won: Vec<String> = ended.iter().map(ToString::to_string).collect();
+    let won = bulk::list(&won)?;
+    sqlx::query_file!("src/store/sqlite/result_insert.sql", rows, won, now)
+        .execute(&mut **tx)
+        .await?;
+    Ok(ended)
+}

@@ -1,0 +1,36 @@
+//! What the database's errors mean to the caller.
+//! Must not know: which operation failed.
+
+use crate::store::StoreError;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Database(database) => {
+                // Extended result codes carry the primary code in their low byte.
+                let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+                match code & 0xFF {
+                    // CONSTRAINT, MISMATCH, TOOBIG
+                    18..=20 => Self::Data(text),
+                    // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL
+                    5..=10 | 13..=15 => Self::Transient(text),
+                    // CORRUPT, NOTADB
+                    11 | 26 => Self::Refused(text),
+                    _ => Self::Bug(text),
+                }
+            }
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_) => Self::Transient(text),
+            _ => Self::Bug(text),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Bug(format!("a row that is not what was written: {error}"))
+    }
+}

@@ -1,0 +1,296 @@
+//! Room 6 on SQLite: a group of finished attempts recorded, settled and moved on in one
+//! transaction.
+//! Must not know: why a job moves where it moves (`retry` has decided).
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::bulk::Text;
+use super::draws::Draws;
+use super::end::{self, End};
+use super::{SqliteStore, Tx, bulk};
+use crate::budget::{Charge, LaneTime, SLOT_MS, Slot};
+use crate::job::{Outcome, State};
+use crate::store::{AttemptKey, Finish, Finished, LaneNews, Next, Settlement, StoreResult};
+
+/// What the tables say of an attempt, before its finish.
+pub(super) struct Record {
+    slot: u64,
+    keys: Vec<String>,
+    reserved_tokens: u64,
+    outcome: Option<String>,
+    lane: String,
+    state: State,
+    /// The job is running this very attempt.
+    current: bool,
+}
+
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    job_id: String,
+    number: u32,
+    outcome: &'static str,
+    settled_tokens: Option<u64>,
+    error_kind: Option<&'static str>,
+    error_message: Option<String>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+    cost_micros: Option<u64>,
+    request_id: &'a Option<String>,
+    first_token_ms: Option<u64>,
+    total_ms: Option<u64>,
+    stop: Option<serde_json::Value>,
+    raw_text: Text,
+    schema_errors: &'a Option<String>,
+}
+
+#[derive(Serialize)]
+struct AgainRow<'a> {
+    id: String,
+    due: i64,
+    run_at: i64,
+    failures: u32,
+    reasks: u32,
+    crashes: u32,
+    throttles: u32,
+    input_tokens_max: u64,
+    reason: Option<&'static str>,
+    reask: &'a Option<String>,
+}
+
+impl SqliteStore {
+    pub(super) async fn finish_group(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
+        let mut tx = self.begin().await?;
+        let now = self.clock.now().wall_ms;
+        let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
+        let records = records(&mut tx, &keys).await?;
+        let fresh: Vec<(&Finish, &Record)> = group
+            .iter()
+            .filter_map(|finish| Some((finish, records.get(&finish.key.fence)?)))
+            .filter(|(_, record)| record.is_open())
+            .collect();
+        record(&mut tx, &fresh, now).await?;
+        let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
+        let ended = end::end_jobs(&mut tx, &ends, now).await?;
+        again(&mut tx, &fresh, now).await?;
+        settle(self, &mut tx, &fresh, now).await?;
+        tx.commit().await?;
+        let finished = group.iter().map(|finish| match records.get(&finish.key.fence) {
+            None => Finished::Lost,
+            Some(record) if !record.is_open() => Finished::Replayed,
+            Some(record) => match &finish.next {
+                Next::End { state, .. } if ended.contains(&finish.key.job_id) => {
+                    Finished::Moved(*state)
+                }
+                Next::Again { .. } if record.current => Finished::Moved(State::Ready),
+                Next::End { .. } | Next::Again { .. } => Finished::Late,
+            },
+        });
+        Ok(finished.collect())
+    }
+
+    pub(super) async fn give_back_unsent(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let now = self.clock.now().wall_ms;
+        let records = records(&mut tx, attempts).await?;
+        let mut unsent = Vec::new();
+        for key in attempts {
+            if records.get(&key.fence).is_some_and(|record| record.current && record.is_open()) {
+                unsent.push(*key);
+            }
+        }
+        let rows: Vec<String> = unsent.iter().map(|key| key.job_id.to_string()).collect();
+        let rows = bulk::list(&rows)?;
+        sqlx::query_file!("src/store/sqlite/give_back_attempt.sql", rows, now)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query_file!("src/store/sqlite/give_back_job.sql", rows).execute(&mut *tx).await?;
+        let mut draws = Draws::open(self, &mut tx).await?;
+        for key in &unsent {
+            let Some(record) = records.get(&key.fence) else { continue };
+            record.settle(&mut draws, &mut tx, Settlement::GivenBack).await?;
+        }
+        draws.save(&mut tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+impl Record {
+    /// Nobody has seen its end yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.outcome.as_deref().is_none_or(|outcome| outcome == Outcome::Unknown.as_str())
+    }
+
+    async fn settle(
+        &self,
+        draws: &mut Draws,
+        tx: &mut Tx,
+        settlement: Settlement,
+    ) -> StoreResult<()> {
+        let reserved = Charge { requests: 1, tokens: self.reserved_tokens };
+        for name in &self.keys {
+            let Some(index) = draws.key(tx, name.clone(), true).await? else { continue };
+            let Some(keyed) = draws.keyed.get_mut(index) else { continue };
+            let slot = Slot(self.slot);
+            match settlement {
+                Settlement::Used(tokens) => {
+                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens });
+                }
+                Settlement::Nothing => {
+                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens: 0 });
+                }
+                Settlement::Held => {}
+                Settlement::GivenBack => keyed.state.give_back(slot, reserved),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, Record>> {
+    #[derive(Serialize)]
+    struct KeyRow {
+        job_id: String,
+        number: u32,
+        fence: String,
+    }
+    let rows: Vec<KeyRow> = keys
+        .iter()
+        .map(|key| KeyRow {
+            job_id: key.job_id.to_string(),
+            number: key.number,
+            fence: key.fence.to_string(),
+        })
+        .collect();
+    let rows = bulk::list(&rows)?;
+    let rows = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_all(&mut **tx);
+    let mut records = HashMap::with_capacity(keys.len());
+    for row in rows.await? {
+        let state = State::from_name(&row.state).unwrap_or(State::Failed);
+        let record = Record {
+            slot: bulk::uint(row.slot),
+            keys: serde_json::from_str(&row.keys)?,
+            reserved_tokens: bulk::uint(row.reserved_tokens),
+            outcome: row.outcome,
+            lane: row.lane,
+            state,
+            current: state == State::Running && row.current != 0,
+        };
+        records.insert(row.fence.into_uuid(), record);
+    }
+    Ok(records)
+}
+
+fn ended(finish: &Finish) -> Option<End> {
+    let Next::End { state, output, text, provenance } = &finish.next else { return None };
+    let error = finish.error.clone().filter(|_| *state != State::Succeeded);
+    let end = End::with_error(finish.key.job_id, *state, error);
+    Some(end.with_output(output.clone(), text.as_deref(), provenance.clone()))
+}
+
+/// Evidence, usage and cost stay on the attempt, whatever becomes of the job.
+async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResult<()> {
+    let mut rows = Vec::with_capacity(fresh.len());
+    for (finish, record) in fresh {
+        rows.push(AttemptRow {
+            job_id: finish.key.job_id.to_string(),
+            number: finish.key.number,
+            outcome: finish.outcome.as_str(),
+            settled_tokens: match finish.settlement {
+                Settlement::Used(tokens) => Some(tokens),
+                Settlement::Nothing | Settlement::GivenBack => Some(0),
+                Settlement::Held => None,
+            },
+            error_kind: finish.error.as_ref().map(|(kind, _)| kind.as_str()),
+            error_message: finish.error.as_ref().map(|(_, text)| text.replace('\0', "\u{fffd}")),
+            input_tokens: finish.usage.map(|usage| usage.input),
+            output_tokens: finish.usage.map(|usage| usage.output),
+            cache_read: finish.usage.map(|usage| usage.cache_read),
+            cache_write: finish.usage.map(|usage| usage.cache_write),
+            cost_micros: finish.cost_micros,
+            request_id: &finish.request_id,
+            first_token_ms: finish.first_token_ms,
+            total_ms: finish.total_ms,
+            stop: finish.stop.map(serde_json::to_value).transpose()?,
+            raw_text: Text::of(finish.raw_text.as_deref()),
+            schema_errors: &finish.schema_errors,
+        });
+        debug_assert!(record.is_open(), "a finish is recorded once");
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = bulk::list(&rows)?;
+    sqlx::query_file!("src/store/sqlite/finish_attempt.sql", rows, now).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/finish_body.sql", rows).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Jobs that are called again: only where this attempt is still the job's own.
+async fn again(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResult<()> {
+    let mut rows = Vec::new();
+    for (finish, record) in fresh {
+        let Next::Again { after_ms, counters, reask, input_tokens_max } = &finish.next else {
+            continue;
+        };
+        if record.current {
+            rows.push(AgainRow {
+                id: finish.key.job_id.to_string(),
+                due: i64::from(*after_ms == 0),
+                run_at: now.saturating_add(bulk::int(*after_ms)),
+                failures: counters.failures,
+                reasks: counters.reasks,
+                crashes: counters.crashes,
+                throttles: counters.throttles,
+                input_tokens_max: *input_tokens_max,
+                reason: finish.error.as_ref().map(|(kind, _)| kind.as_str()),
+                reask,
+            });
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = bulk::list(&rows)?;
+    sqlx::query_file!("src/store/sqlite/job_again.sql", rows).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/job_spec_reask.sql", rows).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Settles every attempt, then tells the lanes what the calls taught.
+async fn settle(
+    store: &SqliteStore,
+    tx: &mut Tx,
+    fresh: &[(&Finish, &Record)],
+    now: i64,
+) -> StoreResult<()> {
+    let mut draws = Draws::open(store, tx).await?;
+    for (finish, record) in fresh {
+        record.settle(&mut draws, tx, finish.settlement).await?;
+    }
+    for (finish, record) in fresh {
+        let LaneNews { throttled, dimension, pause_ms } = finish.lane;
+        if throttled {
+            let claimed_at = LaneTime(record.slot.saturating_mul(SLOT_MS));
+            let name = format!("lane:{}", record.lane);
+            if let Some(index) = draws.key(tx, name, true).await?
+                && let Some(keyed) = draws.keyed.get_mut(index)
+            {
+                keyed.state.throttled(claimed_at, &keyed.limit, dimension);
+            }
+        }
+        if let Some(pause_ms) = pause_ms {
+            let until = now.saturating_add(bulk::int(pause_ms));
+            let reason = finish.error.as_ref().map(|(kind, _)| kind.as_str());
+            sqlx::query_file!("src/store/sqlite/lane_pause.sql", record.lane, until, reason)
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
+    draws.save(tx).await
+}

@@ -1,0 +1,12 @@
+-- sqlite: what the model said in these attempts.
+insert into attempt_body (job_id, number, raw_text, schema_errors)
+select
+    value ->> 'job_id', value ->> 'number',
+    coalesce(value ->> '$.raw_text.plain', cast(unhex(value ->> '$.raw_text.hex') as text)),
+    value ->> 'schema_errors'
+from json_each(?1)
+where
+    value ->> '$.raw_text.plain' is not null or value ->> '$.raw_text.hex' is not null
+    or value ->> 'schema_errors' is not null
+on conflict (job_id, number) do update
+set raw_text = excluded.raw_text, schema_errors = excluded.schema_errors

@@ -1,0 +1,12 @@
+-- sqlite: new jobs, ready.
+insert into job (
+    id, external_id, tenant, queue, lane, model, state, due, place, priority, run_at, deadline_at,
+    max_attempts, hold, input_tokens_max, max_tokens, burndown, dedupe_key, created_at
+)
+select
+    value ->> 'id', value ->> 'external_id', value ->> 'tenant', value ->> 'queue',
+    value ->> 'lane', value ->> 'model', 'ready', value ->> 'due', value ->> 'place',
+    value ->> 'priority', value ->> 'run_at', value ->> 'deadline_at', value ->> 'max_attempts',
+    value ->> 'hold', value ->> 'input_tokens_max', value ->> 'max_tokens', value ->> 'burndown',
+    value ->> 'dedupe_key', ?2
+from json_each(?1)

@@ -1,0 +1,243 @@
+//! Leases on SQLite: beats, locks that the system frees when a process dies, and rescue (G7).
+//! Must not know: when to look (the worker does).
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::end::{self, End};
+use super::{SqliteStore, Tx, bulk};
+use crate::error::ErrorKind;
+use crate::job::State;
+use crate::retry::{self, Counters, EndState, Timing, Verdict};
+use crate::store::{
+    AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt, StoreError, StoreResult,
+};
+
+#[derive(Serialize)]
+struct RescuedRow {
+    id: String,
+    state: &'static str,
+    due: i64,
+    run_at: i64,
+    crashes: u32,
+}
+
+/// A running job of a dead process.
+struct Orphan {
+    id: Uuid,
+    hold: bool,
+    deadline_at: i64,
+    counters: Counters,
+}
+
+impl SqliteStore {
+    /// The file whose lock says that the process of a lease lives.
+    fn lock_path(&self, lease: Uuid) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(format!("-lease-{lease}"));
+        PathBuf::from(name)
+    }
+
+    pub(super) async fn lease_open(&self, lease: &LeaseInfo) -> StoreResult<()> {
+        let path = self.lock_path(lease.id);
+        let lock = File::create(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|error| {
+                StoreError::Transient(format!("cannot lock {}: {error}", path.display()))
+            })?;
+        if let Ok(mut locks) = self.locks.lock() {
+            locks.insert(lease.id, lock);
+        }
+        let (id, now) = (lease.id.to_string(), self.clock.now().wall_ms);
+        sqlx::query_file!("src/store/sqlite/lease_open.sql", id, lease.host, lease.pid, now)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn lease_close(&self, lease: Uuid) -> StoreResult<()> {
+        let id = lease.to_string();
+        sqlx::query_file!("src/store/sqlite/lease_close.sql", id).execute(&self.writer).await?;
+        if let Ok(mut locks) = self.locks.lock() {
+            locks.remove(&lease);
+        }
+        remove_quietly(&self.lock_path(lease));
+        Ok(())
+    }
+
+    pub(super) async fn lease_beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>> {
+        let id = lease.to_string();
+        let beat = sqlx::query_file!("src/store/sqlite/lease_beat.sql", id)
+            .fetch_optional(&self.writer)
+            .await?;
+        if beat.is_none() {
+            return Ok(None);
+        }
+        let rows = sqlx::query_file!("src/store/sqlite/lease_running.sql", id)
+            .fetch_all(&self.reader)
+            .await?;
+        let running = rows.into_iter().map(|row| RunningAttempt {
+            key: AttemptKey {
+                job_id: row.id.into_uuid(),
+                number: bulk::small(row.calls),
+                fence: row.fence.into_uuid(),
+            },
+        });
+        Ok(Some(running.collect()))
+    }
+
+    pub(super) async fn leases_of_others(&self, own: Uuid) -> StoreResult<Vec<OtherLease>> {
+        let own = own.to_string();
+        let rows = sqlx::query_file!("src/store/sqlite/lease_others.sql", own)
+            .fetch_all(&self.reader)
+            .await?;
+        let others = rows.into_iter().map(|row| {
+            let id = row.id.into_uuid();
+            OtherLease { id, beat: row.beat, dead: self.is_unlocked(id) }
+        });
+        Ok(others.collect())
+    }
+
+    /// True if the lock file is there and its lock is free: the system frees it when its process
+    /// ends, however it ends. Without the file, only the beat can tell.
+    fn is_unlocked(&self, lease: Uuid) -> bool {
+        if self.locks.lock().is_ok_and(|locks| locks.contains_key(&lease)) {
+            return false;
+        }
+        match File::open(self.lock_path(lease)) {
+            Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock | TryLockError::Error(_))),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) async fn rescue_lease(&self, ask: &RescueAsk) -> StoreResult<Rescued> {
+        let mut rescued = Rescued::default();
+        loop {
+            let mut tx = self.begin().await?;
+            let lease = ask.lease.to_string();
+            let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if row.is_none_or(|row| row.beat != ask.beat) {
+                return Ok(rescued);
+            }
+            let orphans = orphans(&mut tx, &lease, ask.rows_max).await?;
+            if orphans.is_empty() {
+                sqlx::query_file!("src/store/sqlite/lease_close.sql", lease)
+                    .execute(&mut *tx)
+                    .await?;
+                tx.commit().await?;
+                remove_quietly(&self.lock_path(ask.lease));
+                return Ok(rescued);
+            }
+            self.rescue_some(&mut tx, ask, &orphans, &mut rescued).await?;
+            tx.commit().await?;
+        }
+    }
+
+    async fn rescue_some(
+        &self,
+        tx: &mut Tx,
+        ask: &RescueAsk,
+        orphans: &[Orphan],
+        rescued: &mut Rescued,
+    ) -> StoreResult<()> {
+        let now = self.clock.now().wall_ms;
+        let mut ends = Vec::new();
+        let mut rows = Vec::new();
+        for orphan in orphans {
+            rescued.attempts += 1;
+            match after_crash(orphan, ask, now) {
+                After::End(end) => {
+                    rescued.ended += 1;
+                    ends.push(end);
+                }
+                After::Row(row) => {
+                    if row.state == State::Held.as_str() {
+                        rescued.held += 1;
+                    } else {
+                        rescued.ready += 1;
+                    }
+                    rows.push(row);
+                }
+            }
+        }
+        let ids: Vec<String> = orphans.iter().map(|orphan| orphan.id.to_string()).collect();
+        let ids = bulk::list(&ids)?;
+        let kind = ErrorKind::Crashed.as_str();
+        // The reservation stays charged: nobody knows what the call used.
+        sqlx::query_file!("src/store/sqlite/rescue_attempt.sql", ids, now, kind)
+            .execute(&mut **tx)
+            .await?;
+        end::end_jobs(tx, &ends, now).await?;
+        let rows = bulk::list(&rows)?;
+        sqlx::query_file!("src/store/sqlite/rescue_job.sql", rows, kind).execute(&mut **tx).await?;
+        Ok(())
+    }
+}
+
+enum After {
+    End(End),
+    Row(RescuedRow),
+}
+
+fn after_crash(orphan: &Orphan, ask: &RescueAsk, now: i64) -> After {
+    let timing = Timing { retry_after_ms: None, deadline_in_ms: orphan.deadline_at - now };
+    let kind = ErrorKind::Crashed;
+    let verdict =
+        retry::decide(kind, &orphan.counters, &ask.policy, timing, &mut rand::rng());
+    let row = |state: State, after_ms: u64| RescuedRow {
+        id: orphan.id.to_string(),
+        state: state.as_str(),
+        due: i64::from(after_ms == 0),
+        run_at: now.saturating_add(bulk::int(after_ms)),
+        crashes: orphan.counters.crashes + 1,
+    };
+    match verdict {
+        Verdict::End { state, kind } => {
+            let state = match state {
+                EndState::Failed => State::Failed,
+                EndState::Expired => State::Expired,
+                EndState::Cancelled => State::Cancelled,
+            };
+            let message = format!(
+                "its worker died {} times in the middle of its calls; look at the document, then `quarrier jobs retry`",
+                orphan.counters.crashes + 1
+            );
+            After::End(End::with_error(orphan.id, state, Some((kind, message))))
+        }
+        _ if orphan.hold => After::Row(row(State::Held, 0)),
+        Verdict::Retry { after_ms } | Verdict::Snooze { after_ms, .. } => {
+            After::Row(row(State::Ready, after_ms))
+        }
+        Verdict::Reask => After::Row(row(State::Ready, 0)),
+    }
+}
+
+async fn orphans(tx: &mut Tx, lease: &str, rows_max: u32) -> StoreResult<Vec<Orphan>> {
+    let rows = sqlx::query_file!("src/store/sqlite/rescue_read.sql", lease, rows_max)
+        .fetch_all(&mut **tx)
+        .await?;
+    let orphans = rows.into_iter().map(|row| Orphan {
+        id: row.id.into_uuid(),
+        hold: row.hold != 0,
+        deadline_at: row.deadline_at,
+        counters: Counters {
+            failures: bulk::small(row.failures),
+            reasks: bulk::small(row.reasks),
+            crashes: bulk::small(row.crashes),
+            throttles: bulk::small(row.throttles),
+        },
+    });
+    Ok(orphans.collect())
+}
+
+/// A lock file left behind is harmless: the lease's row decides.
+fn remove_quietly(path: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(path = %path.display(), %error, "lease file not removed");
+    }
+}

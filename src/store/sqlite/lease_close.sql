@@ -1,0 +1,2 @@
+-- sqlite: a lease ends.
+delete from lease where id = ?1

@@ -1,0 +1,2 @@
+-- sqlite: whether the work here is simulated.
+select value from meta where key = 'simulated'

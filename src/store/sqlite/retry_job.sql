@@ -1,0 +1,7 @@
+-- sqlite: ready again, with fresh counters.
+update job
+set
+    state = 'ready', due = 1, place = ?3, run_at = ?2, deadline_at = ?4, ended_at = null,
+    failures = 0, reasks = 0, crashes = 0, throttles = 0, reason = null, fence = null,
+    lease_id = null
+where id = ?1

@@ -1,0 +1,2 @@
+-- sqlite: what other programs have put in, oldest first.
+select id, document from submission order by rowid limit ?1

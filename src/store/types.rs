@@ -1,0 +1,543 @@
+//! The shapes that pass through the store port.
+//! Must not know: SQL, engines.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::budget::{Dimension, Level, Limit};
+use crate::completion::{StopReason, Usage};
+use crate::error::ErrorKind;
+use crate::job::{Outcome, Resolved, State, Wanted};
+use crate::retry::Counters;
+
+/// A job that admission has prepared.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Our id: a UUID version 7.
+    pub job_id: Uuid,
+    /// The producer's `id`.
+    pub external_id: Option<String>,
+    /// What makes it the same job again, unique per tenant: `id:...`, `line:...`; none = always new.
+    pub identity: Option<String>,
+    /// SHA-256 of the canonical document, in hex.
+    pub document_hash: String,
+    /// The canonical document, as JSON text.
+    pub document: String,
+    /// What admission settled; none where the document was rejected.
+    pub resolved: Result<Resolved, String>,
+    /// Whose it is.
+    pub tenant: String,
+    /// Its named queue.
+    pub queue: String,
+    /// Its lane.
+    pub lane: String,
+    /// -100 to 100, higher is sooner.
+    pub priority: i32,
+    /// Not before this time, in Unix ms; 0 = at once.
+    pub run_at: i64,
+    /// Expired after this time, in Unix ms.
+    pub deadline_at: i64,
+    /// How many calls may fail, where the document says so.
+    pub max_attempts: Option<u32>,
+    /// Wait for a person when an outcome is unknown.
+    pub hold: bool,
+    /// Unique per tenant among jobs that have not ended.
+    pub dedupe_key: Option<String>,
+    /// What each call wants of the quota.
+    pub wanted: Wanted,
+    /// The batch and the line that it came from.
+    pub batch: Option<(Uuid, i64)>,
+    /// Until when its identity is remembered, in Unix ms.
+    pub seen_until: i64,
+}
+
+/// What became of a job at admission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admitted {
+    /// It is new.
+    New(Uuid),
+    /// The same job was admitted before, and stands in this state (absent if already deleted).
+    Existing(Uuid, Option<State>),
+    /// Its identity belongs to a job with another document.
+    IdConflict {
+        /// The job that has the identity.
+        job_id: Uuid,
+        /// The stored document, where it is still there.
+        document: Option<String>,
+        /// Where that job stands.
+        state: Option<State>,
+    },
+    /// A job that has not ended holds its `dedupe_key`.
+    Duplicate(Uuid),
+}
+
+/// A row of the table `submission`.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The row's id, chosen by its producer.
+    pub id: String,
+    /// The document, unchecked.
+    pub document: String,
+}
+
+/// A limit and the keys that it matches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LimitRule {
+    /// `total`, `lane:PATTERN`, `queue:PATTERN` or `tenant:PATTERN`, with `*` and `?`.
+    pub pattern: String,
+    /// What is allowed per minute.
+    pub limit: Limit,
+    /// Where it was set: `configuration`, `flag`, `set`.
+    pub origin: String,
+}
+
+/// What a promotion did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Promoted {
+    /// Jobs made due.
+    pub due: u32,
+    /// Jobs whose deadline had passed.
+    pub expired: u32,
+    /// When the next job becomes due, in Unix ms.
+    pub next_due_at: Option<i64>,
+}
+
+/// A request for work in one lane.
+#[derive(Debug, Clone)]
+pub struct ClaimAsk {
+    /// Which lane.
+    pub lane: String,
+    /// Under which lease.
+    pub lease: Uuid,
+    /// One fresh fence per free slot.
+    pub fences: Vec<Uuid>,
+    /// How many candidates are looked at, at most.
+    pub scan_max: u32,
+    /// For how long smaller jobs may pass one that does not fit.
+    pub pass_ms_max: u64,
+    /// The most money that the claimed calls may cost together at worst, in micro-dollars.
+    pub money_micros_max: Option<u64>,
+    /// Claim only jobs of this batch.
+    pub batch: Option<Uuid>,
+}
+
+/// What a claim brought.
+#[derive(Debug, Clone, Default)]
+pub struct Claimed {
+    /// The jobs, now running.
+    pub jobs: Vec<ClaimedJob>,
+    /// In how many ms the first job that waits fits at the earliest.
+    pub fits_in_ms: Option<u64>,
+    /// What it waits for.
+    pub waiting: Option<Waiting>,
+    /// Jobs that ended because they can never fit.
+    pub never_fit: u32,
+    /// The lane is paused for so many ms.
+    pub paused_ms: Option<u64>,
+    /// The next job does not fit the money left.
+    pub money_exhausted: bool,
+}
+
+/// Why a lane's first job waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The budget's key: `total`, `lane:...`.
+    pub key: String,
+    /// Requests or tokens.
+    pub dimension: Dimension,
+}
+
+/// A job claimed for one call.
+#[derive(Debug, Clone)]
+pub struct ClaimedJob {
+    /// Our id.
+    pub job_id: Uuid,
+    /// The producer's id.
+    pub external_id: Option<String>,
+    /// This attempt's number, from 1.
+    pub number: u32,
+    /// This attempt's fence.
+    pub fence: Uuid,
+    /// The canonical document.
+    pub document: String,
+    /// What admission settled.
+    pub resolved: Resolved,
+    /// The answer and errors to show to the model again (JSON), after a re-ask.
+    pub reask: Option<String>,
+    /// How often its calls have gone wrong.
+    pub counters: Counters,
+    /// How many calls may fail, where the document says so.
+    pub max_attempts: Option<u32>,
+    /// Expired after this time, in Unix ms.
+    pub deadline_at: i64,
+    /// Whose it is.
+    pub tenant: String,
+    /// Its queue.
+    pub queue: String,
+    /// Quota tokens reserved for this call.
+    pub reserved_tokens: u64,
+    /// What the call wants of the quota.
+    pub wanted: Wanted,
+}
+
+/// Which attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttemptKey {
+    /// The job.
+    pub job_id: Uuid,
+    /// The attempt's number.
+    pub number: u32,
+    /// Its fence.
+    pub fence: Uuid,
+}
+
+/// What a finished call takes of the quota it reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// So many quota tokens; one request.
+    Used(u64),
+    /// No tokens, one request.
+    Nothing,
+    /// The reservation stays.
+    Held,
+    /// Everything back: it was never sent.
+    GivenBack,
+}
+
+/// Where a finish leaves its job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// It ends here.
+    End {
+        /// One of the terminal states.
+        state: State,
+        /// The validated JSON text, where the job has a schema.
+        output: Option<String>,
+        /// The answer's text, where it succeeded without a schema.
+        text: Option<String>,
+        /// How the output was come by.
+        provenance: Option<String>,
+    },
+    /// It is called again after a wait.
+    Again {
+        /// Not before so many ms from now; 0 = at the head of its lane at once.
+        after_ms: u64,
+        /// The counters from now on.
+        counters: Counters,
+        /// What to show to the model again (JSON).
+        reask: Option<String>,
+        /// What the next call wants of the quota.
+        input_tokens_max: u64,
+    },
+}
+
+/// What a call taught about its lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneNews {
+    /// The provider throttled: slow the lane for everyone.
+    pub throttled: bool,
+    /// Which quota it named.
+    pub dimension: Option<Dimension>,
+    /// Nobody calls this lane for so many ms.
+    pub pause_ms: Option<u64>,
+}
+
+/// A finished attempt, as it is handed to the store, and as it stands in the spool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// Which attempt.
+    pub key: AttemptKey,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What it takes of the quota.
+    pub settlement: Settlement,
+    /// What the provider counted, where it did.
+    pub usage: Option<Usage>,
+    /// What it cost, in micro-dollars; unknown for unpriced models and calls without an end.
+    pub cost_micros: Option<u64>,
+    /// The model's text, whole or as far as it came.
+    pub raw_text: Option<String>,
+    /// Why the model stopped.
+    pub stop: Option<StopReason>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// Milliseconds to the first text.
+    pub first_token_ms: Option<u64>,
+    /// Milliseconds to the end.
+    pub total_ms: Option<u64>,
+    /// What failed, with its words.
+    pub error: Option<(ErrorKind, String)>,
+    /// The schema errors (JSON list), where the answer did not fit.
+    pub schema_errors: Option<String>,
+    /// Where it leaves the job.
+    pub next: Next,
+    /// What it taught about the lane.
+    pub lane: LaneNews,
+}
+
+/// What the store made of a finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Recorded; the job moved on, to this state.
+    Moved(State),
+    /// Recorded on its own attempt; the job had already ended or was claimed anew.
+    Late,
+    /// It had been recorded before.
+    Replayed,
+    /// No such attempt.
+    Lost,
+}
+
+/// A process that holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseInfo {
+    /// Its fresh id.
+    pub id: Uuid,
+    /// The machine's name.
+    pub host: String,
+    /// The process's number there.
+    pub pid: u32,
+}
+
+/// An attempt that the store believes in flight under a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningAttempt {
+    /// Which.
+    pub key: AttemptKey,
+}
+
+/// Another process's lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherLease {
+    /// Its id.
+    pub id: Uuid,
+    /// Its counter.
+    pub beat: i64,
+    /// Its process is known to be gone: the lock that the system held for it is free.
+    pub dead: bool,
+}
+
+/// A request to end a dead process's lease.
+#[derive(Debug, Clone)]
+pub struct RescueAsk {
+    /// Whose.
+    pub lease: Uuid,
+    /// The beat that was seen standing still.
+    pub beat: i64,
+    /// What decides how a crash counts.
+    pub policy: crate::retry::Policy,
+    /// How many rows one transaction moves.
+    pub rows_max: u32,
+}
+
+/// What a rescue did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rescued {
+    /// Attempts whose outcome is unknown now.
+    pub attempts: u32,
+    /// Jobs that are ready again.
+    pub ready: u32,
+    /// Jobs that wait for a person.
+    pub held: u32,
+    /// Jobs that crashed too often, or too late.
+    pub ended: u32,
+}
+
+/// Which results.
+#[derive(Debug, Clone, Default)]
+pub struct ResultsAsk {
+    /// After this number; 0 = from the start.
+    pub after: i64,
+    /// Of this batch only.
+    pub batch: Option<Uuid>,
+    /// At most so many.
+    pub rows_max: u32,
+}
+
+/// A terminal job, as its result line shows it.
+#[derive(Debug, Clone)]
+pub struct ResultRow {
+    /// The order of its end.
+    pub seq: i64,
+    /// Our id.
+    pub job_id: Uuid,
+    /// The producer's id.
+    pub external_id: Option<String>,
+    /// How it ended.
+    pub state: State,
+    /// The validated JSON text.
+    pub output: Option<String>,
+    /// The answer's text, where there is no schema.
+    pub text: Option<String>,
+    /// What failed.
+    pub error_kind: Option<String>,
+    /// In words.
+    pub error_message: Option<String>,
+    /// Its queue.
+    pub queue: String,
+    /// The model's alias or id.
+    pub model: String,
+    /// Summed over its attempts.
+    pub usage: Usage,
+    /// Summed over its attempts; absent where no price is known.
+    pub cost_micros: Option<u64>,
+    /// Calls made, the unsent not counted.
+    pub attempts: u32,
+    /// Attempts whose cost is unknown.
+    pub attempts_unknown: u32,
+    /// How the output was come by.
+    pub provenance: Option<String>,
+    /// The document's metadata, as JSON text.
+    pub metadata: Option<String>,
+}
+
+/// Jobs by state, and what they took.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// How many stand in each state.
+    pub states: Vec<(State, u64)>,
+    /// Tokens of all attempts.
+    pub usage: Usage,
+    /// Known cost of all attempts, in micro-dollars.
+    pub cost_micros: u64,
+    /// Attempts whose cost is unknown.
+    pub attempts_unknown: u64,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Of this queue.
+    pub queue: Option<String>,
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Ended with this kind.
+    pub error: Option<String>,
+    /// For this model (alias or id).
+    pub model: Option<String>,
+    /// Admitted at or after this time, in Unix ms.
+    pub since: Option<i64>,
+    /// At most so many.
+    pub rows_max: u32,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobRow {
+    /// Our id.
+    pub job_id: Uuid,
+    /// The producer's id.
+    pub external_id: Option<String>,
+    /// Where it stands.
+    pub state: State,
+    /// Its queue.
+    pub queue: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The model's alias or id.
+    pub model: String,
+    /// Its lane.
+    pub lane: String,
+    /// -100 to 100.
+    pub priority: i32,
+    /// Calls claimed so far.
+    pub calls: u32,
+    /// How often its calls went wrong.
+    pub counters: Counters,
+    /// When it was admitted, in Unix ms.
+    pub created_at: i64,
+    /// Not before this time, in Unix ms.
+    pub run_at: i64,
+    /// Expired after this time, in Unix ms.
+    pub deadline_at: i64,
+    /// When it ended, in Unix ms.
+    pub ended_at: Option<i64>,
+    /// What failed last, or why it waits.
+    pub reason: Option<String>,
+}
+
+/// One attempt, for `jobs show`.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttemptRow {
+    /// Its number, from 1.
+    pub number: u32,
+    /// How it came out; absent while in flight.
+    pub outcome: Option<String>,
+    /// What failed.
+    pub error_kind: Option<String>,
+    /// In words.
+    pub error_message: Option<String>,
+    /// When it was claimed, in Unix ms.
+    pub started_at: i64,
+    /// When it was recorded, in Unix ms.
+    pub finished_at: Option<i64>,
+    /// Quota tokens reserved.
+    pub reserved_tokens: u64,
+    /// Quota tokens settled; absent while the reservation stands.
+    pub settled_tokens: Option<u64>,
+    /// What the provider counted.
+    pub usage: Option<Usage>,
+    /// In micro-dollars.
+    pub cost_micros: Option<u64>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// Milliseconds to the first text.
+    pub first_token_ms: Option<u64>,
+    /// Milliseconds to the end.
+    pub total_ms: Option<u64>,
+    /// Why the model stopped.
+    pub stop: Option<String>,
+    /// The model's text.
+    pub raw_text: Option<String>,
+    /// The schema errors (JSON list).
+    pub schema_errors: Option<String>,
+}
+
+/// Everything about one job.
+#[derive(Debug, Clone)]
+pub struct JobPage {
+    /// Its row.
+    pub row: JobRow,
+    /// Its document (JSON text).
+    pub document: String,
+    /// What admission settled.
+    pub resolved: Option<Resolved>,
+    /// What is shown to the model again at the next call.
+    pub reask: Option<String>,
+    /// Its attempts in order.
+    pub attempts: Vec<AttemptRow>,
+    /// Its result, once it has ended.
+    pub result: Option<ResultRow>,
+    /// Until when its lane is paused, in Unix ms.
+    pub lane_paused_until: Option<i64>,
+}
+
+/// A budget key's level.
+#[derive(Debug, Clone)]
+pub struct KeyLevel {
+    /// `total`, `lane:...`, `queue:...`, `tenant:...`.
+    pub key: String,
+    /// Its limit, where a rule matches.
+    pub limit: Limit,
+    /// Which rule.
+    pub rule: Option<String>,
+    /// How full it is.
+    pub level: Level,
+}
+
+/// What a store is.
+#[derive(Debug, Clone, Serialize)]
+pub struct About {
+    /// `sqlite`.
+    pub engine: String,
+    /// Where it lives.
+    pub location: String,
+    /// The migration it stands at.
+    pub migration: i64,
+    /// Holds simulated work; absent while it holds none at all.
+    pub simulated: Option<bool>,
+}
