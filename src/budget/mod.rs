@@ -1,1 +1,51 @@
-//! Room to be filled.
+//! The arithmetic of the shared quota: what a call reserves, what it settles to, and which calls
+//! of a lane may start now.
+//! Must not know: stores, clocks, providers, jobs. Time is an argument, state is a value.
+//!
+//! One [`BudgetState`] stands for one key (`total`, a lane, a queue, a tenant). Two rules guard
+//! it, and both must allow a call.
+//!
+//! * The *guard* is a ring of 243 slots of 0.25 s. A call is charged to the slot in which it is
+//!   claimed: its reservation while in flight, its settled use afterwards. A slot is forgotten
+//!   when all of it is older than the 60 s window and a 0.5 s guard time. A call is admitted only
+//!   if the exact sum plus its reservation does not exceed the limit.
+//! * The *pace* is a bucket that refills with limit / window and is charged with the use that is
+//!   expected; when a call settles, the difference to its real use is booked. It may run into
+//!   debt, but only an even account admits. It turns "everything in the first second of each
+//!   minute" into a steady flow, and keeps calls that cost more than they reserve (burndown) from
+//!   swinging between too many and none.
+//!
+//! What the adapter that keeps the states must do:
+//!
+//! * [`BudgetState::advance`] takes a clock that never runs faster than real time. A process that
+//!   remembers lane time and its own steady clock from its last contact gets that by
+//!   `max(stored lane time, remembered lane time + own steady time since)`, whatever the wall
+//!   clock does. Where the time since cannot be known (no process remembers, another boot), or
+//!   another clock is used and was seen to step, it calls [`BudgetState::step`] or
+//!   [`BudgetState::rebase`] instead: every live charge then counts as if made now.
+//! * A throttled call is settled (tokens 0) before [`BudgetState::throttled`] is called.
+//! * The slots that [`Decision::Claim`] names are kept with the attempt and given back to
+//!   [`BudgetState::settle`] or [`BudgetState::give_back`], exactly once.
+
+mod charge;
+mod effective;
+mod fit;
+mod pace;
+mod ring;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use charge::{Charge, Dimension, LaneTime, Limit, Slot, reservation, settled};
+pub use fit::{Decision, Draw, FitPolicy, Keyed, Plan, fit};
+pub use state::{BudgetState, Level, LevelOf, Pass};
+
+/// The provider's window: limits are per minute.
+pub const WINDOW_MS: u64 = 60_000;
+
+/// How much longer than the window a charge is kept, for calls that overtake each other on their
+/// way to the provider.
+pub const GUARD_MS: u64 = 500;
+
+/// The length of a slot of the ring.
+pub const SLOT_MS: u64 = 250;
