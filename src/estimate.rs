@@ -16,7 +16,7 @@
 //! The divisors below are bytes per token for three classes of bytes, each lower than the worst
 //! measured density of that class:
 //! - *text* (ASCII without digits): 2.6 for Mistral (its JSON); 3.0 with a tenth of margin for
-//!   Llama, Nova, DeepSeek, OpenAI and Qwen; 2.2 for Claude, whose tokenizer has no public copy:
+//!   Llama, Nova, `DeepSeek`, OpenAI and Qwen; 2.2 for Claude, whose tokenizer has no public copy:
 //!   cl100k x 1.2 for Claude 3 to 4.6, and up to 1.35 times more from 4.7 on, so 3.63 / 1.62.
 //! - *digits*: 1 for Mistral and Claude (a token for each digit is possible), 2 elsewhere (those
 //!   vocabularies join up to three, but short numbers stand alone).

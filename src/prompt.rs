@@ -5,8 +5,6 @@
 //! by an empty line. Documents come first because models answer better when a long text stands
 //! before the question, and the instruction comes last because it governs the answer's form.
 
-use std::fmt::Write as _;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -139,8 +137,12 @@ fn edit_last_user_turn(messages: &mut Vec<Message>, edit: impl FnOnce(&str) -> S
 fn documents(context: &[ContextItem]) -> String {
     let mut out = String::from("<documents>\n");
     for (index, item) in context.iter().enumerate() {
-        // Writing to a String cannot fail; `write!` is only the shortest way to format into it.
-        let _ = write!(out, "<document index=\"{}\"", index.saturating_add(1));
+        out.push_str("<document");
+        push_attribute(
+            &mut out,
+            "index",
+            Some(&index.saturating_add(1).to_string()),
+        );
         push_attribute(&mut out, "title", item.title.as_deref());
         push_attribute(&mut out, "source", item.source.as_deref());
         out.push_str(">\n");

@@ -1,8 +1,6 @@
 //! The words to the model: how it is asked for JSON, and how it is asked again.
 //! Must not know: jobs, providers; `retry` decides whether to ask again.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::{Failed, Limits};
@@ -39,8 +37,7 @@ pub fn reask_messages(answer: &str, failed: &Failed, limits: &Limits) -> Vec<Mes
             &error.pointer
         };
         let message = cut_in_the_middle(&error.message, limits.error_bytes_max.saturating_add(3));
-        // Writing to a String cannot fail.
-        let _ = write!(complaint, "\n- {place}: {message}");
+        complaint.push_str(&format!("\n- {place}: {message}"));
     }
     complaint.push_str(
         "\n\nWrite the whole answer again, corrected: exactly one JSON value that fits the JSON \
