@@ -1,0 +1,284 @@
+//! The settings, typed. What each means stands in `config/default.toml`, once.
+//! Must not know: where a value came from. There are no defaults here, so that the file and the
+//! program cannot differ.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{Ask, Family};
+use crate::provider::{Api, Clocks};
+
+/// Every setting. The documentation of each is its comment in `config/default.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What a job gets that does not say otherwise.
+    pub job: JobDefaults,
+    /// The provider.
+    pub bedrock: Bedrock,
+    /// Where jobs and results are kept.
+    pub store: Store,
+    /// One worker process.
+    pub worker: Worker,
+    /// What happens after a call that brought no valid answer.
+    pub retry: Retry,
+    /// Checking answers against schemas.
+    pub check: Check,
+    /// The quota's arithmetic.
+    pub budget: Budget,
+    /// Rates by pattern: `total`, `lane:…`, `queue:…`, `tenant:…`.
+    pub limits: BTreeMap<String, Limit>,
+    /// Which models there are.
+    pub catalogue: CatalogueSettings,
+    /// What the process says about itself.
+    pub log: Log,
+}
+
+/// What a job gets that does not say otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct JobDefaults {
+    pub model: String,
+    pub temperature: f32,
+    pub temperature_structured: f32,
+    pub max_tokens: u32,
+    pub deadline_s: u64,
+    pub queue: String,
+    pub tenant: String,
+    pub if_outcome_unknown: IfOutcomeUnknown,
+    pub document_bytes_max: usize,
+}
+
+/// What to do with a job when a crash hides the outcome of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfOutcomeUnknown {
+    /// Call again: the first call may have been paid for.
+    Retry,
+    /// Wait for a person.
+    Hold,
+}
+
+/// The provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Bedrock {
+    pub region: String,
+    pub profiles: Vec<String>,
+    pub endpoint: String,
+    pub api: Api,
+    pub stream: bool,
+    pub connect_timeout_ms: u64,
+    pub first_token_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub call_timeout_ms_base: u64,
+    pub call_timeout_ms_per_token: u64,
+    pub call_timeout_ms_max: u64,
+    pub families: BTreeMap<String, Family>,
+}
+
+/// Where jobs and results are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Store {
+    pub url: String,
+    pub busy_timeout_ms: u64,
+    pub write_rows_max: u32,
+    pub write_ms_max: u64,
+    pub results_page_rows: u32,
+    pub seen_days: u32,
+}
+
+/// One worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Worker {
+    pub concurrency: u32,
+    pub claim_scan_max: u32,
+    pub claim_rows_max: u32,
+    pub claim_interval_ms: u64,
+    pub poll_ms: u64,
+    pub send_late_ms_max: u64,
+    pub pass_ms_max: u64,
+    pub lease_ms: u64,
+    pub beat_ms: u64,
+    pub drain_soft_s: u64,
+    pub drain_hard_s: u64,
+    pub finish_rows_max: u32,
+    pub finish_bytes_max: usize,
+    pub unsaved_bytes_max: usize,
+    pub spool_dir: String,
+    pub spool_bytes_max: u64,
+}
+
+/// What happens after a call that brought no valid answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Retry {
+    pub backoff_base_ms: u64,
+    pub backoff_factor: u32,
+    pub backoff_ms_max: u64,
+    pub failures_max: u32,
+    pub reasks_max: u32,
+    pub crashes_max: u32,
+    pub throttles_max: u32,
+    pub throttle_base_ms: u64,
+    pub day_snooze_ms: u64,
+    pub lane_pause_ms: u64,
+}
+
+/// Checking answers against schemas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Check {
+    pub schema_bytes_max: usize,
+    pub schema_depth_max: usize,
+    pub answer_bytes_max: usize,
+    pub errors_shown_max: usize,
+}
+
+/// The quota's arithmetic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Budget {
+    pub quota_share: f64,
+}
+
+/// The rates of one pattern. An absent one is not limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Calls started in any 60 seconds.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens of quota charged in any 60 seconds.
+    pub tokens_per_minute: Option<u64>,
+}
+
+/// Which models there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct CatalogueSettings {
+    pub models_file: String,
+    pub allow_retired_models: bool,
+}
+
+/// What the process says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, in config/default.toml"
+)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+    pub bodies: bool,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+/// The least important line that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the usual five")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Settings {
+    /// What the catalogue needs to know to resolve this model for a job of this family.
+    #[must_use]
+    pub fn ask(&self, model: &str, family: Option<Family>, today: Date) -> Ask {
+        Ask {
+            profiles: self.bedrock.profiles_wanted(),
+            family: family.or_else(|| self.bedrock.families.get(model).copied()),
+            allow_retired: self.catalogue.allow_retired_models,
+            today,
+        }
+    }
+}
+
+impl Bedrock {
+    /// The inference profiles to use, best first: the configured ones, else those of the region.
+    #[must_use]
+    pub fn profiles_wanted(&self) -> Vec<String> {
+        if !self.profiles.is_empty() {
+            return self.profiles.clone();
+        }
+        let derived: &[&str] = match self.region.as_str() {
+            region if region.starts_with("us-gov-") => &["us-gov"],
+            region if region.starts_with("us-") => &["us"],
+            region if region.starts_with("eu-") => &["eu"],
+            "ap-northeast-1" | "ap-northeast-3" => &["jp", "apac"],
+            "ap-southeast-2" | "ap-southeast-4" => &["au", "apac"],
+            region if region.starts_with("ap-") => &["apac"],
+            _ => &["global"],
+        };
+        derived.iter().map(ToString::to_string).collect()
+    }
+
+    /// The clocks of a call with this `max_tokens`.
+    #[must_use]
+    pub fn clocks(&self, max_tokens: u32) -> Clocks {
+        let tokens_ms = self
+            .call_timeout_ms_per_token
+            .saturating_mul(u64::from(max_tokens));
+        let total_ms = self
+            .call_timeout_ms_base
+            .saturating_add(tokens_ms)
+            .min(self.call_timeout_ms_max);
+        Clocks {
+            first_token_ms: self.first_token_timeout_ms.min(total_ms),
+            idle_ms: self.idle_timeout_ms.min(total_ms),
+            total_ms,
+        }
+    }
+}
