@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod fault;
+mod kinds;
 mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
