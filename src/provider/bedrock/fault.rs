@@ -1,0 +1,164 @@
+//! Every way in which a Bedrock call fails, as a typed kind, with what it costs.
+//! Must not know: what is done about it.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::event_stream::{HeaderValue, RawMessage};
+
+use super::kinds::{charge_of, kind_of};
+use crate::error::ErrorKind;
+use crate::provider::{CallError, FailedCharge};
+
+/// The longest message kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 2_000;
+/// A wait that a header names is believed up to a day.
+const RETRY_AFTER_MS_MAX: u64 = 86_400_000;
+
+/// A call that failed before its answer began: no connection, no credentials, or an HTTP error.
+pub(super) fn before_answer<E>(error: &SdkError<E, HttpResponse>) -> CallError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let raw = error.raw_response();
+    let status = raw.map(|response| response.status().as_u16());
+    let (kind, charge) = match error {
+        SdkError::ServiceError(_) => {
+            let kind = kind_of(error.code(), status, error.message().unwrap_or(""));
+            (kind, charge_of(kind, false))
+        }
+        // Nothing is sent before it is built and signed.
+        SdkError::ConstructionFailure(_) => match find::<CredentialsError>(error) {
+            Some(_) => (ErrorKind::Credentials, FailedCharge::NotSent),
+            None => (ErrorKind::InvalidRequest, FailedCharge::NotSent),
+        },
+        SdkError::DispatchFailure(failure) => dispatch(error, failure.is_user()),
+        SdkError::ResponseError(failure) => match failure.raw().body().bytes() {
+            // The body arrived whole and is not what the protocol says.
+            Some(_) => (ErrorKind::Internal, FailedCharge::Unknown),
+            None => (ErrorKind::StreamCut, FailedCharge::Unknown),
+        },
+        _ => (ErrorKind::CallTimeout, FailedCharge::Unknown),
+    };
+    CallError {
+        kind,
+        message: message_of(error, error.message()),
+        retry_after_ms: raw.and_then(retry_after_ms),
+        request_id: raw.and_then(RequestId::request_id).map(str::to_owned),
+        partial_text: None,
+        charge,
+    }
+}
+
+/// Which failure of sending this is. Only a connection that never opened proves that nothing
+/// left; after that, even a broken pipe may have delivered the request.
+fn dispatch(error: &(dyn Error + 'static), is_user: bool) -> (ErrorKind, FailedCharge) {
+    if find::<CredentialsError>(error).is_some() {
+        return (ErrorKind::Credentials, FailedCharge::NotSent);
+    }
+    if is_user {
+        return (ErrorKind::InvalidRequest, FailedCharge::NotSent);
+    }
+    let never_connected = find::<hyper_util::client::legacy::Error>(error)
+        .is_some_and(hyper_util::client::legacy::Error::is_connect);
+    let charge = if never_connected {
+        FailedCharge::NotSent
+    } else {
+        FailedCharge::Unknown
+    };
+    (ErrorKind::ConnectFailed, charge)
+}
+
+/// A stream that failed after its HTTP status was 200. `began` says whether any of its events
+/// had arrived.
+pub(super) fn in_stream<E>(error: &SdkError<E, RawMessage>, began: bool) -> CallError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let (kind, charge) = match error {
+        SdkError::ServiceError(failure) => {
+            let code = exception_type(failure.raw()).or(error.code());
+            let kind = kind_of(code, None, error.message().unwrap_or(""));
+            (kind, charge_of(kind, began))
+        }
+        // A first frame that cannot be read is no event stream at all: a proxy, a wrong address.
+        SdkError::ResponseError(_) if !began => (ErrorKind::Internal, FailedCharge::Unknown),
+        _ => (ErrorKind::StreamCut, FailedCharge::Unknown),
+    };
+    CallError {
+        kind,
+        message: message_of(error, error.message()),
+        retry_after_ms: None,
+        request_id: None,
+        partial_text: None,
+        charge,
+    }
+}
+
+/// A failure of this side alone.
+pub(super) fn not_sent(kind: ErrorKind, error: &(impl Error + 'static)) -> CallError {
+    CallError {
+        kind,
+        message: shorten(&DisplayErrorContext(error).to_string()),
+        retry_after_ms: None,
+        request_id: None,
+        partial_text: None,
+        charge: FailedCharge::NotSent,
+    }
+}
+
+/// The floor that a response names: AWS's own header in milliseconds, or the standard one in
+/// seconds. A date in the latter is passed over; nobody has seen Bedrock send one.
+fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
+    let number = |name: &str| response.headers().get(name)?.trim().parse::<u64>().ok();
+    number("x-amz-retry-after")
+        .or_else(|| number("retry-after").map(|seconds| seconds.saturating_mul(1_000)))
+        .map(|wait_ms| wait_ms.min(RETRY_AFTER_MS_MAX))
+}
+
+fn exception_type(raw: &RawMessage) -> Option<&str> {
+    let RawMessage::Decoded(message) = raw else {
+        return None;
+    };
+    message
+        .headers()
+        .iter()
+        .find(|header| header.name().as_str() == ":exception-type")
+        .and_then(|header| match header.value() {
+            HeaderValue::String(text) => Some(text.as_str()),
+            _ => None,
+        })
+}
+
+/// The service's own words; where it has none, the chain of causes.
+fn message_of(error: &(impl Error + 'static), said: Option<&str>) -> String {
+    match said {
+        Some(said) if !said.is_empty() => shorten(said),
+        _ => shorten(&causes(error)),
+    }
+}
+
+/// Each cause once, without the SDK's debug dump of the whole response.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<E>())
+}

@@ -1,0 +1,295 @@
+//! The kind of a refused call, by the provider's error code, and what it costs.
+//! Must not know: the SDK's types, clients, what is done about a failure.
+
+use crate::error::ErrorKind;
+use crate::provider::FailedCharge;
+
+/// The kind by the error's code; by the HTTP status where no known code is given.
+pub(super) fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> ErrorKind {
+    code.and_then(|code| kind_of_code(code, message))
+        .unwrap_or_else(|| kind_of_status(status, message))
+}
+
+/// The codes of Bedrock and of the layers in front of it. Exceptions inside a stream spell the
+/// same names with a small first letter.
+fn kind_of_code(code: &str, message: &str) -> Option<ErrorKind> {
+    let bare = code.strip_suffix("Exception").unwrap_or(code);
+    let kind = match bare.to_ascii_lowercase().as_str() {
+        "throttling" | "toomanyrequests" | "requestlimitexceeded" | "servicequotaexceeded" => {
+            throttle_kind(message)
+        }
+        "modelnotready" => ErrorKind::ModelNotReady,
+        "serviceunavailable" => unavailable_kind(message),
+        "internalserver" | "internalfailure" | "internalservererror" => ErrorKind::Internal,
+        "modeltimeout" => ErrorKind::ModelTimeout,
+        "modelerror" | "modelstreamerror" => ErrorKind::ModelError,
+        "validation" => validation_kind(message),
+        // The account has not filled in the model vendor's form: a matter of permission.
+        "accessdenied" | "ftuformnotfilled" => ErrorKind::AccessDenied,
+        "resourcenotfound" => ErrorKind::ModelNotFound,
+        "expiredtoken"
+        | "unrecognizedclient"
+        | "invalidsignature"
+        | "incompletesignature"
+        | "signaturedoesnotmatch"
+        | "missingauthenticationtoken"
+        | "invalidclienttokenid"
+        | "requestexpired" => ErrorKind::Credentials,
+        _ => return None,
+    };
+    Some(kind)
+}
+
+fn kind_of_status(status: Option<u16>, message: &str) -> ErrorKind {
+    match status {
+        Some(401) => ErrorKind::Credentials,
+        Some(403) => ErrorKind::AccessDenied,
+        Some(404) => ErrorKind::ModelNotFound,
+        Some(408) => ErrorKind::ModelTimeout,
+        Some(413) => ErrorKind::InputTooLong,
+        Some(424) => ErrorKind::ModelError,
+        Some(429) => throttle_kind(message),
+        Some(502..=504) => unavailable_kind(message),
+        Some(400..=499) => ErrorKind::InvalidRequest,
+        _ => ErrorKind::Internal,
+    }
+}
+
+// The one place where a provider's words decide: Bedrock gives three quotas and an overloaded
+// model the same code, and an input that is too long the code of every malformed request. A text
+// that is not recognised falls back to the kind that costs least if it is wrong.
+
+fn throttle_kind(message: &str) -> ErrorKind {
+    let says = Says::new(message);
+    if says.overloaded() {
+        ErrorKind::Overloaded
+    } else if says.has("tokens per day") {
+        ErrorKind::ThrottledDay
+    } else if says.has("too many tokens") {
+        ErrorKind::ThrottledTokens
+    } else {
+        ErrorKind::ThrottledRequests
+    }
+}
+
+fn unavailable_kind(message: &str) -> ErrorKind {
+    if Says::new(message).overloaded() {
+        ErrorKind::Overloaded
+    } else {
+        ErrorKind::Unavailable
+    }
+}
+
+fn validation_kind(message: &str) -> ErrorKind {
+    let says = Says::new(message);
+    let too_long = says.has("input is too long")
+        || says.has("prompt is too long")
+        || says.has("too many input tokens");
+    if too_long {
+        ErrorKind::InputTooLong
+    } else {
+        ErrorKind::InvalidRequest
+    }
+}
+
+/// A provider's words, in small letters.
+struct Says(String);
+
+impl Says {
+    fn new(message: &str) -> Self {
+        Self(message.to_ascii_lowercase())
+    }
+
+    fn has(&self, phrase: &str) -> bool {
+        self.0.contains(phrase)
+    }
+
+    fn overloaded(&self) -> bool {
+        self.has("overloaded")
+    }
+}
+
+/// What a refused or failed call costs. Once events have arrived only a throttle is free; before
+/// that only the kinds in which the model itself may have been at work keep their reservation.
+pub(super) fn charge_of(kind: ErrorKind, began: bool) -> FailedCharge {
+    match kind {
+        ErrorKind::ThrottledRequests
+        | ErrorKind::ThrottledTokens
+        | ErrorKind::ThrottledDay
+        | ErrorKind::Overloaded => FailedCharge::None,
+        ErrorKind::Internal | ErrorKind::ModelTimeout | ErrorKind::ModelError => {
+            FailedCharge::Unknown
+        }
+        _ if began => FailedCharge::Unknown,
+        _ => FailedCharge::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttles_text_tells_which_quota_is_used_up() {
+        let table = [
+            (
+                "Too many requests, please wait before trying again.",
+                ErrorKind::ThrottledRequests,
+            ),
+            (
+                "Too many requests, please wait before trying again. You have sent too many \
+                 requests.  Wait before trying again.",
+                ErrorKind::ThrottledRequests,
+            ),
+            (
+                "Too many tokens, please wait before trying again.",
+                ErrorKind::ThrottledTokens,
+            ),
+            (
+                "Too many tokens per day, please wait before trying again.",
+                ErrorKind::ThrottledDay,
+            ),
+            (
+                "Model anthropic.claude-haiku-4-5-20251001-v1:0 is currently overloaded. Please \
+                 try again later.",
+                ErrorKind::Overloaded,
+            ),
+            ("Rate exceeded", ErrorKind::ThrottledRequests),
+            ("", ErrorKind::ThrottledRequests),
+        ];
+        for (text, kind) in table {
+            assert_eq!(
+                kind_of(Some("ThrottlingException"), Some(429), text),
+                kind,
+                "{text}"
+            );
+            assert_eq!(
+                kind_of(Some("throttlingException"), None, text),
+                kind,
+                "{text}"
+            );
+            assert_eq!(charge_of(kind, true), FailedCharge::None);
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_too_long_is_told_from_a_malformed_request() {
+        let table = [
+            (
+                "Input is too long for requested model.",
+                ErrorKind::InputTooLong,
+            ),
+            (
+                "prompt is too long: 210000 tokens > 200000 maximum",
+                ErrorKind::InputTooLong,
+            ),
+            (
+                "Too many input tokens. Max input tokens: 8192",
+                ErrorKind::InputTooLong,
+            ),
+            (
+                "The provided model identifier is invalid.",
+                ErrorKind::InvalidRequest,
+            ),
+            (
+                "Invocation of model ID X with on-demand throughput isn\u{2019}t supported.",
+                ErrorKind::InvalidRequest,
+            ),
+            // A payload that merely holds the number or the word of another error.
+            (
+                "Malformed input request: 429 overloaded",
+                ErrorKind::InvalidRequest,
+            ),
+        ];
+        for (text, kind) in table {
+            assert_eq!(
+                kind_of(Some("ValidationException"), Some(400), text),
+                kind,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_code_decides_before_the_status_and_the_status_where_the_code_is_unknown() {
+        let table = [
+            (
+                Some("ModelNotReadyException"),
+                429,
+                ErrorKind::ModelNotReady,
+            ),
+            (
+                Some("ServiceUnavailableException"),
+                503,
+                ErrorKind::Unavailable,
+            ),
+            (Some("InternalServerException"), 500, ErrorKind::Internal),
+            (Some("ModelTimeoutException"), 408, ErrorKind::ModelTimeout),
+            (Some("ModelErrorException"), 424, ErrorKind::ModelError),
+            (
+                Some("ModelStreamErrorException"),
+                424,
+                ErrorKind::ModelError,
+            ),
+            (Some("AccessDeniedException"), 403, ErrorKind::AccessDenied),
+            (Some("ExpiredTokenException"), 403, ErrorKind::Credentials),
+            (Some("ExpiredToken"), 400, ErrorKind::Credentials),
+            (
+                Some("UnrecognizedClientException"),
+                403,
+                ErrorKind::Credentials,
+            ),
+            (
+                Some("InvalidSignatureException"),
+                403,
+                ErrorKind::Credentials,
+            ),
+            (Some("IncompleteSignature"), 400, ErrorKind::Credentials),
+            (
+                Some("ResourceNotFoundException"),
+                404,
+                ErrorKind::ModelNotFound,
+            ),
+            (Some("FTUFormNotFilled"), 404, ErrorKind::AccessDenied),
+            (
+                Some("ServiceQuotaExceededException"),
+                400,
+                ErrorKind::ThrottledRequests,
+            ),
+            (
+                Some("SomethingNewException"),
+                400,
+                ErrorKind::InvalidRequest,
+            ),
+            (Some("SomethingNewException"), 503, ErrorKind::Unavailable),
+            (None, 502, ErrorKind::Unavailable),
+            (None, 429, ErrorKind::ThrottledRequests),
+            (None, 418, ErrorKind::InvalidRequest),
+            (None, 599, ErrorKind::Internal),
+        ];
+        for (code, status, kind) in table {
+            assert_eq!(kind_of(code, Some(status), ""), kind, "{code:?} {status}");
+        }
+    }
+
+    #[test]
+    fn only_a_throttle_is_free_once_the_answer_has_begun() {
+        assert_eq!(
+            charge_of(ErrorKind::Unavailable, true),
+            FailedCharge::Unknown
+        );
+        assert_eq!(charge_of(ErrorKind::Unavailable, false), FailedCharge::None);
+        assert_eq!(
+            charge_of(ErrorKind::InvalidRequest, false),
+            FailedCharge::None
+        );
+        assert_eq!(
+            charge_of(ErrorKind::ModelTimeout, false),
+            FailedCharge::Unknown
+        );
+        assert_eq!(
+            charge_of(ErrorKind::ThrottledTokens, true),
+            FailedCharge::None
+        );
+    }
+}
