@@ -1,1 +1,334 @@
-//! Room to be filled.
+//! Room 1, admission: one room for every door. A document goes in; a job that can be called comes
+//! out, or every reason why not.
+//! Must not know: which door it came through, which engine stores it, where settings come from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::budget;
+use crate::catalogue::{Ask, Catalogue, Family};
+use crate::check;
+use crate::clock::Now;
+use crate::completion::{Api, Message};
+use crate::estimate;
+use crate::job::{self, IfOutcomeUnknown, JobDocument, Problem, Resolved, Wanted};
+use crate::prompt::{self, Parts, Rendered};
+use crate::store::{LimitRule, NewJob, rule_for};
+
+/// What a document gets where it says nothing, and what admission holds it to.
+#[derive(Debug, Clone)]
+pub struct AdmitSettings {
+    /// The model's alias, id or ARN.
+    pub model: String,
+    /// Sampling temperature of plain answers.
+    pub temperature: f32,
+    /// Sampling temperature of answers that must fit a schema.
+    pub temperature_structured: f32,
+    /// The longest answer, in tokens.
+    pub max_tokens: u32,
+    /// How long a job may take in all, in milliseconds.
+    pub deadline_ms: i64,
+    /// The named queue.
+    pub queue: String,
+    /// Whose jobs.
+    pub tenant: String,
+    /// What to do when an outcome is unknown.
+    pub if_outcome_unknown: IfOutcomeUnknown,
+    /// The largest document, in bytes.
+    pub document_bytes_max: usize,
+    /// The check room's limits; schemas are held to them.
+    pub check: check::Limits,
+    /// The interface that carries calls.
+    pub api: Api,
+    /// The first part of every lane's name: `bedrock/us-east-1`.
+    pub lane_prefix: String,
+    /// How long an identity is remembered, in milliseconds.
+    pub seen_ms: i64,
+    /// The inference profiles to use, best first.
+    pub profiles: Vec<String>,
+    /// Families of ids that the catalogue does not know.
+    pub families: BTreeMap<String, Family>,
+    /// Accept retired models.
+    pub allow_retired: bool,
+}
+
+/// What a command line says of every document of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// This model, whatever the document says.
+    pub model: Option<String>,
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// What makes it the same job again where it has no `id`: a hash of its line.
+    pub identity: Option<String>,
+    /// The batch and the line.
+    pub batch: Option<(Uuid, i64)>,
+}
+
+/// The admission room.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    settings: AdmitSettings,
+    catalogue: Arc<Catalogue>,
+}
+
+impl Admission {
+    /// A room with these settings and models.
+    #[must_use]
+    pub fn new(settings: AdmitSettings, catalogue: Arc<Catalogue>) -> Self {
+        Self { settings, catalogue }
+    }
+
+    /// Makes a job of a document's text.
+    ///
+    /// # Errors
+    /// Every reason why it cannot be admitted, each with the field's JSON path, the limit and the
+    /// way out.
+    pub fn prepare(
+        &self,
+        text: &str,
+        overrides: &Overrides,
+        origin: Origin,
+        limits: &[LimitRule],
+        now: Now,
+    ) -> Result<NewJob, Vec<Problem>> {
+        let settings = &self.settings;
+        if text.len() > settings.document_bytes_max {
+            let reason = format!(
+                "the document has {} bytes and job.document_bytes_max is {}; shorten it or raise the setting",
+                text.len(),
+                settings.document_bytes_max
+            );
+            return Err(vec![Problem::new("$", reason)]);
+        }
+        let mut document = job::parse(text)?;
+        if let Some(model) = &overrides.model {
+            document.model = Some(model.clone());
+        }
+        self.settle(document, origin, limits, now)
+    }
+
+    /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer.
+    #[must_use]
+    pub fn rejected(&self, text: &str, problems: &[Problem], now: Now) -> NewJob {
+        let reasons: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        NewJob {
+            job_id: Uuid::now_v7(),
+            external_id: None,
+            identity: None,
+            document_hash: job::digest(text),
+            document: serde_json::Value::String(text.to_owned()).to_string(),
+            resolved: Err(reasons.join("; ")),
+            tenant: self.settings.tenant.clone(),
+            queue: self.settings.queue.clone(),
+            lane: self.settings.lane_prefix.clone(),
+            priority: 0,
+            run_at: now.wall_ms,
+            deadline_at: now.wall_ms.saturating_add(self.settings.deadline_ms),
+            max_attempts: None,
+            hold: false,
+            dedupe_key: None,
+            wanted: Wanted { input_tokens_max: 0, max_tokens: 0, burndown: 1 },
+            batch: None,
+            seen_until: now.wall_ms.saturating_add(self.settings.seen_ms),
+        }
+    }
+
+    fn settle(
+        &self,
+        document: JobDocument,
+        origin: Origin,
+        limits: &[LimitRule],
+        now: Now,
+    ) -> Result<NewJob, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Some(schema) = &document.schema
+            && let Err(error) = check::compile(schema, &self.settings.check)
+        {
+            problems.push(Problem::new("$.schema", error.to_string()));
+        }
+        let (resolved, window) = match self.resolve(&document, now) {
+            Ok(resolved) => resolved,
+            Err(problem) => {
+                problems.push(problem);
+                return Err(problems);
+            }
+        };
+        let wanted = wanted(&document, &resolved);
+        problems.extend(misfits(&resolved, wanted, window));
+        let job = self.job(document, origin, resolved, wanted, now);
+        problems.extend(never_fits(&job, limits));
+        if job.deadline_at <= now.wall_ms {
+            problems.push(Problem::new("$.deadline", "has already passed"));
+        }
+        if problems.is_empty() { Ok(job) } else { Err(problems) }
+    }
+
+    /// The model, and what each call sends to it. Also returns its window and longest answer.
+    fn resolve(&self, document: &JobDocument, now: Now) -> Result<(Resolved, (u64, u64)), Problem> {
+        let settings = &self.settings;
+        let name = document.model.as_deref().unwrap_or(&settings.model);
+        let ask = Ask {
+            profiles: settings.profiles.clone(),
+            family: document.family.or_else(|| settings.families.get(name).copied()),
+            allow_retired: settings.allow_retired,
+            today: today(now),
+        };
+        let found = self
+            .catalogue
+            .resolve(name, &ask)
+            .map_err(|error| Problem::new("$.model", error.to_string()))?;
+        let temperature = document.temperature.unwrap_or(if document.schema.is_some() {
+            settings.temperature_structured
+        } else {
+            settings.temperature
+        });
+        let sampling = found.supports.sampling;
+        let max_tokens = document.max_tokens.unwrap_or_else(|| {
+            // A default larger than the model allows is ours to lower; a number that the producer
+            // wrote is not.
+            let output_max = u32::try_from(found.output_max).unwrap_or(u32::MAX);
+            settings.max_tokens.min(output_max)
+        });
+        let resolved = Resolved {
+            model_id: found.model_id,
+            model: found.alias,
+            family: found.family,
+            api: settings.api,
+            supports_system: found.supports.system,
+            prices: found.prices,
+            temperature: sampling.then_some(temperature),
+            top_p: document.top_p.filter(|_| sampling),
+            max_tokens,
+            burndown: u32::try_from(found.burndown).unwrap_or(1),
+        };
+        Ok((resolved, (found.window, found.output_max)))
+    }
+
+    fn job(
+        &self,
+        document: JobDocument,
+        origin: Origin,
+        resolved: Resolved,
+        wanted: Wanted,
+        now: Now,
+    ) -> NewJob {
+        let settings = &self.settings;
+        let run_at = document.run_at.map_or(now.wall_ms, Timestamp::as_millisecond);
+        let deadline_at = document.deadline.map_or_else(
+            || run_at.max(now.wall_ms).saturating_add(settings.deadline_ms),
+            Timestamp::as_millisecond,
+        );
+        let identity = match &document.id {
+            Some(id) => Some(format!("id:{id}")),
+            None => origin.identity,
+        };
+        let hold = document.if_outcome_unknown.unwrap_or(settings.if_outcome_unknown)
+            == IfOutcomeUnknown::Hold;
+        let canonical = document.canonical();
+        NewJob {
+            job_id: Uuid::now_v7(),
+            external_id: document.id,
+            identity,
+            document_hash: job::digest(&canonical),
+            document: canonical,
+            tenant: document.tenant.unwrap_or_else(|| settings.tenant.clone()),
+            queue: document.queue.unwrap_or_else(|| settings.queue.clone()),
+            lane: format!("{}/{}", settings.lane_prefix, resolved.model_id),
+            priority: document.priority.unwrap_or(0),
+            run_at,
+            deadline_at,
+            max_attempts: document.max_attempts,
+            hold,
+            dedupe_key: document.dedupe_key,
+            wanted,
+            batch: origin.batch,
+            // A job may wait longer than identities are kept by default.
+            seen_until: deadline_at.saturating_add(settings.seen_ms),
+            resolved: Ok(resolved),
+        }
+    }
+}
+
+/// What a call of this document says, before any re-ask.
+#[must_use]
+pub fn render(document: &JobDocument, supports_system: bool) -> Rendered {
+    let messages: &[Message] = document.messages.as_deref().unwrap_or_default();
+    prompt::render(Parts {
+        system: document.system.as_deref(),
+        prompt: document.prompt.as_deref(),
+        messages,
+        context: document.context.as_deref().unwrap_or_default(),
+        schema: document.schema.as_ref(),
+        supports_system,
+    })
+}
+
+fn wanted(document: &JobDocument, resolved: &Resolved) -> Wanted {
+    let rendered = render(document, resolved.supports_system);
+    let input_tokens_max =
+        estimate::input_tokens_max(resolved.family, rendered.system.as_deref(), &rendered.messages);
+    Wanted {
+        input_tokens_max,
+        max_tokens: u64::from(resolved.max_tokens),
+        burndown: u64::from(resolved.burndown),
+    }
+}
+
+/// What the model's own sizes forbid.
+fn misfits(resolved: &Resolved, wanted: Wanted, (window, output_max): (u64, u64)) -> Vec<Problem> {
+    let model = &resolved.model;
+    let mut problems = Vec::new();
+    if wanted.max_tokens > output_max {
+        let reason = format!(
+            "{} is more than the {output_max} tokens that {model} can answer; lower it, or choose another model",
+            wanted.max_tokens
+        );
+        problems.push(Problem::new("$.max_tokens", reason));
+    }
+    let needed = wanted.input_tokens_max.saturating_add(wanted.max_tokens);
+    if needed > window {
+        let reason = format!(
+            "up to {} input tokens and max_tokens {} are more than the window of {model}, {window}; \
+             shorten the input, lower max_tokens, or choose a model with a larger window",
+            wanted.input_tokens_max, wanted.max_tokens
+        );
+        problems.push(Problem::new("$", reason));
+    }
+    problems
+}
+
+/// What can never be claimed, because one call of it is larger than a minute's limit.
+fn never_fits(job: &NewJob, limits: &[LimitRule]) -> Option<Problem> {
+    let Wanted { input_tokens_max, max_tokens, burndown } = job.wanted;
+    let reservation = budget::reservation(input_tokens_max, max_tokens, 0, burndown);
+    let keys = [
+        "total".to_owned(),
+        format!("lane:{}", job.lane),
+        format!("queue:{}", job.queue),
+        format!("tenant:{}", job.tenant),
+    ];
+    keys.iter().find_map(|key| {
+        let rule = rule_for(limits, key)?;
+        let allowed = rule.limit.tokens_per_minute.filter(|limit| reservation.tokens > *limit)?;
+        let reason = format!(
+            "one call reserves {} tokens ({input_tokens_max} input at most + max_tokens {max_tokens}) and \
+             the limit {} allows {allowed} a minute; lower max_tokens, shorten the input, or raise the limit",
+            reservation.tokens, rule.pattern
+        );
+        Some(Problem::new("$.max_tokens", reason))
+    })
+}
+
+fn today(now: Now) -> jiff::civil::Date {
+    Timestamp::from_millisecond(now.wall_ms)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date()
+}

@@ -48,10 +48,7 @@ impl Clock {
     /// hour after boot.
     #[must_use]
     pub fn manual() -> (Self, ClockHand) {
-        let shared = Arc::new(Mutex::new(Now {
-            wall_ms: 1_767_225_600_000,
-            mono_ms: 3_600_000,
-        }));
+        let shared = Arc::new(Mutex::new(Now { wall_ms: 1_767_225_600_000, mono_ms: 3_600_000 }));
         (Self(Source::Manual(Arc::clone(&shared))), ClockHand(shared))
     }
 
@@ -104,20 +101,14 @@ impl ClockHand {
 
 fn read_ms(clock: ClockId) -> i64 {
     let at = clock_gettime(clock);
-    at.tv_sec
-        .saturating_mul(1_000)
-        .saturating_add(at.tv_nsec / 1_000_000)
+    at.tv_sec.saturating_mul(1_000).saturating_add(at.tv_nsec / 1_000_000)
 }
 
 /// An instant in Unix milliseconds as RFC 3339 in UTC, always with three decimals, so that the
 /// texts sort as the instants do. Instants outside the years -9999 to 9999 show as the nearest.
 #[must_use]
 pub fn rfc3339(wall_ms: i64) -> String {
-    let nearest = if wall_ms < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
+    let nearest = if wall_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_millisecond(wall_ms)
         .unwrap_or(nearest)
         .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
@@ -153,10 +144,7 @@ mod tests {
         hand.advance(1_500);
         assert_eq!(twin.now().mono_ms, start.mono_ms + 1_500);
         assert_eq!(twin.now().wall_ms, start.wall_ms + 1_500);
-        hand.set(Now {
-            wall_ms: 5,
-            mono_ms: start.mono_ms,
-        });
+        hand.set(Now { wall_ms: 5, mono_ms: start.mono_ms });
         assert_eq!(clock.now().wall_ms, 5);
     }
 
@@ -166,10 +154,7 @@ mod tests {
             assert_eq!(parse_rfc3339(&rfc3339(ms)).unwrap(), ms);
         }
         assert_eq!(rfc3339(1_767_225_600_000), "2026-01-01T00:00:00.000Z");
-        assert_eq!(
-            parse_rfc3339("2026-01-01T01:00:00+01:00").unwrap(),
-            1_767_225_600_000
-        );
+        assert_eq!(parse_rfc3339("2026-01-01T01:00:00+01:00").unwrap(), 1_767_225_600_000);
     }
 
     #[test]

@@ -43,22 +43,10 @@ struct Weights {
 
 fn weights(family: Family) -> Weights {
     match family {
-        Family::Claude => Weights {
-            text: 455,
-            digit: 1_000,
-            wide: 527,
-        },
-        Family::Mistral => Weights {
-            text: 385,
-            digit: 1_000,
-            wide: 385,
-        },
+        Family::Claude => Weights { text: 455, digit: 1_000, wide: 527 },
+        Family::Mistral => Weights { text: 385, digit: 1_000, wide: 385 },
         Family::Llama | Family::Nova | Family::Deepseek | Family::OpenAi | Family::Qwen => {
-            Weights {
-                text: 367,
-                digit: 500,
-                wide: 371,
-            }
+            Weights { text: 367, digit: 500, wide: 371 }
         }
     }
 }
@@ -66,12 +54,9 @@ fn weights(family: Family) -> Weights {
 /// An upper bound of the input tokens of one call, framing included.
 #[must_use]
 pub fn input_tokens_max(family: Family, system: Option<&str>, messages: &[Message]) -> u64 {
-    let texts = system
-        .into_iter()
-        .chain(messages.iter().map(|message| message.text.as_str()));
+    let texts = system.into_iter().chain(messages.iter().map(|message| message.text.as_str()));
     texts.fold(REQUEST_TOKENS, |sum, text| {
-        sum.saturating_add(TURN_TOKENS)
-            .saturating_add(text_tokens_max(family, text))
+        sum.saturating_add(TURN_TOKENS).saturating_add(text_tokens_max(family, text))
     })
 }
 
@@ -124,25 +109,14 @@ mod tests {
         for family in FAMILIES {
             let measured = measured_per_mille(family, others, mistral, cl100k) * chars / 1_000;
             let bound = text_tokens_max(family, &text);
-            assert!(
-                bound >= measured,
-                "{family:?}: bound {bound} below measured {measured}"
-            );
-            assert!(
-                bound <= measured * 4,
-                "{family:?}: bound {bound} wastes ({measured})"
-            );
+            assert!(bound >= measured, "{family:?}: bound {bound} below measured {measured}");
+            assert!(bound <= measured * 4, "{family:?}: bound {bound} wastes ({measured})");
         }
     }
 
     #[test]
     fn english_prose_is_bounded() {
-        check(
-            "The certificate has to be renewed before the end of the year. ",
-            200,
-            225,
-            200,
-        );
+        check("The certificate has to be renewed before the end of the year. ", 200, 225, 200);
     }
 
     #[test]
@@ -157,22 +131,12 @@ mod tests {
 
     #[test]
     fn source_code_is_bounded() {
-        check(
-            "fn main() {\n    let total = items.iter().sum();\n}\n",
-            221,
-            303,
-            221,
-        );
+        check("fn main() {\n    let total = items.iter().sum();\n}\n", 221, 303, 221);
     }
 
     #[test]
     fn german_is_bounded() {
-        check(
-            "Die Prüfung muss vor Ablauf des Jahres erneuert werden. ",
-            265,
-            289,
-            265,
-        );
+        check("Die Prüfung muss vor Ablauf des Jahres erneuert werden. ", 265, 289, 265);
     }
 
     #[test]
@@ -182,15 +146,9 @@ mod tests {
 
     #[test]
     fn every_turn_and_the_system_prompt_add_framing() {
-        let message = |text: &str| Message {
-            role: Role::User,
-            text: text.to_owned(),
-        };
+        let message = |text: &str| Message { role: Role::User, text: text.to_owned() };
         assert_eq!(input_tokens_max(Family::Llama, None, &[]), 10);
-        assert_eq!(
-            input_tokens_max(Family::Llama, Some(""), &[message("")]),
-            26
-        );
+        assert_eq!(input_tokens_max(Family::Llama, Some(""), &[message("")]), 26);
         let words = input_tokens_max(Family::Llama, Some("abc"), &[message("abc"), message("d")]);
         assert_eq!(words, 10 + 3 * 8 + 2 + 2 + 1);
     }

@@ -72,25 +72,13 @@ pub fn render(parts: Parts<'_>) -> Rendered {
     }
     let system = parts.system.filter(|system| !is_blank(system));
     let Some(folded) = system.filter(|_| !parts.supports_system) else {
-        return Rendered {
-            system: system.map(str::to_owned),
-            messages,
-        };
+        return Rendered { system: system.map(str::to_owned), messages };
     };
     match messages.iter_mut().find(|turn| turn.role == Role::User) {
         Some(turn) => turn.text = joined(folded, &turn.text),
-        None => messages.insert(
-            0,
-            Message {
-                role: Role::User,
-                text: folded.to_owned(),
-            },
-        ),
+        None => messages.insert(0, Message { role: Role::User, text: folded.to_owned() }),
     }
-    Rendered {
-        system: None,
-        messages,
-    }
+    Rendered { system: None, messages }
 }
 
 fn is_blank(text: &str) -> bool {
@@ -111,25 +99,15 @@ fn push(messages: &mut Vec<Message>, role: Role, text: &str) {
     }
     match messages.last_mut() {
         Some(last) if last.role == role => last.text = joined(&last.text, text),
-        _ => messages.push(Message {
-            role,
-            text: text.to_owned(),
-        }),
+        _ => messages.push(Message { role, text: text.to_owned() }),
     }
 }
 
 /// Changes the last user turn, which is made if there is none.
 fn edit_last_user_turn(messages: &mut Vec<Message>, edit: impl FnOnce(&str) -> String) {
-    match messages
-        .iter_mut()
-        .rev()
-        .find(|turn| turn.role == Role::User)
-    {
+    match messages.iter_mut().rev().find(|turn| turn.role == Role::User) {
         Some(turn) => turn.text = edit(&turn.text),
-        None => messages.push(Message {
-            role: Role::User,
-            text: edit(""),
-        }),
+        None => messages.push(Message { role: Role::User, text: edit("") }),
     }
 }
 
@@ -138,11 +116,7 @@ fn documents(context: &[ContextItem]) -> String {
     let mut out = String::from("<documents>\n");
     for (index, item) in context.iter().enumerate() {
         out.push_str("<document");
-        push_attribute(
-            &mut out,
-            "index",
-            Some(&index.saturating_add(1).to_string()),
-        );
+        push_attribute(&mut out, "index", Some(&index.saturating_add(1).to_string()));
         push_attribute(&mut out, "title", item.title.as_deref());
         push_attribute(&mut out, "source", item.source.as_deref());
         out.push_str(">\n");
@@ -193,11 +167,7 @@ fn push_document_text(out: &mut String, text: &str) {
 fn names_our_tag(after: &str) -> bool {
     const NAME: &str = "document";
     let mut letters = after.chars().skip_while(|c| c.is_whitespace() || *c == '/');
-    NAME.chars().all(|wanted| {
-        letters
-            .next()
-            .is_some_and(|c| c.eq_ignore_ascii_case(&wanted))
-    })
+    NAME.chars().all(|wanted| letters.next().is_some_and(|c| c.eq_ignore_ascii_case(&wanted)))
 }
 
 #[cfg(test)]

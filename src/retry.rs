@@ -192,11 +192,7 @@ enum Row {
 }
 
 fn row(kind: ErrorKind, policy: &Policy) -> Row {
-    let backoff = |base_ms, ms_min, failures_max| Row::Backoff {
-        base_ms,
-        ms_min,
-        failures_max,
-    };
+    let backoff = |base_ms, ms_min, failures_max| Row::Backoff { base_ms, ms_min, failures_max };
     match kind {
         ErrorKind::Overloaded
         | ErrorKind::Internal
@@ -205,11 +201,9 @@ fn row(kind: ErrorKind, policy: &Policy) -> Row {
         | ErrorKind::IdleTimeout
         | ErrorKind::StreamCut => backoff(policy.backoff_base_ms, 0, u32::MAX),
         ErrorKind::Unavailable => backoff(policy.unavailable_base_ms, 0, u32::MAX),
-        ErrorKind::ModelNotReady => backoff(
-            policy.backoff_base_ms,
-            policy.model_not_ready_ms_min,
-            u32::MAX,
-        ),
+        ErrorKind::ModelNotReady => {
+            backoff(policy.backoff_base_ms, policy.model_not_ready_ms_min, u32::MAX)
+        }
         ErrorKind::ModelTimeout | ErrorKind::CallTimeout => backoff(policy.backoff_base_ms, 0, 3),
         ErrorKind::ModelError | ErrorKind::Bug => backoff(policy.backoff_base_ms, 0, 2),
         ErrorKind::Crashed => Row::Crash,
@@ -258,22 +252,13 @@ pub fn decide(
     let left_ms = u64::try_from(timing.deadline_in_ms).unwrap_or(0);
     match verdict {
         Verdict::End { .. } => verdict,
-        _ if left_ms == 0 => Verdict::End {
-            state: EndState::Expired,
-            kind: ErrorKind::DeadlineExceeded,
-        },
-        Verdict::Retry { after_ms } => Verdict::Retry {
-            after_ms: after_ms.min(left_ms),
-        },
-        Verdict::Snooze {
-            after_ms,
-            slow_lane,
-            pause_lane,
-        } => Verdict::Snooze {
-            after_ms: after_ms.min(left_ms),
-            slow_lane,
-            pause_lane,
-        },
+        _ if left_ms == 0 => {
+            Verdict::End { state: EndState::Expired, kind: ErrorKind::DeadlineExceeded }
+        }
+        Verdict::Retry { after_ms } => Verdict::Retry { after_ms: after_ms.min(left_ms) },
+        Verdict::Snooze { after_ms, slow_lane, pause_lane } => {
+            Verdict::Snooze { after_ms: after_ms.min(left_ms), slow_lane, pause_lane }
+        }
         Verdict::Reask => Verdict::Reask,
     }
 }
@@ -286,10 +271,7 @@ fn within_limits(
     retry_after_ms: Option<u64>,
     rng: &mut impl Rng,
 ) -> Verdict {
-    let failed = Verdict::End {
-        state: EndState::Failed,
-        kind,
-    };
+    let failed = Verdict::End { state: EndState::Failed, kind };
     let floor_ms = retry_after_ms.unwrap_or(0).min(policy.retry_after_ms_max);
     let reached = |count: u32, max: u32| count.saturating_add(1) >= max;
     match row(kind, policy) {
@@ -298,20 +280,14 @@ fn within_limits(
         {
             failed
         }
-        Row::Backoff {
-            base_ms, ms_min, ..
-        } => {
+        Row::Backoff { base_ms, ms_min, .. } => {
             let jitter_ms = full_jitter_ms(base_ms, counters.failures, policy, rng);
-            Verdict::Retry {
-                after_ms: floor_ms.max(ms_min).saturating_add(jitter_ms),
-            }
+            Verdict::Retry { after_ms: floor_ms.max(ms_min).saturating_add(jitter_ms) }
         }
         Row::Crash if reached(counters.crashes, policy.crashes_max) => failed,
         Row::Crash => {
             let jitter_ms = full_jitter_ms(policy.backoff_base_ms, counters.crashes, policy, rng);
-            Verdict::Retry {
-                after_ms: floor_ms.saturating_add(jitter_ms),
-            }
+            Verdict::Retry { after_ms: floor_ms.saturating_add(jitter_ms) }
         }
         Row::Throttle | Row::ThrottledDay if reached(counters.throttles, policy.throttles_max) => {
             failed
@@ -320,11 +296,7 @@ fn within_limits(
             let jitter_ms =
                 full_jitter_ms(policy.throttle_base_ms, counters.throttles, policy, rng);
             let after_ms = floor_ms.saturating_add(jitter_ms);
-            Verdict::Snooze {
-                after_ms,
-                slow_lane: true,
-                pause_lane: false,
-            }
+            Verdict::Snooze { after_ms, slow_lane: true, pause_lane: false }
         }
         Row::ThrottledDay => pause(policy.throttled_day_ms, floor_ms, rng),
         Row::Pause => pause(policy.paused_ms, floor_ms, rng),
@@ -337,14 +309,8 @@ fn within_limits(
 /// A snooze for the job and a pause for its lane. A tenth of jitter on top keeps the workers that
 /// noticed together from coming back together.
 fn pause(ms: u64, floor_ms: u64, rng: &mut impl Rng) -> Verdict {
-    let after_ms = ms
-        .max(floor_ms)
-        .saturating_add(rng.random_range(0..=ms / 10));
-    Verdict::Snooze {
-        after_ms,
-        slow_lane: false,
-        pause_lane: true,
-    }
+    let after_ms = ms.max(floor_ms).saturating_add(rng.random_range(0..=ms / 10));
+    Verdict::Snooze { after_ms, slow_lane: false, pause_lane: true }
 }
 
 /// A delay drawn evenly from 0 to `base x factor^tries`, the upper end held to `backoff_ms_max`.
@@ -357,9 +323,7 @@ fn full_jitter_ms(base_ms: u64, tries: u32, policy: &Policy, rng: &mut impl Rng)
 fn backoff_cap_ms(base_ms: u64, tries: u32, policy: &Policy) -> u64 {
     // A factor of 0 would mean no delay from the second try on: a storm by misconfiguration.
     let factor = u64::from(policy.backoff_factor.max(1));
-    base_ms
-        .saturating_mul(factor.saturating_pow(tries))
-        .min(policy.backoff_ms_max)
+    base_ms.saturating_mul(factor.saturating_pow(tries)).min(policy.backoff_ms_max)
 }
 
 #[cfg(test)]

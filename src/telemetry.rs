@@ -54,23 +54,16 @@ pub fn init(format: LogFormat, default_level: &str, rust_log: Option<&str>) -> a
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let started = if as_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.try_init()
-    };
+    let started =
+        if as_json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
 }
 
 fn filter(default_level: &str, rust_log: Option<&str>) -> anyhow::Result<EnvFilter> {
-    let wanted = rust_log
-        .filter(|text| !text.trim().is_empty())
-        .unwrap_or(default_level);
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{wanted}"))
-        .with_context(|| {
-            format!("the log filter `{wanted}` is not a level or a list such as `info,sqlx=debug`")
-        })
+    let wanted = rust_log.filter(|text| !text.trim().is_empty()).unwrap_or(default_level);
+    EnvFilter::builder().parse(format!("{QUIET},{wanted}")).with_context(|| {
+        format!("the log filter `{wanted}` is not a level or a list such as `info,sqlx=debug`")
+    })
 }
 
 #[cfg(test)]

@@ -26,16 +26,8 @@ const FILE_LINES_SOFT: usize = 400;
 const FILE_LINES_MAX: usize = 600;
 
 /// Words that DESIGN's list replaces: `job`, `worker`, or a name that says what the thing does.
-const FORBIDDEN_WORDS: &[&str] = &[
-    "manager",
-    "managers",
-    "processor",
-    "processors",
-    "task",
-    "tasks",
-    "util",
-    "utils",
-];
+const FORBIDDEN_WORDS: &[&str] =
+    &["manager", "managers", "processor", "processors", "task", "tasks", "util", "utils"];
 
 // ---- The tests
 
@@ -69,10 +61,8 @@ fn a_module_uses_only_lower_layers() {
         let tokens = tokens(&source.code);
         for (line, path) in crate_paths(&tokens, source.depth()) {
             if !may_use(from, &source.module, &path) {
-                wrong.push(format!(
-                    "{}:{line}: {from:?} must not use `crate::{path}`",
-                    source.path
-                ));
+                wrong
+                    .push(format!("{}:{line}: {from:?} must not use `crate::{path}`", source.path));
             }
         }
         for token in &tokens {
@@ -107,10 +97,8 @@ fn every_statement_says_its_engine_is_used_and_has_its_twin() {
             }
         }
         if !statements.is_empty() {
-            let names: BTreeSet<String> = statements
-                .iter()
-                .map(|path| path.replacen(&folder, "", 1))
-                .collect();
+            let names: BTreeSet<String> =
+                statements.iter().map(|path| path.replacen(&folder, "", 1)).collect();
             names_by_engine.push((engine, names));
         }
     }
@@ -145,10 +133,7 @@ fn no_file_is_too_long() {
                 source.path
             ));
         } else if lines > FILE_LINES_SOFT {
-            eprintln!(
-                "{}: {lines} lines without its tests, aim at {FILE_LINES_SOFT}",
-                source.path
-            );
+            eprintln!("{}: {lines} lines without its tests, aim at {FILE_LINES_SOFT}", source.path);
         }
     }
     report(&wrong);
@@ -169,9 +154,7 @@ fn the_code_map_is_true() {
     }
     for name in &named {
         if !root().join(name).exists() {
-            wrong.push(format!(
-                "{path}: the code map names `{name}`, which is not there"
-            ));
+            wrong.push(format!("{path}: the code map names `{name}`, which is not there"));
         }
     }
     for name in code_map_must_name() {
@@ -226,10 +209,7 @@ fn forbidden_word(name: &str) -> Option<String> {
         }
         spaced.extend(letter.to_lowercase());
     }
-    spaced
-        .split('_')
-        .find(|word| FORBIDDEN_WORDS.contains(word))
-        .map(str::to_owned)
+    spaced.split('_').find(|word| FORBIDDEN_WORDS.contains(word)).map(str::to_owned)
 }
 
 /// Every folder of `src` and every file directly in it.
@@ -238,20 +218,14 @@ fn code_map_must_name() -> BTreeSet<String> {
     for path in files("src", "rs") {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let is_top_level = folder == "src";
-        names.insert(if is_top_level {
-            path
-        } else {
-            folder.to_owned()
-        });
+        names.insert(if is_top_level { path } else { folder.to_owned() });
     }
     names
 }
 
 /// Whether every room is filled. Until then a file that is to come may be missing.
 fn finished() -> bool {
-    !sources("src")
-        .iter()
-        .any(|source| source.text.starts_with("//! Room to be filled."))
+    !sources("src").iter().any(|source| source.text.starts_with("//! Room to be filled."))
 }
 
 /// Whether a file is there; once every room is filled it must be.

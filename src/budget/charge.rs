@@ -100,10 +100,7 @@ pub struct Charge {
 
 impl Charge {
     /// Nothing in any dimension.
-    pub const ZERO: Self = Self {
-        requests: 0,
-        tokens: 0,
-    };
+    pub const ZERO: Self = Self { requests: 0, tokens: 0 };
 
     /// The amount in one dimension.
     #[must_use]
@@ -145,10 +142,7 @@ impl Charge {
 #[must_use]
 pub fn reservation(input_max: u64, max_tokens: u64, output_expected: u64, burndown: u64) -> Charge {
     let output = max_tokens.max(output_expected.saturating_mul(burndown));
-    Charge {
-        requests: 1,
-        tokens: input_max.saturating_add(output),
-    }
+    Charge { requests: 1, tokens: input_max.saturating_add(output) }
 }
 
 /// What one completed call settles to: input, cache writes and output times burndown. Cache reads

@@ -86,11 +86,7 @@ impl Cut {
             let exact = (u128::from(missing) * u128::from(GROW_MS)).div_ceil(u128::from(self.grow));
             u64::try_from(exact).unwrap_or(u64::MAX)
         };
-        let longest_ms = if configured.is_some() {
-            2 * GROW_MS
-        } else {
-            GROW_MS
-        };
+        let longest_ms = if configured.is_some() { 2 * GROW_MS } else { GROW_MS };
         Some(self.at.plus_ms(wait_ms.min(longest_ms)))
     }
 }

@@ -38,10 +38,7 @@ pub struct FitPolicy {
 
 impl Default for FitPolicy {
     fn default() -> Self {
-        Self {
-            pass_ms_max: 30_000,
-            claims_max: usize::MAX,
-        }
+        Self { pass_ms_max: 30_000, claims_max: usize::MAX }
     }
 }
 
@@ -115,11 +112,9 @@ pub fn fit(keyed: &mut [Keyed], draws: &[Draw<'_>], policy: &FitPolicy, now: Lan
         let decision = decide(keyed, draw, policy);
         match &decision {
             Decision::Claim { .. } => claims += 1,
-            Decision::Wait {
-                fits_in_ms,
-                key,
-                dimension,
-            } if plan.fits_in_ms.is_none_or(|before| *fits_in_ms < before) => {
+            Decision::Wait { fits_in_ms, key, dimension }
+                if plan.fits_in_ms.is_none_or(|before| *fits_in_ms < before) =>
+            {
                 plan.fits_in_ms = Some(*fits_in_ms);
                 plan.waiting = Some((*key, *dimension));
             }
@@ -139,22 +134,14 @@ fn decide(keyed: &mut [Keyed], draw: &Draw<'_>, policy: &FitPolicy) -> Decision 
         None => longest_wait(keyed, draw),
     };
     match wait {
-        Some(Wait { ms, key, dimension }) => Decision::Wait {
-            fits_in_ms: ms,
-            key,
-            dimension,
-        },
-        None => Decision::Claim {
-            slots: claim(keyed, draw),
-        },
+        Some(Wait { ms, key, dimension }) => Decision::Wait { fits_in_ms: ms, key, dimension },
+        None => Decision::Claim { slots: claim(keyed, draw) },
     }
 }
 
 /// The keys of a draw that exist, with their indexes.
 fn keys_of<'k>(keyed: &'k [Keyed], draw: &Draw<'k>) -> impl Iterator<Item = (usize, &'k Keyed)> {
-    draw.keys
-        .iter()
-        .filter_map(|index| Some((*index, keyed.get(*index)?)))
+    draw.keys.iter().filter_map(|index| Some((*index, keyed.get(*index)?)))
 }
 
 /// Judged against what is configured: a limit that was decreased grows back.
@@ -163,12 +150,7 @@ fn never_fits(keyed: &[Keyed], draw: &Draw<'_>) -> Option<Decision> {
         for dimension in Dimension::ALL {
             let reservation = draw.reservation.of(dimension);
             if let Some(limit) = limit.of(dimension).filter(|limit| reservation > *limit) {
-                return Some(Decision::NeverFits {
-                    key,
-                    dimension,
-                    limit,
-                    reservation,
-                });
+                return Some(Decision::NeverFits { key, dimension, limit, reservation });
             }
         }
     }
@@ -219,11 +201,7 @@ fn longest_wait(keyed: &mut [Keyed], draw: &Draw<'_>) -> Option<Wait> {
 }
 
 fn longer(before: Option<Wait>, new: Wait) -> Option<Wait> {
-    if new.ms > before.map_or(0, |before| before.ms) {
-        Some(new)
-    } else {
-        before
-    }
+    if new.ms > before.map_or(0, |before| before.ms) { Some(new) } else { before }
 }
 
 fn note_passed(keyed: &mut [Keyed], draw: &Draw<'_>, wait: Wait) {

@@ -35,18 +35,12 @@ pub(super) struct Pace {
     learned_settled: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature is serde's"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(n: &i64) -> bool {
     *n == 0
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature is serde's"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero_unsigned(n: &u64) -> bool {
     *n == 0
 }
@@ -116,10 +110,7 @@ impl Pace {
         }
         let exact = u128::from(reservation.tokens) * u128::from(self.learned_settled)
             / u128::from(self.learned_reserved);
-        Charge {
-            requests: reservation.requests,
-            tokens: u64::try_from(exact).unwrap_or(u64::MAX),
-        }
+        Charge { requests: reservation.requests, tokens: u64::try_from(exact).unwrap_or(u64::MAX) }
     }
 
     fn debt_mut(&mut self, dimension: Dimension) -> &mut i64 {

@@ -82,9 +82,7 @@ impl Ring {
     }
 
     fn added_up(&self) -> Charge {
-        self.entries
-            .iter()
-            .fold(Charge::ZERO, |sum, entry| sum.plus(entry.charge))
+        self.entries.iter().fold(Charge::ZERO, |sum, entry| sum.plus(entry.charge))
     }
 
     /// Moves everything into `present`, which is not earlier than any remembered slot.
@@ -92,10 +90,7 @@ impl Ring {
         if self.entries.is_empty() {
             return;
         }
-        let mut gathered = Entry {
-            slot: present.0,
-            ..Entry::default()
-        };
+        let mut gathered = Entry { slot: present.0, ..Entry::default() };
         for entry in &self.entries {
             gathered.absorb(entry);
         }
@@ -108,12 +103,7 @@ impl Ring {
         if charge == Charge::ZERO {
             return;
         }
-        let added = Entry {
-            slot: present.0,
-            charge,
-            open,
-            wasted: 0,
-        };
+        let added = Entry { slot: present.0, charge, open, wasted: 0 };
         match self.entries.back_mut() {
             // A slot later than the present one cannot be; if a damaged state holds one, the
             // charge joins it rather than being lost.
@@ -125,10 +115,7 @@ impl Ring {
 
     /// Replaces a reservation by what the call used. False if the slot is not remembered.
     pub(super) fn settle(&mut self, slot: Slot, reserved: Charge, settled: Charge) -> bool {
-        let Ok(index) = self
-            .entries
-            .binary_search_by_key(&slot.0, |entry| entry.slot)
-        else {
+        let Ok(index) = self.entries.binary_search_by_key(&slot.0, |entry| entry.slot) else {
             return false;
         };
         let Some(entry) = self.entries.get_mut(index) else {
@@ -210,15 +197,9 @@ impl<'de> Deserialize<'de> for Ring {
             slot = slot.saturating_add(at(0));
             let entry = Entry {
                 slot,
-                charge: Charge {
-                    requests: at(1),
-                    tokens: at(2),
-                },
+                charge: Charge { requests: at(1), tokens: at(2) },
                 wasted: at(3),
-                open: Charge {
-                    requests: at(4),
-                    tokens: at(5),
-                },
+                open: Charge { requests: at(4), tokens: at(5) },
             };
             match ring.entries.back_mut() {
                 Some(last) if last.slot == slot => last.absorb(&entry),

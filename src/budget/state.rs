@@ -134,8 +134,7 @@ impl BudgetState {
 
     /// A claimed call was not sent: everything is given back.
     pub fn give_back(&mut self, slot: Slot, reserved: Charge) {
-        self.pace
-            .correct(self.pace.expected(reserved), Charge::ZERO);
+        self.pace.correct(self.pace.expected(reserved), Charge::ZERO);
         self.ring.settle(self.found(slot), reserved, Charge::ZERO);
     }
 
@@ -215,10 +214,7 @@ impl BudgetState {
             in_flight: in_flight.of(dimension),
             wasted,
         };
-        Level {
-            requests: of(Dimension::Requests, 0),
-            tokens: of(Dimension::Tokens, wasted),
-        }
+        Level { requests: of(Dimension::Requests, 0), tokens: of(Dimension::Tokens, wasted) }
     }
 
     /// Moves on to `now` and counts the pace's refill.
@@ -244,13 +240,9 @@ impl BudgetState {
             return 0;
         }
         let configured = limit.of(dimension);
-        let at = self.ring.fits_at(self.now, dimension, amount, |sum| {
-            match self.cut(dimension) {
-                Some(cut) => cut.reached(sum, configured),
-                None => configured
-                    .filter(|configured| sum <= *configured)
-                    .map(|_| self.now),
-            }
+        let at = self.ring.fits_at(self.now, dimension, amount, |sum| match self.cut(dimension) {
+            Some(cut) => cut.reached(sum, configured),
+            None => configured.filter(|configured| sum <= *configured).map(|_| self.now),
         });
         at.since_ms(self.now).max(1)
     }

@@ -25,10 +25,7 @@ pub fn cost_micros(prices: &Prices, usage: &Usage) -> u64 {
         sum.saturating_add(u128::from(*tokens).saturating_mul(u128::from(*price)))
     });
 
-    let input_all = usage
-        .input
-        .saturating_add(usage.cache_read)
-        .saturating_add(usage.cache_write);
+    let input_all = usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write);
     let percent = match prices.long_input {
         Some(long) if input_all > long.tokens_above => u128::from(long.percent),
         _ => 100,
@@ -41,10 +38,6 @@ pub fn cost_micros(prices: &Prices, usage: &Usage) -> u64 {
 /// written. Calls ask for no prompt cache, so no input is dearer than the plain one.
 #[must_use]
 pub fn cost_micros_max(prices: &Prices, input_max: u64, max_tokens: u64) -> u64 {
-    let usage = Usage {
-        input: input_max,
-        output: max_tokens,
-        ..Usage::default()
-    };
+    let usage = Usage { input: input_max, output: max_tokens, ..Usage::default() };
     cost_micros(prices, &usage)
 }

@@ -20,11 +20,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .collect();
     found.sort_unstable();
     found.dedup();
-    found
-        .into_iter()
-        .take(SHOWN_MAX)
-        .map(|(_, candidate)| candidate)
-        .collect()
+    found.into_iter().take(SHOWN_MAX).map(|(_, candidate)| candidate).collect()
 }
 
 /// The number of characters to insert, delete or replace to get from one name to the other.

@@ -16,9 +16,8 @@ const NAME_BYTES_MAX: usize = 2_048;
 /// A chain of successors longer than this is a loop.
 const SUCCESSORS_MAX: usize = 8;
 /// The prefixes that inference profiles are known to have.
-const PROFILE_PREFIXES: [&str; 9] = [
-    "us", "eu", "apac", "au", "jp", "in", "ca", "us-gov", "global",
-];
+const PROFILE_PREFIXES: [&str; 9] =
+    ["us", "eu", "apac", "au", "jp", "in", "ca", "us-gov", "global"];
 
 /// What resolving a name depends on besides the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,11 +117,7 @@ pub enum ResolveError {
 }
 
 fn did_you_mean(nearest: &[String]) -> String {
-    if nearest.is_empty() {
-        String::new()
-    } else {
-        format!(" (nearest: {})", nearest.join(", "))
-    }
+    if nearest.is_empty() { String::new() } else { format!(" (nearest: {})", nearest.join(", ")) }
 }
 
 fn retired_when(date: Option<Date>) -> String {
@@ -175,9 +170,7 @@ impl Catalogue {
         parsed: &Parsed<'_>,
         ask: &Ask,
     ) -> Result<Resolved, ResolveError> {
-        let &Parsed {
-            name, keep_name, ..
-        } = parsed;
+        let &Parsed { name, keep_name, .. } = parsed;
         if model.is_retired(ask.today) && !ask.allow_retired {
             return Err(ResolveError::Retired {
                 name: name.to_owned(),
@@ -209,23 +202,12 @@ impl Catalogue {
     }
 
     fn resolve_unknown(&self, name: &str, ask: &Ask) -> Result<Resolved, ResolveError> {
-        let near = || {
-            nearest(name, self.names())
-                .into_iter()
-                .map(str::to_owned)
-                .collect()
-        };
+        let near = || nearest(name, self.names()).into_iter().map(str::to_owned).collect();
         if !has_form_of_id(name) {
-            return Err(ResolveError::Unknown {
-                name: shortened(name),
-                nearest: near(),
-            });
+            return Err(ResolveError::Unknown { name: shortened(name), nearest: near() });
         }
         let Some(family) = ask.family else {
-            return Err(ResolveError::FamilyNeeded {
-                name: shortened(name),
-                nearest: near(),
-            });
+            return Err(ResolveError::FamilyNeeded { name: shortened(name), nearest: near() });
         };
         Ok(Resolved {
             model_id: name.to_owned(),
@@ -267,46 +249,29 @@ fn choose_profile(model: &Model, name: &str, ask: &Ask) -> Result<String, Resolv
         name: name.to_owned(),
         wanted: wanted.to_vec(),
         profiles: model.profiles.clone(),
-        example: format!(
-            "{}.{}",
-            model.profiles.last().map_or("global", String::as_str),
-            model.id
-        ),
+        example: format!("{}.{}", model.profiles.last().map_or("global", String::as_str), model.id),
     })
 }
 
 fn parse(name: &str) -> Parsed<'_> {
-    let plain = Parsed {
-        name,
-        id: name,
-        keep_name: false,
-    };
+    let plain = Parsed { name, id: name, keep_name: false };
     if !name.starts_with("arn:") {
         return plain;
     }
     match name.rsplit_once('/') {
         // A foundation model's ARN is refused like its bare id, so the profile may replace it.
-        Some((head, tail)) if head.ends_with(":foundation-model") => Parsed {
-            name,
-            id: tail,
-            keep_name: false,
-        },
-        Some((head, tail)) if head.ends_with(":inference-profile") => Parsed {
-            name,
-            id: tail,
-            keep_name: true,
-        },
-        _ => Parsed {
-            name,
-            id: name,
-            keep_name: true,
-        },
+        Some((head, tail)) if head.ends_with(":foundation-model") => {
+            Parsed { name, id: tail, keep_name: false }
+        }
+        Some((head, tail)) if head.ends_with(":inference-profile") => {
+            Parsed { name, id: tail, keep_name: true }
+        }
+        _ => Parsed { name, id: name, keep_name: true },
     }
 }
 
 fn split_profile(id: &str) -> Option<(&str, &str)> {
-    id.split_once('.')
-        .filter(|(prefix, _)| PROFILE_PREFIXES.contains(prefix))
+    id.split_once('.').filter(|(prefix, _)| PROFILE_PREFIXES.contains(prefix))
 }
 
 /// Ids read `vendor.model`, and a vendor's name has no hyphen: `claude-haiku-4.7` is a mistyped

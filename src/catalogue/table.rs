@@ -78,16 +78,9 @@ impl Catalogue {
 
     /// A table of its own, with nothing built in.
     pub fn from_toml(text: &str) -> Result<Self, CatalogueError> {
-        let nobody = TableHead {
-            version: "none".to_owned(),
-            date: Date::ZERO,
-            source: String::new(),
-        };
-        let mut catalogue = Self {
-            head: nobody,
-            models: Vec::new(),
-            names: BTreeMap::new(),
-        };
+        let nobody =
+            TableHead { version: "none".to_owned(), date: Date::ZERO, source: String::new() };
+        let mut catalogue = Self { head: nobody, models: Vec::new(), names: BTreeMap::new() };
         let file = read(text)?;
         let head = file.table.clone().ok_or_else(|| {
             CatalogueError::Syntax("`[table]` with version, date and source is missing".to_owned())
@@ -102,10 +95,7 @@ impl Catalogue {
     pub fn merge(&mut self, text: &str) -> Result<usize, CatalogueError> {
         let file = read(text)?;
         // The version of every recorded cost must tell that these are not the built-in prices.
-        let local = file
-            .table
-            .as_ref()
-            .map_or("local", |head| head.version.as_str());
+        let local = file.table.as_ref().map_or("local", |head| head.version.as_str());
         let version = format!("{}+{local}", self.head.version);
 
         let mut changed = self.clone();
@@ -129,9 +119,7 @@ impl Catalogue {
     /// The model of this alias or base id.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&Model> {
-        self.names
-            .get(name)
-            .and_then(|position| self.models.get(*position))
+        self.names.get(name).and_then(|position| self.models.get(*position))
     }
 
     /// Every alias and id.
@@ -142,21 +130,12 @@ impl Catalogue {
     fn merge_rows(&mut self, file: TableFile) -> Result<usize, CatalogueError> {
         let count = file.model.len();
         for (position, row) in file.model.into_iter().enumerate() {
-            let id = row
-                .get("id")
-                .and_then(toml::Value::as_str)
-                .map(str::to_owned);
+            let id = row.get("id").and_then(toml::Value::as_str).map(str::to_owned);
             let Some(id) = id else {
                 let row = format!("number {}", position + 1);
-                return Err(CatalogueError::Row {
-                    row,
-                    reason: "`id` is missing".to_owned(),
-                });
+                return Err(CatalogueError::Row { row, reason: "`id` is missing".to_owned() });
             };
-            let refused = |reason: String| CatalogueError::Row {
-                row: id.clone(),
-                reason,
-            };
+            let refused = |reason: String| CatalogueError::Row { row: id.clone(), reason };
 
             let known = self.models.iter_mut().find(|model| model.id == id);
             let mut merged = match &known {
@@ -203,10 +182,7 @@ fn check(model: &Model) -> Result<(), String> {
         ));
     }
     if !(1..=100).contains(&model.burndown) {
-        return Err(format!(
-            "burndown is {}, but must be 1 to 100",
-            model.burndown
-        ));
+        return Err(format!("burndown is {}, but must be 1 to 100", model.burndown));
     }
     if model.requires_profile && model.profiles.is_empty() {
         return Err("requires_profile is true, but `profiles` is empty".to_owned());
@@ -220,10 +196,7 @@ fn names_of(models: &[Model]) -> Result<BTreeMap<String, usize>, CatalogueError>
         let own = [&model.alias, &model.id].into_iter().chain(&model.aliases);
         for name in own {
             if let Some(taken) = names.insert(name.clone(), position) {
-                let other = models
-                    .get(taken)
-                    .map(|model| model.id.clone())
-                    .unwrap_or_default();
+                let other = models.get(taken).map(|model| model.id.clone()).unwrap_or_default();
                 return Err(CatalogueError::NameTaken {
                     name: name.clone(),
                     id: model.id.clone(),

@@ -107,11 +107,7 @@ fn skip_fence_word(text: &str) -> &str {
     let after = text.get(word..).unwrap_or("");
     // Without a break the word is the value itself, such as ```true```.
     let separated = after.starts_with(char::is_whitespace) || after.starts_with(['{', '[', '"']);
-    if word <= FENCE_WORD_BYTES_MAX && separated {
-        after
-    } else {
-        text
-    }
+    if word <= FENCE_WORD_BYTES_MAX && separated { after } else { text }
 }
 
 /// Whether a bracket looks like the start of JSON and not like prose in brackets.
@@ -157,9 +153,7 @@ fn read_value<'a>(text: &'a str, fuel: &mut Fuel) -> Reading<'a> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     match stream.next() {
         Some(Ok(_)) => {
-            let (value, after) = text
-                .split_at_checked(stream.byte_offset())
-                .unwrap_or((text, ""));
+            let (value, after) = text.split_at_checked(stream.byte_offset()).unwrap_or((text, ""));
             fuel.burn(value.len());
             Reading::Value(value, after)
         }
@@ -174,11 +168,7 @@ fn read_value<'a>(text: &'a str, fuel: &mut Fuel) -> Reading<'a> {
 /// How far the parser got, from the line and column of its error.
 fn bytes_before(error: &serde_json::Error, text: &str) -> usize {
     let lines_before = error.line().saturating_sub(1);
-    let before: usize = text
-        .split_inclusive('\n')
-        .take(lines_before)
-        .map(str::len)
-        .sum();
+    let before: usize = text.split_inclusive('\n').take(lines_before).map(str::len).sum();
     before.saturating_add(error.column()).max(1)
 }
 

@@ -107,11 +107,7 @@ impl Provenance {
     /// An unrepaired output of the first call.
     #[must_use]
     pub fn new(source: Source) -> Self {
-        Self {
-            source,
-            repairs: Vec::new(),
-            reasks: 0,
-        }
+        Self { source, repairs: Vec::new(), reasks: 0 }
     }
 
     /// The same, after this many re-asks.
@@ -182,21 +178,11 @@ pub struct Failed {
 
 impl Failed {
     fn end(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            errors: Vec::new(),
-            reask: false,
-        }
+        Self { kind, message: message.into(), errors: Vec::new(), reask: false }
     }
 
     fn reask(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            errors: Vec::new(),
-            reask: true,
-        }
+        Self { kind, message: message.into(), errors: Vec::new(), reask: true }
     }
 }
 
@@ -216,10 +202,7 @@ pub fn check(completion: &Completion, schema: Option<&Schema>, limits: &Limits) 
         return Err(Failed::end(ErrorKind::AnswerTooLarge, message));
     }
     if extract::trim(text).is_empty() {
-        return Err(Failed::reask(
-            ErrorKind::Empty,
-            "the model returned nothing",
-        ));
+        return Err(Failed::reask(ErrorKind::Empty, "the model returned nothing"));
     }
     let Some(schema) = schema else {
         return Ok(Checked {
@@ -248,18 +231,13 @@ fn pass_stop_reason(stop: StopReason) -> Result<(), Failed> {
             ErrorKind::Truncated,
             "the answer was cut at max_tokens or at the end of the model's window; raise max_tokens or ask for less",
         )),
-        StopReason::Refusal => Err(Failed::end(
-            ErrorKind::Refused,
-            "the model declined to answer",
-        )),
-        StopReason::ContentFiltered => Err(Failed::end(
-            ErrorKind::Filtered,
-            "a content filter stopped the answer",
-        )),
-        StopReason::GuardrailIntervened => Err(Failed::end(
-            ErrorKind::Guardrail,
-            "a guardrail stopped the answer",
-        )),
+        StopReason::Refusal => Err(Failed::end(ErrorKind::Refused, "the model declined to answer")),
+        StopReason::ContentFiltered => {
+            Err(Failed::end(ErrorKind::Filtered, "a content filter stopped the answer"))
+        }
+        StopReason::GuardrailIntervened => {
+            Err(Failed::end(ErrorKind::Guardrail, "a guardrail stopped the answer"))
+        }
         StopReason::Malformed => Err(Failed::reask(
             ErrorKind::InvalidJson,
             "the provider could not read the model's own output",
@@ -300,11 +278,7 @@ fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<(), Failed> {
         Failed::reask(ErrorKind::InvalidJson, message)
     })?;
     schema.pass_work(&value, limits)?;
-    if schema.fits(&value) {
-        Ok(())
-    } else {
-        Err(schema.mismatch(&value, limits))
-    }
+    if schema.fits(&value) { Ok(()) } else { Err(schema.mismatch(&value, limits)) }
 }
 
 #[cfg(test)]

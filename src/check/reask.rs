@@ -31,11 +31,7 @@ pub fn reask_messages(answer: &str, failed: &Failed, limits: &Limits) -> Vec<Mes
     };
     let mut complaint = format!("This answer cannot be used: {}.", failed.message);
     for error in failed.errors.iter().take(limits.errors_shown_max) {
-        let place = if error.pointer.is_empty() {
-            "the whole value"
-        } else {
-            &error.pointer
-        };
+        let place = if error.pointer.is_empty() { "the whole value" } else { &error.pointer };
         let message = cut_in_the_middle(&error.message, limits.error_bytes_max.saturating_add(3));
         complaint.push_str(&format!("\n- {place}: {message}"));
     }
@@ -44,14 +40,8 @@ pub fn reask_messages(answer: &str, failed: &Failed, limits: &Limits) -> Vec<Mes
          Schema, with nothing before it and nothing after it.",
     );
     vec![
-        Message {
-            role: Role::Assistant,
-            text: answer,
-        },
-        Message {
-            role: Role::User,
-            text: complaint,
-        },
+        Message { role: Role::Assistant, text: answer },
+        Message { role: Role::User, text: complaint },
     ]
 }
 
@@ -62,10 +52,7 @@ fn cut_in_the_middle(text: &str, bytes_max: usize) -> String {
     }
     let head = text.floor_char_boundary(bytes_max / 2);
     let tail = text.ceil_char_boundary(text.len().saturating_sub(bytes_max / 2));
-    let (start, end) = (
-        text.get(..head).unwrap_or(""),
-        text.get(tail..).unwrap_or(""),
-    );
+    let (start, end) = (text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""));
     let missing = tail.saturating_sub(head);
     format!("{start}\n[... {missing} bytes left out ...]\n{end}")
 }

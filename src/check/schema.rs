@@ -116,33 +116,24 @@ pub fn compile(schema: &Value, limits: &Limits) -> Result<Schema, SchemaError> {
     match schema {
         Value::Object(_) | Value::Bool(_) => {}
         other => {
-            return Err(SchemaError::NotASchema {
-                found: json_type(other),
-            });
+            return Err(SchemaError::NotASchema { found: json_type(other) });
         }
     }
     refuse_deep_nesting(schema, limits)?;
     let bytes = schema.to_string().len();
     if bytes > limits.schema_bytes_max {
-        return Err(SchemaError::TooLarge {
-            bytes,
-            bytes_max: limits.schema_bytes_max,
-        });
+        return Err(SchemaError::TooLarge { bytes, bytes_max: limits.schema_bytes_max });
     }
     let unfolded = unfold(schema, limits)?;
-    let patterns = PatternOptions::regex()
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX);
+    let patterns =
+        PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
     let validator = jsonschema::options()
         .offline()
         .with_pattern_options(patterns)
         .should_validate_formats(true)
         .build(schema)
         .map_err(|error| invalid(&error, limits))?;
-    Ok(Schema {
-        validator: Arc::new(validator),
-        unfolded,
-    })
+    Ok(Schema { validator: Arc::new(validator), unfolded })
 }
 
 fn json_type(value: &Value) -> &'static str {
@@ -168,16 +159,10 @@ fn refuse_deep_nesting(schema: &Value, limits: &Limits) -> Result<(), SchemaErro
         }
         let below = level.saturating_add(1);
         match value {
-            Value::Object(members) => waiting.extend(
-                members
-                    .iter()
-                    .map(|(name, value)| (join(&pointer, name), value, below)),
-            ),
+            Value::Object(members) => waiting
+                .extend(members.iter().map(|(name, value)| (join(&pointer, name), value, below))),
             Value::Array(items) => waiting.extend(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| (join(&pointer, &i.to_string()), v, below)),
+                items.iter().enumerate().map(|(i, v)| (join(&pointer, &i.to_string()), v, below)),
             ),
             _ => {}
         }
@@ -192,10 +177,7 @@ fn invalid(error: &ValidationError<'_>, limits: &Limits) -> SchemaError {
             "; patterns run on a linear-time engine: leave out look-around and back-references",
         );
     }
-    SchemaError::Invalid {
-        pointer: error.instance_path().as_str().to_owned(),
-        message,
-    }
+    SchemaError::Invalid { pointer: error.instance_path().as_str().to_owned(), message }
 }
 
 impl Schema {
@@ -227,14 +209,8 @@ impl Schema {
     /// How many validator calls may stand on the stack: one way down the schema, and for a
     /// recursive schema one for every level of the value.
     fn nested_calls(&self, value: &Value) -> u64 {
-        let levels = if self.unfolded.recursive {
-            size(value).depth
-        } else {
-            1
-        };
-        u64::try_from(self.unfolded.depth)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(levels)
+        let levels = if self.unfolded.recursive { size(value).depth } else { 1 };
+        u64::try_from(self.unfolded.depth).unwrap_or(u64::MAX).saturating_mul(levels)
     }
 
     /// The failure of a value that does not fit, with the schema's complaints.
@@ -246,24 +222,11 @@ impl Schema {
         // Listing visits the value of a recursive schema once for each way to it, so its cost
         // can double with every level.
         let levels = u32::try_from(size(value).depth).unwrap_or(u32::MAX);
-        let ways = if self.unfolded.recursive {
-            2_u64.saturating_pow(levels)
-        } else {
-            1
-        };
+        let ways = if self.unfolded.recursive { 2_u64.saturating_pow(levels) } else { 1 };
         let errors = if self.steps(value).saturating_mul(ways) <= LISTING_STEPS_MAX {
-            self.validator
-                .iter_errors(value)
-                .take(limits.errors_shown_max)
-                .map(line)
-                .collect()
+            self.validator.iter_errors(value).take(limits.errors_shown_max).map(line).collect()
         } else if !self.unfolded.recursive {
-            self.validator
-                .validate(value)
-                .err()
-                .into_iter()
-                .map(line)
-                .collect()
+            self.validator.validate(value).err().into_iter().map(line).collect()
         } else {
             Vec::new()
         };
@@ -295,25 +258,16 @@ fn size(value: &Value) -> Size {
         Value::Object(members) => members.values().map(size).fold(empty, add),
         Value::String(text) => {
             let parts = u64::try_from(text.len() / STRING_BYTES_A_PART).unwrap_or(u64::MAX);
-            Size {
-                parts: parts.saturating_add(1),
-                depth: 0,
-            }
+            Size { parts: parts.saturating_add(1), depth: 0 }
         }
         _ => empty,
     };
-    Size {
-        parts: inner.parts,
-        depth: inner.depth.saturating_add(1),
-    }
+    Size { parts: inner.parts, depth: inner.depth.saturating_add(1) }
 }
 
 /// At most `bytes_max` bytes of a message: an error may quote a whole answer.
 fn bounded(message: &impl std::fmt::Display, bytes_max: usize) -> String {
-    let mut out = Bounded {
-        text: String::new(),
-        bytes_max,
-    };
+    let mut out = Bounded { text: String::new(), bytes_max };
     if write!(out, "{message}").is_err() {
         out.text.push('…');
     }
@@ -331,10 +285,6 @@ impl std::fmt::Write for Bounded {
         let room = self.bytes_max.saturating_sub(self.text.len());
         let fits = text.floor_char_boundary(room);
         self.text.push_str(text.get(..fits).unwrap_or(""));
-        if fits == text.len() {
-            Ok(())
-        } else {
-            Err(std::fmt::Error)
-        }
+        if fits == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }

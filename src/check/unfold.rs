@@ -26,12 +26,7 @@ const ONE: [&str; 12] = [
 /// Keywords that hold a list of subschemas.
 const LIST: [&str; 5] = ["allOf", "anyOf", "items", "oneOf", "prefixItems"];
 /// Keywords that hold subschemas by name.
-const BY_NAME: [&str; 4] = [
-    "dependencies",
-    "dependentSchemas",
-    "patternProperties",
-    "properties",
-];
+const BY_NAME: [&str; 4] = ["dependencies", "dependentSchemas", "patternProperties", "properties"];
 /// Keywords whose subschemas count only where a reference leads to them.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Keywords that refer to another place.
@@ -71,11 +66,7 @@ pub(super) fn unfold(root: &Value, limits: &Limits) -> Result<Unfolded, SchemaEr
     };
     walk.note_anchors()?;
     let cost = walk.measure(root, "", 0)?;
-    Ok(Unfolded {
-        nodes: cost.nodes,
-        depth: cost.depth,
-        recursive: walk.recursive,
-    })
+    Ok(Unfolded { nodes: cost.nodes, depth: cost.depth, recursive: walk.recursive })
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,24 +88,15 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Visits every subschema once, definitions too: notes anchors, refuses nested identifiers.
     fn note_anchors(&mut self) -> Result<(), SchemaError> {
-        let mut waiting = vec![Sub {
-            pointer: String::new(),
-            schema: self.root,
-            met: true,
-        }];
+        let mut waiting = vec![Sub { pointer: String::new(), schema: self.root, met: true }];
         while let Some(sub) = waiting.pop() {
             let Value::Object(keywords) = sub.schema else {
                 continue;
             };
             if !sub.pointer.is_empty() && keywords.get("$id").is_some_and(Value::is_string) {
-                return Err(SchemaError::NestedId {
-                    pointer: sub.pointer,
-                });
+                return Err(SchemaError::NestedId { pointer: sub.pointer });
             }
-            for name in ANCHORS
-                .iter()
-                .filter_map(|key| keywords.get(*key)?.as_str())
-            {
+            for name in ANCHORS.iter().filter_map(|key| keywords.get(*key)?.as_str()) {
                 self.anchors.insert(name, (sub.pointer.clone(), sub.schema));
             }
             waiting.extend(subschemas(keywords, &sub.pointer));
@@ -142,23 +124,14 @@ impl<'a> Walk<'a> {
         let depth_max = self.limits.schema_depth_max;
         let done = self.done.get(&address).copied();
         if above.saturating_add(done.map_or(1, |cost| cost.depth)) > depth_max {
-            return Err(SchemaError::TooDeep {
-                pointer: pointer.to_owned(),
-                depth_max,
-            });
+            return Err(SchemaError::TooDeep { pointer: pointer.to_owned(), depth_max });
         }
         if let Some(cost) = done {
             return Ok(cost);
         }
         self.open.insert(address);
-        let mut cost = Cost {
-            nodes: own_nodes(keywords),
-            depth: 0,
-        };
-        let subs = subschemas(keywords, pointer)
-            .into_iter()
-            .filter(|sub| sub.met)
-            .map(Ok);
+        let mut cost = Cost { nodes: own_nodes(keywords), depth: 0 };
+        let subs = subschemas(keywords, pointer).into_iter().filter(|sub| sub.met).map(Ok);
         let references: Vec<_> = REFERENCES
             .iter()
             .filter_map(|keyword| Some((*keyword, keywords.get(*keyword)?.as_str()?)))
@@ -173,10 +146,7 @@ impl<'a> Walk<'a> {
         self.open.remove(&address);
         let unfolded_max = self.limits.schema_unfolded_max;
         if cost.nodes > unfolded_max {
-            return Err(SchemaError::TooManyNodes {
-                pointer: pointer.to_owned(),
-                unfolded_max,
-            });
+            return Err(SchemaError::TooManyNodes { pointer: pointer.to_owned(), unfolded_max });
         }
         cost.depth = cost.depth.saturating_add(1);
         self.done.insert(address, cost);
@@ -186,16 +156,11 @@ impl<'a> Walk<'a> {
     /// The subschema that a reference leads to; `pointer` is where the reference stands.
     fn target(&self, reference: &str, pointer: String) -> Result<Sub<'a>, SchemaError> {
         let Some(fragment) = reference.strip_prefix('#') else {
-            return Err(SchemaError::RemoteReference {
-                pointer,
-                reference: reference.to_owned(),
-            });
+            return Err(SchemaError::RemoteReference { pointer, reference: reference.to_owned() });
         };
         let place = percent_decoded(fragment);
         let found = if place.is_empty() || place.starts_with('/') {
-            self.root
-                .pointer(&place)
-                .map(|schema| (place.clone(), schema))
+            self.root.pointer(&place).map(|schema| (place.clone(), schema))
         } else {
             self.anchors.get(place.as_str()).cloned()
         };
@@ -205,21 +170,13 @@ impl<'a> Walk<'a> {
                 reference: reference.to_owned(),
             });
         };
-        Ok(Sub {
-            pointer: target,
-            schema,
-            met: true,
-        })
+        Ok(Sub { pointer: target, schema, met: true })
     }
 }
 
 /// Keywords, and the values of lists such as `enum` and `required`.
 fn own_nodes(keywords: &Map<String, Value>) -> u64 {
-    let listed = keywords
-        .values()
-        .filter_map(Value::as_array)
-        .map(Vec::len)
-        .sum::<usize>();
+    let listed = keywords.values().filter_map(Value::as_array).map(Vec::len).sum::<usize>();
     let nodes = listed.saturating_add(keywords.len()).saturating_add(1);
     u64::try_from(nodes).unwrap_or(u64::MAX)
 }
@@ -248,11 +205,7 @@ fn subschemas<'a>(keywords: &'a Map<String, Value>, pointer: &str) -> Vec<Sub<'a
                 }));
             }
             Value::Object(_) if ONE.contains(&keyword) => {
-                subs.push(Sub {
-                    pointer: here(),
-                    schema: value,
-                    met: true,
-                });
+                subs.push(Sub { pointer: here(), schema: value, met: true });
             }
             _ => {}
         }
@@ -271,13 +224,9 @@ fn percent_decoded(fragment: &str) -> String {
     let mut rest = fragment;
     while let Some((before, after)) = rest.split_once('%') {
         bytes.extend_from_slice(before.as_bytes());
-        let digits = after
-            .get(..2)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(digits.unwrap_or(b'%'));
-        rest = after
-            .get(if digits.is_some() { 2.. } else { 0.. })
-            .unwrap_or("");
+        rest = after.get(if digits.is_some() { 2.. } else { 0.. }).unwrap_or("");
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()

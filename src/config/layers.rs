@@ -119,15 +119,9 @@ fn unknown(key: &str, origin: &str, defaults: &Dict) -> ConfigError {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let elsewhere = known.iter().find(|other| last(other) == last(key));
     let near = elsewhere.cloned().or_else(|| {
-        nearest(key, known.iter().map(String::as_str))
-            .first()
-            .map(ToString::to_string)
+        nearest(key, known.iter().map(String::as_str)).first().map(ToString::to_string)
     });
-    ConfigError::Unknown {
-        key: key.to_owned(),
-        origin: origin.to_owned(),
-        nearest: near,
-    }
+    ConfigError::Unknown { key: key.to_owned(), origin: origin.to_owned(), nearest: near }
 }
 
 /// Visits every setting with its key; an open table's entries are settings of their own.
@@ -142,11 +136,7 @@ pub(super) fn leaves(table: &Dict, path: &str, visit: &mut impl FnMut(&str, &Val
 }
 
 fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// The value at a dotted key.
@@ -163,12 +153,7 @@ fn find<'a>(table: &'a Dict, key: &str) -> Option<&'a Value> {
 }
 
 fn layer(origin: String, key: &str, value: Value) -> Layer {
-    Layer {
-        origin,
-        values: figment::util::nest(key, value)
-            .into_dict()
-            .unwrap_or_default(),
-    }
+    Layer { origin, values: figment::util::nest(key, value).into_dict().unwrap_or_default() }
 }
 
 /// Reads a variable's text as the kind of value that the setting has: a folder named `2026` is
@@ -177,10 +162,7 @@ fn value_of(raw: &str, default: Option<&Value>) -> Value {
     match default {
         Some(Value::String(..)) => Value::from(raw),
         Some(Value::Array(..)) if !raw.trim_start().starts_with('[') => {
-            let parts = raw
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty());
+            let parts = raw.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::from(parts.map(Value::from).collect::<Vec<Value>>())
         }
         _ => toml_value(raw).unwrap_or_else(|| Value::from(raw)),

@@ -166,10 +166,7 @@ pub fn catalogue(settings: &Settings) -> Result<Catalogue, ConfigError> {
 }
 
 fn file_layer(args: &LoadArgs) -> Result<Option<Layer>, ConfigError> {
-    let named = args
-        .env
-        .get(layers::FILE_VARIABLE)
-        .filter(|path| !path.is_empty());
+    let named = args.env.get(layers::FILE_VARIABLE).filter(|path| !path.is_empty());
     let (path, named_by) = match (&args.file, named) {
         (Some(path), _) => (path.clone(), "--config"),
         (None, Some(path)) => (PathBuf::from(path), layers::FILE_VARIABLE),
@@ -178,11 +175,7 @@ fn file_layer(args: &LoadArgs) -> Result<Option<Layer>, ConfigError> {
             return match std::fs::read_to_string(&path) {
                 Ok(text) => parse(&text, &path.display().to_string()).map(Some),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(cause) => Err(ConfigError::File {
-                    path,
-                    named_by: "--config",
-                    cause,
-                }),
+                Err(cause) => Err(ConfigError::File { path, named_by: "--config", cause }),
             };
         }
     };
@@ -203,10 +196,7 @@ fn parse(text: &str, origin: &str) -> Result<Layer, ConfigError> {
         origin: origin.to_owned(),
         reason: error.to_string(),
     })?;
-    Ok(Layer {
-        origin: origin.to_owned(),
-        values,
-    })
+    Ok(Layer { origin: origin.to_owned(), values })
 }
 
 fn origins(figment: &Figment) -> Result<Vec<Setting>, ConfigError> {
@@ -215,9 +205,7 @@ fn origins(figment: &Figment) -> Result<Vec<Setting>, ConfigError> {
     let empty = Dict::new();
     let values = merged.get(&Profile::Default).unwrap_or(&empty);
     layers::leaves(values, "", &mut |key, value| {
-        let origin = figment
-            .get_metadata(value.tag())
-            .map(|metadata| metadata.name.to_string());
+        let origin = figment.get_metadata(value.tag()).map(|metadata| metadata.name.to_string());
         origins.push(Setting {
             key: key.to_owned(),
             value: serde_json::to_value(value).unwrap_or_default(),
@@ -251,9 +239,7 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
         let origin = origins.iter().find(|setting| setting.key.starts_with(key));
         ConfigError::Wrong {
             key: key.to_owned(),
-            origin: origin
-                .map(|setting| setting.origin.clone())
-                .unwrap_or_default(),
+            origin: origin.map(|setting| setting.origin.clone()).unwrap_or_default(),
             reason,
         }
     };
@@ -273,10 +259,7 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
         ("store.url", &settings.store.url),
     ] {
         if value.trim().is_empty() {
-            return Err(at(
-                key,
-                "must not be empty; leave it out for the default".to_owned(),
-            ));
+            return Err(at(key, "must not be empty; leave it out for the default".to_owned()));
         }
     }
     Ok(())
@@ -288,9 +271,7 @@ fn lift_zero_limits(settings: &mut Settings) {
         limit.requests_per_minute = limit.requests_per_minute.filter(|rate| *rate > 0);
         limit.tokens_per_minute = limit.tokens_per_minute.filter(|rate| *rate > 0);
     }
-    settings
-        .limits
-        .retain(|_, limit| *limit != Limit::default());
+    settings.limits.retain(|_, limit| *limit != Limit::default());
 }
 
 fn wrong_type(error: &figment::Error) -> ConfigError {
@@ -316,22 +297,14 @@ fn wrong_type(error: &figment::Error) -> ConfigError {
     };
     ConfigError::Wrong {
         key: error.path.join("."),
-        origin: error
-            .metadata
-            .as_ref()
-            .map(|found| found.name.to_string())
-            .unwrap_or_default(),
+        origin: error.metadata.as_ref().map(|found| found.name.to_string()).unwrap_or_default(),
         reason,
     }
 }
 
 impl Setting {
     fn wrong(&self, reason: String) -> ConfigError {
-        ConfigError::Wrong {
-            key: self.key.clone(),
-            origin: self.origin.clone(),
-            reason,
-        }
+        ConfigError::Wrong { key: self.key.clone(), origin: self.origin.clone(), reason }
     }
 
     /// Addresses may carry a password: `scheme://user:password@host`.

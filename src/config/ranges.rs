@@ -27,19 +27,9 @@ const TRIES: &str = "every retry is paid for";
 /// Every number of the configuration, with its bounds.
 pub(super) const RANGES: &[Range] = &[
     range("job.temperature", 0, 1, "the provider takes nothing else"),
-    range(
-        "job.temperature_structured",
-        0,
-        1,
-        "the provider takes nothing else",
-    ),
+    range("job.temperature_structured", 0, 1, "the provider takes nothing else"),
     range("job.max_tokens", 1, 1_000_000, "no model writes more"),
-    range(
-        "job.deadline_s",
-        1,
-        31_536_000,
-        "every job must end, within a year at most",
-    ),
+    range("job.deadline_s", 1, 31_536_000, "every job must end, within a year at most"),
     range("job.document_bytes_max", 1_024, 64 << 20, BYTES),
     range("bedrock.connect_timeout_ms", 100, 60_000, CLOCK),
     range("bedrock.first_token_timeout_ms", 1_000, 3_600_000, CLOCK),
@@ -60,32 +50,17 @@ pub(super) const RANGES: &[Range] = &[
     ),
     range("store.write_rows_max", 1, 10_000, ROWS),
     range("store.write_ms_max", 1, 1_000, ROWS),
-    range(
-        "store.results_page_rows",
-        1,
-        10_000,
-        "a page is held in memory",
-    ),
+    range("store.results_page_rows", 1, 10_000, "a page is held in memory"),
     range(
         "store.seen_days",
         15,
         3_650,
         "redeliveries come up to 14 days late and must find their job",
     ),
-    range(
-        "worker.concurrency",
-        1,
-        10_000,
-        "start more processes for more calls",
-    ),
+    range("worker.concurrency", 1, 10_000, "start more processes for more calls"),
     range("worker.claim_scan_max", 1, 10_000, ROWS),
     range("worker.claim_rows_max", 1, 10_000, ROWS),
-    range(
-        "worker.claim_interval_ms",
-        1,
-        10_000,
-        "claims share one store",
-    ),
+    range("worker.claim_interval_ms", 1, 10_000, "claims share one store"),
     range(
         "worker.poll_ms",
         10,
@@ -98,74 +73,29 @@ pub(super) const RANGES: &[Range] = &[
         450,
         "the budget forgets a call 500 ms after its minute, and sending takes a while",
     ),
-    range(
-        "worker.pass_ms_max",
-        0,
-        3_600_000,
-        "a large job must run at last",
-    ),
-    range(
-        "worker.lease_ms",
-        1_000,
-        600_000,
-        "a dead worker's jobs wait for so long",
-    ),
+    range("worker.pass_ms_max", 0, 3_600_000, "a large job must run at last"),
+    range("worker.lease_ms", 1_000, 600_000, "a dead worker's jobs wait for so long"),
     range("worker.beat_ms", 100, 60_000, "each beat is a write"),
-    range(
-        "worker.drain_soft_s",
-        0,
-        3_600,
-        "no call takes longer than an hour",
-    ),
-    range(
-        "worker.drain_hard_s",
-        1,
-        600,
-        "answers need a moment to be stored",
-    ),
+    range("worker.drain_soft_s", 0, 3_600, "no call takes longer than an hour"),
+    range("worker.drain_hard_s", 1, 600, "answers need a moment to be stored"),
     range("worker.finish_rows_max", 1, 10_000, ROWS),
     range("worker.finish_bytes_max", 1 << 20, GIB, BYTES),
     range("worker.unsaved_bytes_max", 1 << 20, 64 * GIB, BYTES),
-    range(
-        "worker.spool_bytes_max",
-        1 << 20,
-        1_024 * GIB,
-        "the disk is shared",
-    ),
+    range("worker.spool_bytes_max", 1 << 20, 1_024 * GIB, "the disk is shared"),
     range("retry.backoff_base_ms", 1, DAY_MS, WAIT),
     range("retry.backoff_factor", 1, 10, WAIT),
     range("retry.backoff_ms_max", 1, DAY_MS, WAIT),
     range("retry.failures_max", 1, 100, TRIES),
     range("retry.reasks_max", 0, 20, TRIES),
-    range(
-        "retry.crashes_max",
-        1,
-        100,
-        "a job that kills its worker must not run for ever",
-    ),
+    range("retry.crashes_max", 1, 100, "a job that kills its worker must not run for ever"),
     range("retry.throttles_max", 1, 1_000_000, "every job must end"),
     range("retry.throttle_base_ms", 1, DAY_MS, WAIT),
     range("retry.day_snooze_ms", 1_000, DAY_MS, WAIT),
     range("retry.lane_pause_ms", 100, DAY_MS, WAIT),
-    range(
-        "check.schema_bytes_max",
-        64,
-        16 << 20,
-        "a schema is compiled, and sent with every call",
-    ),
-    range(
-        "check.schema_depth_max",
-        1,
-        256,
-        "schemas are read recursively",
-    ),
+    range("check.schema_bytes_max", 64, 16 << 20, "a schema is compiled, and sent with every call"),
+    range("check.schema_depth_max", 1, 256, "schemas are read recursively"),
     range("check.answer_bytes_max", 1_024, GIB, BYTES),
-    range(
-        "check.errors_shown_max",
-        1,
-        1_000,
-        "a re-ask repeats them to the model",
-    ),
+    range("check.errors_shown_max", 1, 1_000, "a re-ask repeats them to the model"),
     range("budget.quota_share", 0, 1, "it is a share"),
 ];
 
@@ -177,13 +107,7 @@ pub(super) fn of(key: &str) -> Option<&'static Range> {
 /// What no single bound can say: the first pair of settings that contradict each other, as the key
 /// to change and what is wrong with it.
 pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String)> {
-    let Settings {
-        worker,
-        retry,
-        bedrock,
-        budget,
-        ..
-    } = settings;
+    let Settings { worker, retry, bedrock, budget, .. } = settings;
     if worker.beat_ms.saturating_mul(3) > worker.lease_ms {
         let most = worker.lease_ms / 3;
         return Some((
@@ -219,10 +143,9 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
 /// Why this name of a limit is none.
 pub(super) fn wrong_limit_name(name: &str) -> Option<String> {
     let good = name == "total"
-        || ["lane:", "queue:", "tenant:"].iter().any(|kind| {
-            name.strip_prefix(kind)
-                .is_some_and(|pattern| !pattern.is_empty())
-        });
+        || ["lane:", "queue:", "tenant:"]
+            .iter()
+            .any(|kind| name.strip_prefix(kind).is_some_and(|pattern| !pattern.is_empty()));
     (!good).then(|| {
         "names no limit: use total, \"lane:PATTERN\", \"queue:PATTERN\" or \"tenant:PATTERN\""
             .to_owned()

@@ -39,10 +39,7 @@ pub struct Settings {
 /// What a job gets that does not say otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct JobDefaults {
     pub model: String,
     pub temperature: f32,
@@ -68,10 +65,7 @@ pub enum IfOutcomeUnknown {
 /// The provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Bedrock {
     pub region: String,
     pub profiles: Vec<String>,
@@ -90,10 +84,7 @@ pub struct Bedrock {
 /// Where jobs and results are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Store {
     pub url: String,
     pub busy_timeout_ms: u64,
@@ -106,10 +97,7 @@ pub struct Store {
 /// One worker process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Worker {
     pub concurrency: u32,
     pub claim_scan_max: u32,
@@ -132,10 +120,7 @@ pub struct Worker {
 /// What happens after a call that brought no valid answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Retry {
     pub backoff_base_ms: u64,
     pub backoff_factor: u32,
@@ -152,10 +137,7 @@ pub struct Retry {
 /// Checking answers against schemas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Check {
     pub schema_bytes_max: usize,
     pub schema_depth_max: usize,
@@ -166,10 +148,7 @@ pub struct Check {
 /// The quota's arithmetic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Budget {
     pub quota_share: f64,
 }
@@ -187,10 +166,7 @@ pub struct Limit {
 /// Which models there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct CatalogueSettings {
     pub models_file: String,
     pub allow_retired_models: bool,
@@ -199,10 +175,7 @@ pub struct CatalogueSettings {
 /// What the process says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, in config/default.toml"
-)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Log {
     pub format: LogFormat,
     pub level: LogLevel,
@@ -268,13 +241,9 @@ impl Bedrock {
     /// The clocks of a call with this `max_tokens`.
     #[must_use]
     pub fn clocks(&self, max_tokens: u32) -> Clocks {
-        let tokens_ms = self
-            .call_timeout_ms_per_token
-            .saturating_mul(u64::from(max_tokens));
-        let total_ms = self
-            .call_timeout_ms_base
-            .saturating_add(tokens_ms)
-            .min(self.call_timeout_ms_max);
+        let tokens_ms = self.call_timeout_ms_per_token.saturating_mul(u64::from(max_tokens));
+        let total_ms =
+            self.call_timeout_ms_base.saturating_add(tokens_ms).min(self.call_timeout_ms_max);
         Clocks {
             first_token_ms: self.first_token_timeout_ms.min(total_ms),
             idle_ms: self.idle_timeout_ms.min(total_ms),

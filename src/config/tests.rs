@@ -43,24 +43,12 @@ fn load_given(given: &Given<'_>) -> Result<Loaded, ConfigError> {
             }
             Ok(loaded)
         }
-        Err(ConfigError::Wrong {
-            key,
-            origin,
-            reason,
-        }) => Err(ConfigError::Wrong {
-            key,
-            origin: short(origin),
-            reason,
-        }),
-        Err(ConfigError::Unknown {
-            key,
-            origin,
-            nearest,
-        }) => Err(ConfigError::Unknown {
-            key,
-            origin: short(origin),
-            nearest,
-        }),
+        Err(ConfigError::Wrong { key, origin, reason }) => {
+            Err(ConfigError::Wrong { key, origin: short(origin), reason })
+        }
+        Err(ConfigError::Unknown { key, origin, nearest }) => {
+            Err(ConfigError::Unknown { key, origin: short(origin), nearest })
+        }
         Err(error) => Err(error),
     }
 }
@@ -74,19 +62,11 @@ fn refused(given: &Given<'_>) -> String {
 }
 
 fn refused_file(file: &str) -> String {
-    refused(&Given {
-        file,
-        ..Given::default()
-    })
+    refused(&Given { file, ..Given::default() })
 }
 
 fn origin<'a>(loaded: &'a Loaded, key: &str) -> &'a str {
-    &loaded
-        .origins
-        .iter()
-        .find(|setting| setting.key == key)
-        .unwrap()
-        .origin
+    &loaded.origins.iter().find(|setting| setting.key == key).unwrap().origin
 }
 
 /// The keys of a JSON value, tables of the users' own left whole.
@@ -94,11 +74,7 @@ fn keys(value: &serde_json::Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(inner) if !layers::OPEN_TABLES.contains(&path) => {
             for (name, value) in inner {
-                let key = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
+                let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 keys(value, &key, found);
             }
         }
@@ -127,17 +103,11 @@ fn every_key_of_the_default_file_has_exactly_one_comment() {
     for (number, line) in lines.iter().enumerate() {
         let is_setting = !line.starts_with(['#', '[']) && !line.is_empty();
         if is_setting || line.starts_with('[') {
-            assert!(
-                lines[number - 1].starts_with("# "),
-                "{line}: no comment above"
-            );
+            assert!(lines[number - 1].starts_with("# "), "{line}: no comment above");
             assert!(!line.contains('#'), "{line}: a second comment");
         }
         if is_setting {
-            assert!(
-                !lines[number - 2].starts_with('#'),
-                "{line}: a second comment"
-            );
+            assert!(!lines[number - 2].starts_with('#'), "{line}: a second comment");
             keys += 1;
         }
     }
@@ -152,10 +122,8 @@ fn every_number_has_bounds_and_every_bound_a_number() {
         .filter(|setting| setting.value.is_number() && !setting.key.starts_with("limits."))
         .map(|setting| setting.key)
         .collect();
-    let bounded: BTreeSet<String> = ranges::RANGES
-        .iter()
-        .map(|range| range.key.to_owned())
-        .collect();
+    let bounded: BTreeSet<String> =
+        ranges::RANGES.iter().map(|range| range.key.to_owned()).collect();
     assert_eq!(numbers, bounded);
 }
 
@@ -163,10 +131,7 @@ fn every_number_has_bounds_and_every_bound_a_number() {
 fn a_later_layer_wins_and_every_value_knows_its_origin() {
     let given = Given {
         file: "[worker]\nconcurrency = 10\nbeat_ms = 2000\n[bedrock]\nregion = 'eu-west-1'",
-        env: &[
-            ("QUARRIER_WORKER__CONCURRENCY", "20"),
-            ("AWS_REGION", "eu-central-1"),
-        ],
+        env: &[("QUARRIER_WORKER__CONCURRENCY", "20"), ("AWS_REGION", "eu-central-1")],
         flags: &[("worker.concurrency", json!(30), "--concurrency")],
     };
     let loaded = loaded(&given);
@@ -180,25 +145,11 @@ fn a_later_layer_wins_and_every_value_knows_its_origin() {
 
 #[test]
 fn our_own_variable_beats_awss_and_aws_region_beats_the_default_region() {
-    let region = |env| {
-        loaded(&Given {
-            env,
-            ..Given::default()
-        })
-        .settings
-        .bedrock
-        .region
-    };
-    let both = [
-        ("AWS_DEFAULT_REGION", "us-west-1"),
-        ("AWS_REGION", "us-west-2"),
-    ];
+    let region = |env| loaded(&Given { env, ..Given::default() }).settings.bedrock.region;
+    let both = [("AWS_DEFAULT_REGION", "us-west-1"), ("AWS_REGION", "us-west-2")];
     assert_eq!(region(&both), "us-west-2");
     assert_eq!(region(&both[..1]), "us-west-1");
-    let ours = [
-        ("AWS_REGION", "us-west-2"),
-        ("QUARRIER_BEDROCK__REGION", "eu-west-3"),
-    ];
+    let ours = [("AWS_REGION", "us-west-2"), ("QUARRIER_BEDROCK__REGION", "eu-west-3")];
     assert_eq!(region(&ours), "eu-west-3");
     assert_eq!(region(&[("AWS_REGION", "")]), "us-east-1");
 }
@@ -210,12 +161,7 @@ fn the_three_bedrock_variables_set_what_jobs_get() {
         ("BEDROCK_TEMPERATURE", "0.25"),
         ("BEDROCK_MAX_TOKENS", "800"),
     ];
-    let job = loaded(&Given {
-        env: &env,
-        ..Given::default()
-    })
-    .settings
-    .job;
+    let job = loaded(&Given { env: &env, ..Given::default() }).settings.job;
     assert_eq!(job.model, "anthropic.claude-sonnet-4-6");
     assert_eq!((job.temperature, job.max_tokens), (0.25, 800));
 }
@@ -228,11 +174,7 @@ fn a_variable_is_read_as_its_settings_kind() {
         ("QUARRIER_BEDROCK__STREAM", "false"),
         ("QUARRIER_LIMITS__TOTAL__REQUESTS_PER_MINUTE", "75"),
     ];
-    let settings = loaded(&Given {
-        env: &env,
-        ..Given::default()
-    })
-    .settings;
+    let settings = loaded(&Given { env: &env, ..Given::default() }).settings;
     assert_eq!(settings.store.url, "2026");
     assert_eq!(settings.bedrock.profiles, ["jp", "apac"]);
     assert!(!settings.bedrock.stream);
@@ -249,10 +191,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
     assert!(refused_file("region = 'eu-west-1'").contains("did you mean bedrock.region?"));
     assert!(refused_file("[wroker]\npoll_ms = 1").contains("(quarrier.toml): there is no such"));
     let env = [("QUARRIER_WORKER_CONCURRENCY", "5")];
-    let text = refused(&Given {
-        env: &env,
-        ..Given::default()
-    });
+    let text = refused(&Given { env: &env, ..Given::default() });
     assert!(
         text.contains("(environment QUARRIER_WORKER_CONCURRENCY): there is no such setting, did you mean worker.concurrency?"),
         "{text}"
@@ -267,10 +206,7 @@ fn variables_that_a_platform_puts_there_for_a_service_of_our_name_are_passed_ove
         ("QUARRIER_PORT", "tcp://10.0.0.1:80"),
         ("QUARRIER_PORT_80_TCP_ADDR", "10.0.0.1"),
     ];
-    loaded(&Given {
-        env: &env,
-        ..Given::default()
-    });
+    loaded(&Given { env: &env, ..Given::default() });
 }
 
 #[test]
@@ -304,10 +240,7 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_place_and_what_was_expected() {
 fn a_number_out_of_its_bounds_is_refused_with_the_bounds_and_the_reason() {
     let flags = [("worker.concurrency", json!(0), "--concurrency")];
     assert_eq!(
-        refused(&Given {
-            flags: &flags,
-            ..Given::default()
-        }),
+        refused(&Given { flags: &flags, ..Given::default() }),
         "read the setting worker.concurrency (flag --concurrency): it must be 1 to 10000, and is 0: \
          start more processes for more calls"
     );
@@ -337,33 +270,11 @@ fn settings_that_contradict_each_other_are_refused() {
 fn limits_are_named_by_pattern_and_zero_lifts_one() {
     let file = "[limits]\ntotal = { requests_per_minute = 0, tokens_per_minute = 9 }\n\
                 'lane:bedrock/us-east-1/claude-haiku-4.5' = { requests_per_minute = 5 }";
-    let limits = loaded(&Given {
-        file,
-        ..Given::default()
-    })
-    .settings
-    .limits;
-    assert_eq!(
-        limits["total"],
-        Limit {
-            requests_per_minute: None,
-            tokens_per_minute: Some(9)
-        }
-    );
-    assert_eq!(
-        limits["lane:bedrock/us-east-1/claude-haiku-4.5"].requests_per_minute,
-        Some(5)
-    );
+    let limits = loaded(&Given { file, ..Given::default() }).settings.limits;
+    assert_eq!(limits["total"], Limit { requests_per_minute: None, tokens_per_minute: Some(9) });
+    assert_eq!(limits["lane:bedrock/us-east-1/claude-haiku-4.5"].requests_per_minute, Some(5));
     let none = "[limits]\ntotal = { requests_per_minute = 0 }";
-    assert!(
-        loaded(&Given {
-            file: none,
-            ..Given::default()
-        })
-        .settings
-        .limits
-        .is_empty()
-    );
+    assert!(loaded(&Given { file: none, ..Given::default() }).settings.limits.is_empty());
     assert!(
         refused_file("[limits]\nsonnet = { requests_per_minute = 5 }").contains("limits.sonnet")
     );
@@ -383,40 +294,21 @@ fn a_named_file_must_be_there_and_must_be_toml() {
         flags: Vec::new(),
     };
     let text = load(&args(None, Some(&path))).unwrap_err().to_string();
-    assert!(
-        text.contains("other.toml") && text.ends_with("with QUARRIER_CONFIG"),
-        "{text}"
-    );
+    assert!(text.contains("other.toml") && text.ends_with("with QUARRIER_CONFIG"), "{text}");
     std::fs::write(&path, "[job]\nqueue = 'night'").unwrap();
-    assert_eq!(
-        load(&args(Some(&path), None)).unwrap().settings.job.queue,
-        "night"
-    );
-    assert_eq!(
-        load(&args(None, Some(&path))).unwrap().settings.job.queue,
-        "night"
-    );
+    assert_eq!(load(&args(Some(&path), None)).unwrap().settings.job.queue, "night");
+    assert_eq!(load(&args(None, Some(&path))).unwrap().settings.job.queue, "night");
     std::fs::write(&path, "[job\nqueue").unwrap();
     let text = load(&args(Some(&path), None)).unwrap_err().to_string();
-    assert!(
-        text.contains("other.toml") && text.contains("line 1"),
-        "{text}"
-    );
+    assert!(text.contains("other.toml") && text.contains("line 1"), "{text}");
 }
 
 #[test]
 fn a_password_inside_an_address_is_not_shown() {
     let file = "[store]\nurl = 'postgres://app:s3cret@db.example/jobs'";
-    let loaded = loaded(&Given {
-        file,
-        ..Given::default()
-    });
+    let loaded = loaded(&Given { file, ..Given::default() });
     assert!(loaded.settings.store.url.contains("s3cret"));
-    let shown = loaded
-        .origins
-        .iter()
-        .find(|setting| setting.key == "store.url")
-        .unwrap();
+    let shown = loaded.origins.iter().find(|setting| setting.key == "store.url").unwrap();
     assert_eq!(shown.value, json!("postgres://app:***@db.example/jobs"));
 }
 
@@ -442,31 +334,18 @@ fn the_region_decides_the_profiles_unless_they_are_named() {
 fn the_default_model_is_invoked_through_the_regions_profile() {
     let settings = loaded(&Given::default()).settings;
     let ask = settings.ask(&settings.job.model, None, date(2026, 11, 22));
-    let resolved = catalogue(&settings)
-        .unwrap()
-        .resolve(&settings.job.model, &ask)
-        .unwrap();
-    assert_eq!(
-        resolved.model_id,
-        "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-    );
+    let resolved = catalogue(&settings).unwrap().resolve(&settings.job.model, &ask).unwrap();
+    assert_eq!(resolved.model_id, "us.anthropic.claude-haiku-4-5-20251001-v1:0");
 }
 
 #[test]
 fn the_family_of_an_unknown_id_comes_from_the_job_or_the_configuration() {
     let file = "[bedrock.families]\n'arn:aws:bedrock:us-east-1:1:imported-model/x' = 'llama'";
-    let settings = loaded(&Given {
-        file,
-        ..Given::default()
-    })
-    .settings;
+    let settings = loaded(&Given { file, ..Given::default() }).settings;
     let arn = "arn:aws:bedrock:us-east-1:1:imported-model/x";
     let today = date(2026, 11, 22);
     assert_eq!(settings.ask(arn, None, today).family, Some(Family::Llama));
-    assert_eq!(
-        settings.ask(arn, Some(Family::Qwen), today).family,
-        Some(Family::Qwen)
-    );
+    assert_eq!(settings.ask(arn, Some(Family::Qwen), today).family, Some(Family::Qwen));
     assert_eq!(settings.ask("other", None, today).family, None);
 }
 
@@ -477,29 +356,13 @@ fn a_models_file_corrects_the_catalogue_and_a_bad_one_is_refused_by_name() {
     let mut settings = loaded(&Given::default()).settings;
     settings.catalogue.models_file = path.display().to_string();
     let text = catalogue(&settings).unwrap_err().to_string();
-    assert!(
-        text.contains("models.toml") && text.ends_with("catalogue.models_file"),
-        "{text}"
-    );
-    std::fs::write(
-        &path,
-        "[[model]]\nid = 'amazon.nova-lite-v1:0'\nprices = { input = 1 }",
-    )
-    .unwrap();
-    let prices = catalogue(&settings)
-        .unwrap()
-        .model("nova-lite")
-        .unwrap()
-        .prices
+    assert!(text.contains("models.toml") && text.ends_with("catalogue.models_file"), "{text}");
+    std::fs::write(&path, "[[model]]\nid = 'amazon.nova-lite-v1:0'\nprices = { input = 1 }")
         .unwrap();
+    let prices = catalogue(&settings).unwrap().model("nova-lite").unwrap().prices.unwrap();
     assert_eq!((prices.input, prices.output), (1, 240_000));
     std::fs::write(&path, "[[model]]\nid = 'x.y'").unwrap();
-    assert!(
-        catalogue(&settings)
-            .unwrap_err()
-            .to_string()
-            .contains("read the model \"x.y\"")
-    );
+    assert!(catalogue(&settings).unwrap_err().to_string().contains("read the model \"x.y\""));
 }
 
 #[test]
@@ -507,9 +370,6 @@ fn a_calls_clock_grows_with_max_tokens_up_to_its_limit() {
     let bedrock = loaded(&Given::default()).settings.bedrock;
     assert_eq!(bedrock.clocks(1_000).total_ms, 160_000);
     assert_eq!(bedrock.clocks(u32::MAX).total_ms, 3_600_000);
-    let short = Bedrock {
-        call_timeout_ms_max: 5_000,
-        ..bedrock
-    };
+    let short = Bedrock { call_timeout_ms_max: 5_000, ..bedrock };
     assert_eq!(short.clocks(1_000).first_token_ms, 5_000);
 }

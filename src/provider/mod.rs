@@ -4,11 +4,11 @@
 
 pub mod bedrock;
 
-use async_trait::async_trait;
 use crate::catalogue::Family;
 pub use crate::completion::Api;
 use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
+use async_trait::async_trait;
 
 /// The clocks of one call, all in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

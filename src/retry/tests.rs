@@ -6,10 +6,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 
-const FAR: Timing = Timing {
-    retry_after_ms: None,
-    deadline_in_ms: i64::MAX,
-};
+const FAR: Timing = Timing { retry_after_ms: None, deadline_in_ms: i64::MAX };
 
 const KINDS: [ErrorKind; 34] = [
     ErrorKind::ThrottledRequests,
@@ -50,10 +47,7 @@ const KINDS: [ErrorKind; 34] = [
 
 /// The largest delays and the flags of every verdict until the job ends, as one line.
 fn life(kind: ErrorKind, timing: Timing) -> String {
-    let policy = Policy {
-        throttles_max: 4,
-        ..Policy::default()
-    };
+    let policy = Policy { throttles_max: 4, ..Policy::default() };
     let mut counters = Counters::default();
     let mut steps = Vec::new();
     for _ in 0..6 {
@@ -61,11 +55,7 @@ fn life(kind: ErrorKind, timing: Timing) -> String {
         steps.push(match verdict {
             Verdict::Retry { after_ms } => format!("retry {after_ms}"),
             Verdict::Reask => "reask".to_owned(),
-            Verdict::Snooze {
-                after_ms,
-                slow_lane,
-                pause_lane,
-            } => {
+            Verdict::Snooze { after_ms, slow_lane, pause_lane } => {
                 let slow = if slow_lane { " slow" } else { "" };
                 let pause = if pause_lane { " pause" } else { "" };
                 format!("snooze {after_ms}{slow}{pause}")
@@ -126,18 +116,12 @@ fn trouble_at_the_provider_is_retried_three_times() {
 
 #[test]
 fn an_unavailable_service_is_retried_soon() {
-    check(
-        &[ErrorKind::Unavailable],
-        "retry 250, retry 500, retry 1000, end Failed KIND",
-    );
+    check(&[ErrorKind::Unavailable], "retry 250, retry 500, retry 1000, end Failed KIND");
 }
 
 #[test]
 fn a_loading_model_is_left_alone_for_a_while() {
-    check(
-        &[ErrorKind::ModelNotReady],
-        "retry 6000, retry 7000, retry 9000, end Failed KIND",
-    );
+    check(&[ErrorKind::ModelNotReady], "retry 6000, retry 7000, retry 9000, end Failed KIND");
 }
 
 #[test]
@@ -148,18 +132,12 @@ fn a_call_that_ran_out_of_time_is_retried_twice() {
 
 #[test]
 fn a_model_error_is_retried_once() {
-    check(
-        &[ErrorKind::ModelError, ErrorKind::Bug],
-        "retry 1000, end Failed KIND",
-    );
+    check(&[ErrorKind::ModelError, ErrorKind::Bug], "retry 1000, end Failed KIND");
 }
 
 #[test]
 fn a_job_that_kills_its_workers_ends_at_the_third_crash() {
-    check(
-        &[ErrorKind::Crashed],
-        "retry 1000, retry 2000, end Failed KIND",
-    );
+    check(&[ErrorKind::Crashed], "retry 1000, retry 2000, end Failed KIND");
 }
 
 #[test]
@@ -190,11 +168,7 @@ fn missing_credentials_pause_the_lane_and_fail_no_job() {
 #[test]
 fn an_unusable_answer_is_asked_for_again_twice() {
     check(
-        &[
-            ErrorKind::InvalidJson,
-            ErrorKind::SchemaMismatch,
-            ErrorKind::Empty,
-        ],
+        &[ErrorKind::InvalidJson, ErrorKind::SchemaMismatch, ErrorKind::Empty],
         "reask, reask, end Failed KIND",
     );
 }
@@ -237,15 +211,8 @@ fn deadlines_and_cancellations_have_ends_of_their_own() {
 #[test]
 fn what_would_go_on_expires_once_the_deadline_has_passed() {
     for deadline_in_ms in [0, -1, i64::MIN] {
-        let timing = Timing {
-            retry_after_ms: Some(5),
-            deadline_in_ms,
-        };
-        for kind in [
-            ErrorKind::Internal,
-            ErrorKind::Empty,
-            ErrorKind::ThrottledTokens,
-        ] {
+        let timing = Timing { retry_after_ms: Some(5), deadline_in_ms };
+        for kind in [ErrorKind::Internal, ErrorKind::Empty, ErrorKind::ThrottledTokens] {
             assert_eq!(life(kind, timing), "end Expired deadline_exceeded");
         }
         assert_eq!(life(ErrorKind::Refused, timing), "end Failed refused");
@@ -254,56 +221,32 @@ fn what_would_go_on_expires_once_the_deadline_has_passed() {
 
 #[test]
 fn a_delay_never_reaches_past_the_deadline() {
-    let timing = Timing {
-        retry_after_ms: Some(90_000),
-        deadline_in_ms: 700,
-    };
+    let timing = Timing { retry_after_ms: Some(90_000), deadline_in_ms: 700 };
     assert!(life(ErrorKind::Internal, timing).starts_with("retry 700,"));
     assert!(life(ErrorKind::ThrottledDay, timing).starts_with("snooze 700 pause,"));
 }
 
 #[test]
 fn retry_after_is_a_floor_with_jitter_on_top() {
-    let timing = Timing {
-        retry_after_ms: Some(90_000),
-        deadline_in_ms: i64::MAX,
-    };
+    let timing = Timing { retry_after_ms: Some(90_000), deadline_in_ms: i64::MAX };
     assert!(life(ErrorKind::ThrottledTokens, timing).starts_with("snooze 92000 slow,"));
     assert!(life(ErrorKind::Overloaded, timing).starts_with("retry 91000,"));
-    let absurd = Timing {
-        retry_after_ms: Some(u64::MAX),
-        deadline_in_ms: i64::MAX,
-    };
+    let absurd = Timing { retry_after_ms: Some(u64::MAX), deadline_in_ms: i64::MAX };
     assert!(life(ErrorKind::Overloaded, absurd).starts_with("retry 86401000,"));
 }
 
 #[test]
 fn a_job_may_allow_a_single_attempt() {
-    let policy = Policy {
-        failures_max: 1,
-        ..Policy::default()
-    };
+    let policy = Policy { failures_max: 1, ..Policy::default() };
     let verdict = longest(ErrorKind::Internal, &Counters::default(), &policy, FAR);
     let kind = ErrorKind::Internal;
-    assert_eq!(
-        verdict,
-        Verdict::End {
-            state: EndState::Failed,
-            kind
-        }
-    );
+    assert_eq!(verdict, Verdict::End { state: EndState::Failed, kind });
 }
 
 #[test]
 fn a_policy_is_read_with_its_defaults_and_without_unknown_keys() {
     let policy: Policy = serde_json::from_str(r#"{"failures_max": 7}"#).unwrap();
-    assert_eq!(
-        policy,
-        Policy {
-            failures_max: 7,
-            ..Policy::default()
-        }
-    );
+    assert_eq!(policy, Policy { failures_max: 7, ..Policy::default() });
     assert!(serde_json::from_str::<Policy>(r#"{"failure_max": 7}"#).is_err());
 }
 
@@ -312,37 +255,28 @@ fn any_kind() -> impl Strategy<Value = ErrorKind> {
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    (
-        any::<u64>(),
-        any::<u32>(),
-        any::<u64>(),
-        0_u32..50,
-        0_u32..50,
-        0_u32..50,
-        0_u32..50,
-    )
-        .prop_map(
-            |(
+    (any::<u64>(), any::<u32>(), any::<u64>(), 0_u32..50, 0_u32..50, 0_u32..50, 0_u32..50).prop_map(
+        |(
+            backoff_base_ms,
+            backoff_factor,
+            backoff_ms_max,
+            failures,
+            reasks,
+            crashes,
+            throttles,
+        )| {
+            Policy {
                 backoff_base_ms,
                 backoff_factor,
                 backoff_ms_max,
-                failures,
-                reasks,
-                crashes,
-                throttles,
-            )| {
-                Policy {
-                    backoff_base_ms,
-                    backoff_factor,
-                    backoff_ms_max,
-                    failures_max: failures,
-                    reasks_max: reasks,
-                    crashes_max: crashes,
-                    throttles_max: throttles,
-                    ..Policy::default()
-                }
-            },
-        )
+                failures_max: failures,
+                reasks_max: reasks,
+                crashes_max: crashes,
+                throttles_max: throttles,
+                ..Policy::default()
+            }
+        },
+    )
 }
 
 fn delay_ms(verdict: Verdict) -> Option<u64> {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wildmatch::WildMatch;
 
 use crate::budget::{Dimension, Level, Limit};
 use crate::completion::{StopReason, Usage};
@@ -89,6 +90,16 @@ pub struct LimitRule {
     pub limit: Limit,
     /// Where it was set: `configuration`, `flag`, `set`.
     pub origin: String,
+}
+
+/// The rule that limits a key: of those that match, the one with the longest pattern, which is the
+/// most specific.
+#[must_use]
+pub fn rule_for<'r>(rules: &'r [LimitRule], name: &str) -> Option<&'r LimitRule> {
+    rules
+        .iter()
+        .filter(|rule| WildMatch::new(&rule.pattern).matches(name))
+        .max_by_key(|rule| rule.pattern.len())
 }
 
 /// What a promotion did.
@@ -231,6 +242,8 @@ pub enum Next {
         /// What the next call wants of the quota.
         input_tokens_max: u64,
     },
+    /// It waits for a person: the call was stopped, and the job says `hold`.
+    Held,
 }
 
 /// What a call taught about its lane.
@@ -540,4 +553,29 @@ pub struct About {
     pub migration: i64,
     /// Holds simulated work; absent while it holds none at all.
     pub simulated: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(patterns: &[&str]) -> Vec<LimitRule> {
+        let rule = |pattern: &&str| LimitRule {
+            pattern: (*pattern).to_owned(),
+            limit: Limit::default(),
+            origin: String::new(),
+        };
+        patterns.iter().map(rule).collect()
+    }
+
+    #[test]
+    fn the_most_specific_rule_limits_a_key() {
+        let rules = rules(&["total", "queue:*", "queue:re*", "lane:*haiku*"]);
+        let found = |name| rule_for(&rules, name).map(|rule| rule.pattern.as_str());
+        assert_eq!(found("total"), Some("total"));
+        assert_eq!(found("queue:reports"), Some("queue:re*"));
+        assert_eq!(found("queue:x"), Some("queue:*"));
+        assert_eq!(found("lane:bedrock/us-east-1/claude-haiku-4.5"), Some("lane:*haiku*"));
+        assert_eq!(found("tenant:a"), None);
+    }
 }

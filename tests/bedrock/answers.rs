@@ -33,12 +33,7 @@ async fn an_answer_that_is_not_streamed_comes_back_whole_with_its_usage() {
         "metrics": { "latencyMs": 5 }
     });
     let server = Server::start(Reply::Whole(200, vec![], body.to_string())).await;
-    let answer = server
-        .provider()
-        .await
-        .generate(&whole_request())
-        .await
-        .unwrap();
+    let answer = server.provider().await.generate(&whole_request()).await.unwrap();
     assert_eq!(answer.text, "Hello, world");
     assert_eq!(answer.stop, StopReason::StopSequence);
     assert_eq!(answer.usage, usage());
@@ -83,10 +78,7 @@ async fn a_forced_tools_input_is_the_answers_text() {
         metadata(),
     ];
     let answer = ask(Reply::Stream(steps), request()).await.unwrap();
-    assert_eq!(
-        (answer.text.as_str(), answer.stop),
-        ("{\"a\":1}", StopReason::ToolUse)
-    );
+    assert_eq!((answer.text.as_str(), answer.stop), ("{\"a\":1}", StopReason::ToolUse));
 
     let body = json!({
         "output": { "message": { "role": "assistant", "content": [
@@ -120,18 +112,9 @@ async fn reasoning_and_unknown_events_are_passed_over() {
 
 #[tokio::test]
 async fn openai_models_input_is_counted_without_its_caches() {
-    let request = GenerateRequest {
-        family: Family::OpenAi,
-        ..request()
-    };
+    let request = GenerateRequest { family: Family::OpenAi, ..request() };
     let answer = ask(Reply::Stream(happy()), request).await.unwrap();
-    assert_eq!(
-        answer.usage,
-        Usage {
-            input: 8,
-            ..usage()
-        }
-    );
+    assert_eq!(answer.usage, Usage { input: 8, ..usage() });
 }
 
 #[tokio::test]
@@ -189,10 +172,7 @@ async fn each_call_carries_its_metadata_in_bedrocks_alphabet() {
 async fn an_arn_travels_percent_encoded() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
     let server = Server::start(Reply::Stream(happy())).await;
-    let request = GenerateRequest {
-        model_id: arn.to_owned(),
-        ..request()
-    };
+    let request = GenerateRequest { model_id: arn.to_owned(), ..request() };
     server.provider().await.generate(&request).await.unwrap();
     assert_eq!(
         server.last().path,

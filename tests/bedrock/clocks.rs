@@ -7,14 +7,7 @@ use crate::server::{Reply, Step, start, text};
 use crate::{fails, request};
 
 fn hurried(first_token_ms: u64, idle_ms: u64, total_ms: u64) -> GenerateRequest {
-    GenerateRequest {
-        clocks: Clocks {
-            first_token_ms,
-            idle_ms,
-            total_ms,
-        },
-        ..request()
-    }
+    GenerateRequest { clocks: Clocks { first_token_ms, idle_ms, total_ms }, ..request() }
 }
 
 #[tokio::test]
@@ -30,36 +23,22 @@ async fn nothing_at_all_runs_out_the_first_token_clock() {
 async fn silence_between_events_runs_out_the_idle_clock_and_keeps_the_text() {
     let steps = vec![start(), text("Hel"), Step::Hang];
     let error = fails(Reply::Stream(steps), hurried(20_000, 100, 20_000)).await;
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::IdleTimeout, FailedCharge::Unknown)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::IdleTimeout, FailedCharge::Unknown));
     assert_eq!(error.partial_text.as_deref(), Some("Hel"));
 }
 
 #[tokio::test]
 async fn a_trickle_that_never_ends_runs_out_the_whole_calls_clock() {
-    let Step::Bytes(drop) = text("x") else {
-        panic!("a text is bytes")
-    };
+    let Step::Bytes(drop) = text("x") else { panic!("a text is bytes") };
     let steps = vec![start(), Step::Trickle(drop)];
     let error = fails(Reply::Stream(steps), hurried(20_000, 20_000, 100)).await;
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::CallTimeout, FailedCharge::Unknown)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::CallTimeout, FailedCharge::Unknown));
     assert!(error.partial_text.unwrap().starts_with('x'));
 }
 
 #[tokio::test]
 async fn a_call_that_is_not_streamed_has_the_whole_calls_clock() {
-    let base = GenerateRequest {
-        stream: false,
-        ..hurried(20_000, 20_000, 100)
-    };
+    let base = GenerateRequest { stream: false, ..hurried(20_000, 20_000, 100) };
     let error = fails(Reply::Silence, base).await;
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::CallTimeout, FailedCharge::Unknown)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::CallTimeout, FailedCharge::Unknown));
 }

@@ -26,10 +26,7 @@ async fn a_refused_connection_gives_the_whole_reservation_back() {
     let provider = provider_at(endpoint).await;
     for base in [request(), whole_request()] {
         let error = provider.generate(&base).await.unwrap_err();
-        assert_eq!(
-            (error.kind, error.charge),
-            (ErrorKind::ConnectFailed, FailedCharge::NotSent)
-        );
+        assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
     }
 }
 
@@ -37,10 +34,7 @@ async fn a_refused_connection_gives_the_whole_reservation_back() {
 async fn a_name_that_does_not_resolve_gives_the_whole_reservation_back() {
     let provider = provider_at("http://no-such-host.invalid".to_owned()).await;
     let error = provider.generate(&request()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::ConnectFailed, FailedCharge::NotSent)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
 }
 
 #[tokio::test]
@@ -59,8 +53,5 @@ async fn a_connection_that_breaks_before_the_answer_keeps_the_reservation() {
     });
     let provider = provider_at(endpoint).await;
     let error = provider.generate(&request()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::ConnectFailed, FailedCharge::Unknown)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::Unknown));
 }

@@ -11,10 +11,7 @@ use crate::{fails, request};
 
 #[tokio::test]
 async fn simulated_credentials_never_travel_to_the_real_service() {
-    let options = BedrockOptions {
-        simulated_credentials: true,
-        ..BedrockOptions::default()
-    };
+    let options = BedrockOptions { simulated_credentials: true, ..BedrockOptions::default() };
     let error = Bedrock::connect(&options).await.unwrap_err();
     assert_eq!(error, ConnectError::SimulatedWithoutEndpoint);
 }
@@ -33,15 +30,9 @@ async fn the_lane_prefix_names_the_region() {
 
 #[tokio::test]
 async fn the_native_interface_is_refused_before_anything_is_sent() {
-    let base = GenerateRequest {
-        api: Api::Invoke,
-        ..request()
-    };
+    let base = GenerateRequest { api: Api::Invoke, ..request() };
     let error = fails(Reply::Silence, base).await;
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::InvalidRequest, FailedCharge::NotSent)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::InvalidRequest, FailedCharge::NotSent));
 }
 
 /// The chain reads the process's environment, so these run in a process of their own: this test
@@ -57,11 +48,7 @@ fn in_a_process_with(variables: &[(&str, &str)], test: &str) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{}\n{said}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
 }
 
 fn is_child() -> bool {
@@ -69,19 +56,12 @@ fn is_child() -> bool {
 }
 
 async fn connect_by_environment(endpoint: Option<String>) -> Result<Bedrock, ConnectError> {
-    Bedrock::connect(&BedrockOptions {
-        endpoint,
-        ..BedrockOptions::default()
-    })
-    .await
+    Bedrock::connect(&BedrockOptions { endpoint, ..BedrockOptions::default() }).await
 }
 
 #[test]
 fn an_api_key_in_the_environment_is_the_bearer_token() {
-    let variables = [
-        ("AWS_BEARER_TOKEN_BEDROCK", "key-1"),
-        ("AWS_REGION", "us-west-2"),
-    ];
+    let variables = [("AWS_BEARER_TOKEN_BEDROCK", "key-1"), ("AWS_REGION", "us-west-2")];
     in_a_process_with(&variables, "credentials::child_sends_the_api_key");
 }
 
@@ -91,9 +71,7 @@ async fn child_sends_the_api_key() {
         return;
     }
     let server = Server::start(Reply::Stream(happy())).await;
-    let provider = connect_by_environment(Some(server.endpoint.clone()))
-        .await
-        .unwrap();
+    let provider = connect_by_environment(Some(server.endpoint.clone())).await.unwrap();
     provider.check_credentials().await.unwrap();
     provider.generate(&request()).await.unwrap();
     assert_eq!(server.last().headers["authorization"], "Bearer key-1");
@@ -108,10 +86,7 @@ fn keys_and_endpoint_in_the_environment_are_honoured() {
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9"),
     ];
-    in_a_process_with(
-        &variables,
-        "credentials::child_signs_with_the_environments_keys",
-    );
+    in_a_process_with(&variables, "credentials::child_signs_with_the_environments_keys");
 }
 
 #[tokio::test]
@@ -120,23 +95,12 @@ async fn child_signs_with_the_environments_keys() {
         return;
     }
     let server = Server::start(Reply::Stream(happy())).await;
-    let provider = connect_by_environment(Some(server.endpoint.clone()))
-        .await
-        .unwrap();
+    let provider = connect_by_environment(Some(server.endpoint.clone())).await.unwrap();
     provider.check_credentials().await.unwrap();
     provider.generate(&request()).await.unwrap();
-    let signature = server.last().headers["authorization"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        signature.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"),
-        "{signature}"
-    );
-    assert!(
-        signature.contains("/eu-west-1/bedrock/aws4_request"),
-        "{signature}"
-    );
+    let signature = server.last().headers["authorization"].to_str().unwrap().to_owned();
+    assert!(signature.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{signature}");
+    assert!(signature.contains("/eu-west-1/bedrock/aws4_request"), "{signature}");
     // Without an endpoint of our own the environment's holds, where nobody listens.
     let provider = connect_by_environment(None).await.unwrap();
     let error = provider.generate(&request()).await.unwrap_err();
@@ -145,10 +109,7 @@ async fn child_signs_with_the_environments_keys() {
 
 #[test]
 fn missing_credentials_are_told_from_a_missing_network() {
-    in_a_process_with(
-        &[("AWS_REGION", "us-east-1")],
-        "credentials::child_has_no_credentials",
-    );
+    in_a_process_with(&[("AWS_REGION", "us-east-1")], "credentials::child_has_no_credentials");
 }
 
 #[tokio::test]
@@ -157,18 +118,10 @@ async fn child_has_no_credentials() {
         return;
     }
     let server = Server::start(Reply::Stream(happy())).await;
-    let provider = connect_by_environment(Some(server.endpoint.clone()))
-        .await
-        .unwrap();
-    assert_eq!(
-        provider.check_credentials().await.unwrap_err().kind,
-        ErrorKind::Credentials
-    );
+    let provider = connect_by_environment(Some(server.endpoint.clone())).await.unwrap();
+    assert_eq!(provider.check_credentials().await.unwrap_err().kind, ErrorKind::Credentials);
     let error = provider.generate(&request()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::Credentials, FailedCharge::NotSent)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::Credentials, FailedCharge::NotSent));
     assert!(server.seen.lock().unwrap().is_empty());
 }
 
@@ -182,8 +135,5 @@ async fn child_has_no_region() {
     if !is_child() {
         return;
     }
-    assert_eq!(
-        connect_by_environment(None).await.unwrap_err(),
-        ConnectError::NoRegion
-    );
+    assert_eq!(connect_by_environment(None).await.unwrap_err(), ConnectError::NoRegion);
 }

@@ -26,18 +26,9 @@ fn request() -> GenerateRequest {
         stream: true,
         system: Some("Be brief.".to_owned()),
         messages: vec![
-            Message {
-                role: Role::User,
-                text: "Hi".to_owned(),
-            },
-            Message {
-                role: Role::Assistant,
-                text: "Yes?".to_owned(),
-            },
-            Message {
-                role: Role::User,
-                text: "Say \"hello\".".to_owned(),
-            },
+            Message { role: Role::User, text: "Hi".to_owned() },
+            Message { role: Role::Assistant, text: "Yes?".to_owned() },
+            Message { role: Role::User, text: "Say \"hello\".".to_owned() },
         ],
         max_tokens: 64,
         temperature: Some(0.7),
@@ -49,20 +40,13 @@ fn request() -> GenerateRequest {
             ("tenant".to_owned(), "Müller & Co".to_owned()),
         ],
         // Long enough that only a test which shortens one of them can see it run out.
-        clocks: Clocks {
-            first_token_ms: 20_000,
-            idle_ms: 20_000,
-            total_ms: 20_000,
-        },
+        clocks: Clocks { first_token_ms: 20_000, idle_ms: 20_000, total_ms: 20_000 },
         answer_bytes_max: 1 << 20,
     }
 }
 
 fn whole_request() -> GenerateRequest {
-    GenerateRequest {
-        stream: false,
-        ..request()
-    }
+    GenerateRequest { stream: false, ..request() }
 }
 
 async fn ask(reply: Reply, request: GenerateRequest) -> Result<Completion, CallError> {
@@ -75,10 +59,5 @@ async fn fails(reply: Reply, request: GenerateRequest) -> CallError {
 }
 
 fn usage() -> Usage {
-    Usage {
-        input: 11,
-        output: 7,
-        cache_read: 2,
-        cache_write: 1,
-    }
+    Usage { input: 11, output: 7, cache_read: 2, cache_write: 1 }
 }

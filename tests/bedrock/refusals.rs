@@ -51,16 +51,10 @@ async fn an_error_names_how_long_to_wait() {
         let headers = vec![("x-amzn-errortype", "ThrottlingException"), (name, value)];
         fails(Reply::Whole(429, headers, "{}".to_owned()), request())
     };
-    assert_eq!(
-        wait("x-amz-retry-after", "1500").await.retry_after_ms,
-        Some(1_500)
-    );
+    assert_eq!(wait("x-amz-retry-after", "1500").await.retry_after_ms, Some(1_500));
     assert_eq!(wait("retry-after", "2").await.retry_after_ms, Some(2_000));
     assert_eq!(wait("retry-after", "soon").await.retry_after_ms, None);
-    assert_eq!(
-        wait("retry-after", "99999999999999").await.retry_after_ms,
-        Some(86_400_000)
-    );
+    assert_eq!(wait("retry-after", "99999999999999").await.retry_after_ms, Some(86_400_000));
 }
 
 #[tokio::test]

@@ -78,11 +78,7 @@ impl Server {
             count.fetch_add(1, Ordering::Relaxed);
         });
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self {
-            endpoint,
-            seen,
-            connections,
-        }
+        Self { endpoint, seen, connections }
     }
 
     pub(crate) async fn provider(&self) -> Bedrock {
@@ -172,10 +168,7 @@ pub(crate) fn start() -> Step {
 }
 
 pub(crate) fn text(piece: &str) -> Step {
-    event(
-        "contentBlockDelta",
-        &json!({ "contentBlockIndex": 0, "delta": { "text": piece } }),
-    )
+    event("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": piece } }))
 }
 
 pub(crate) fn stop(reason: &str) -> Step {
@@ -196,11 +189,5 @@ pub(crate) fn metadata() -> Step {
 }
 
 pub(crate) fn happy() -> Vec<Step> {
-    vec![
-        start(),
-        text("Hello, "),
-        text("world"),
-        stop("end_turn"),
-        metadata(),
-    ]
+    vec![start(), text("Hello, "), text("world"), stop("end_turn"), metadata()]
 }

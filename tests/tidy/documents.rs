@@ -83,10 +83,7 @@ fn a_setting_has_a_comment_above_or_behind() {
     let wrong = settings_without_one_comment("x", text);
     assert_eq!(
         wrong,
-        [
-            "x:3: `b` has 0 comments, one is needed",
-            "x:6: `d` has 2 comments, one is needed"
-        ]
+        ["x:3: `b` has 0 comments, one is needed", "x:6: `d` has 2 comments, one is needed"]
     );
 }
 

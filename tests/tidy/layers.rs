@@ -19,22 +19,9 @@ const PURE: &[&str] = &[
 ];
 const PORTS: &[&str] = &["clock", "provider", "store"];
 const ENGINE: &[&str] = &["admit", "relay", "scheduler", "worker"];
-const ADAPTERS: &[&str] = &[
-    "provider::bedrock",
-    "provider::openai",
-    "sqs",
-    "store::postgres",
-    "store::sqlite",
-];
-const SHELL: &[&str] = &[
-    "cli",
-    "config",
-    "http",
-    "lib",
-    "main",
-    "simulator",
-    "telemetry",
-];
+const ADAPTERS: &[&str] =
+    &["provider::bedrock", "provider::openai", "sqs", "store::postgres", "store::sqlite"];
+const SHELL: &[&str] = &["cli", "config", "http", "lib", "main", "simulator", "telemetry"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
@@ -164,11 +151,8 @@ pub(crate) fn expand(
         *at += 1;
         return;
     }
-    let path = if prefix.is_empty() {
-        token.text.clone()
-    } else {
-        format!("{prefix}::{}", token.text)
-    };
+    let path =
+        if prefix.is_empty() { token.text.clone() } else { format!("{prefix}::{}", token.text) };
     *at += 1;
     if is(tokens, *at, ":") && is(tokens, *at + 1, ":") {
         *at += 2;
@@ -182,14 +166,9 @@ pub(crate) fn expand(
 fn paths_are_found_through_groups_and_supers() {
     let code = "use crate::{job, store::{self, sqlite as s}}; use super::super::admit::X; \
                 fn f() { crate::cli::run::<u8>(); super::near(); }";
-    let found: Vec<String> = crate_paths(&tokens(code), 2)
-        .into_iter()
-        .map(|(_, path)| path)
-        .collect();
-    assert_eq!(
-        found,
-        ["job", "store", "store::sqlite", "admit::X", "cli::run"]
-    );
+    let found: Vec<String> =
+        crate_paths(&tokens(code), 2).into_iter().map(|(_, path)| path).collect();
+    assert_eq!(found, ["job", "store", "store::sqlite", "admit::X", "cli::run"]);
 }
 
 #[test]
@@ -197,15 +176,7 @@ fn layers_look_down_only() {
     assert!(may_use(Layer::Engine, "worker::lease", "store::Store"));
     assert!(!may_use(Layer::Engine, "worker", "store::sqlite::Sqlite"));
     assert!(!may_use(Layer::Pure, "job", "clock::Clock"));
-    assert!(!may_use(
-        Layer::Adapter,
-        "store::sqlite",
-        "provider::bedrock"
-    ));
-    assert!(may_use(
-        Layer::Adapter,
-        "store::sqlite::a",
-        "store::sqlite::b"
-    ));
+    assert!(!may_use(Layer::Adapter, "store::sqlite", "provider::bedrock"));
+    assert!(may_use(Layer::Adapter, "store::sqlite::a", "store::sqlite::b"));
     assert!(!may_use(Layer::Port, "store", "provider::Provider"));
 }

@@ -29,13 +29,7 @@ impl Source {
         } else {
             without_tests(&without_quotes(&text))
         };
-        Self {
-            path,
-            module,
-            text,
-            code,
-            test_lines,
-        }
+        Self { path, module, text, code, test_lines }
     }
 
     /// How many `super` lead from this file's module to the crate's root.
@@ -55,8 +49,7 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn is_name(&self) -> bool {
-        self.text
-            .starts_with(|c: char| c.is_alphabetic() || c == '_')
+        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
     }
 }
 
@@ -73,10 +66,7 @@ pub(crate) fn tokens(code: &str) -> Vec<Token> {
             match tokens.last_mut() {
                 Some(last) if of_word && within_word => last.text.push(letter),
                 _ if letter.is_whitespace() => {}
-                _ => tokens.push(Token {
-                    line: index + 1,
-                    text: letter.to_string(),
-                }),
+                _ => tokens.push(Token { line: index + 1, text: letter.to_string() }),
             }
             within_word = of_word;
         }

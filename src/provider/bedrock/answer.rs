@@ -106,11 +106,7 @@ impl Gather {
 
     /// The text so far, for the record of a call that failed.
     pub(super) fn partial(self) -> Option<String> {
-        let text = if self.text.is_empty() {
-            self.tool
-        } else {
-            self.text
-        };
+        let text = if self.text.is_empty() { self.tool } else { self.text };
         (!text.is_empty()).then_some(text)
     }
 
@@ -147,9 +143,7 @@ impl Gather {
     }
 
     fn room(&self) -> usize {
-        self.bytes_max
-            .saturating_sub(self.text.len())
-            .saturating_sub(self.tool.len())
+        self.bytes_max.saturating_sub(self.text.len()).saturating_sub(self.tool.len())
     }
 }
 
@@ -201,12 +195,9 @@ fn usage_of(usage: &TokenUsage, family: Family) -> Usage {
 
 fn json_of(document: &Document) -> Value {
     match document {
-        Document::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(key, value)| (key.clone(), json_of(value)))
-                .collect(),
-        ),
+        Document::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), json_of(value))).collect())
+        }
         Document::Array(items) => Value::Array(items.iter().map(json_of).collect()),
         Document::Number(Number::PosInt(n)) => Value::from(*n),
         Document::Number(Number::NegInt(n)) => Value::from(*n),

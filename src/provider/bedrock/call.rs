@@ -28,11 +28,7 @@ struct Running {
 impl Running {
     fn start(clocks: Clocks) -> Self {
         let began = Instant::now();
-        Self {
-            began,
-            end: after(began, clocks.total_ms),
-            clocks,
-        }
+        Self { began, end: after(began, clocks.total_ms), clocks }
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -47,25 +43,15 @@ impl Running {
     }
 
     fn idle(&self) -> Deadline {
-        self.no_later_than_end(
-            after(Instant::now(), self.clocks.idle_ms),
-            ErrorKind::IdleTimeout,
-        )
+        self.no_later_than_end(after(Instant::now(), self.clocks.idle_ms), ErrorKind::IdleTimeout)
     }
 
     fn total(&self) -> Deadline {
-        Deadline {
-            at: self.end,
-            kind: ErrorKind::CallTimeout,
-        }
+        Deadline { at: self.end, kind: ErrorKind::CallTimeout }
     }
 
     fn no_later_than_end(&self, at: Instant, kind: ErrorKind) -> Deadline {
-        if at < self.end {
-            Deadline { at, kind }
-        } else {
-            self.total()
-        }
+        if at < self.end { Deadline { at, kind } } else { self.total() }
     }
 }
 
@@ -107,14 +93,8 @@ pub(super) async fn converse_stream(
     let request_id = stream.request_id().map(str::to_owned);
     read(&mut stream, request, &running)
         .await
-        .map(|completion| Completion {
-            request_id: request_id.clone(),
-            ..completion
-        })
-        .map_err(|error| CallError {
-            request_id,
-            ..error
-        })
+        .map(|completion| Completion { request_id: request_id.clone(), ..completion })
+        .map_err(|error| CallError { request_id, ..error })
 }
 
 /// Reads the stream to its end.
@@ -183,20 +163,11 @@ pub(super) async fn converse(
     let mut gather = Gather::new(request.family, request.answer_bytes_max);
     if gather.whole(answer).is_err() {
         let error = with_partial(too_large(request.answer_bytes_max), gather);
-        return Err(CallError {
-            request_id,
-            ..error
-        });
+        return Err(CallError { request_id, ..error });
     }
     match finish(gather, None, &running) {
-        Ok(completion) => Ok(Completion {
-            request_id,
-            ..completion
-        }),
-        Err(error) => Err(CallError {
-            request_id,
-            ..error
-        }),
+        Ok(completion) => Ok(Completion { request_id, ..completion }),
+        Err(error) => Err(CallError { request_id, ..error }),
     }
 }
 
@@ -216,10 +187,7 @@ fn finish(
         }),
         Err(partial_text) => {
             let message = "the answer ended without its stop reason and usage".to_owned();
-            Err(CallError {
-                partial_text,
-                ..uncertain(ErrorKind::StreamCut, message)
-            })
+            Err(CallError { partial_text, ..uncertain(ErrorKind::StreamCut, message) })
         }
     }
 }
@@ -255,8 +223,5 @@ fn uncertain(kind: ErrorKind, message: String) -> CallError {
 }
 
 fn with_partial(error: CallError, gather: Gather) -> CallError {
-    CallError {
-        partial_text: gather.partial(),
-        ..error
-    }
+    CallError { partial_text: gather.partial(), ..error }
 }

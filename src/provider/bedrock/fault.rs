@@ -65,11 +65,7 @@ fn dispatch(error: &(dyn Error + 'static), is_user: bool) -> (ErrorKind, FailedC
     }
     let never_connected = find::<hyper_util::client::legacy::Error>(error)
         .is_some_and(hyper_util::client::legacy::Error::is_connect);
-    let charge = if never_connected {
-        FailedCharge::NotSent
-    } else {
-        FailedCharge::Unknown
-    };
+    let charge = if never_connected { FailedCharge::NotSent } else { FailedCharge::Unknown };
     (ErrorKind::ConnectFailed, charge)
 }
 
@@ -124,14 +120,12 @@ fn exception_type(raw: &RawMessage) -> Option<&str> {
     let RawMessage::Decoded(message) = raw else {
         return None;
     };
-    message
-        .headers()
-        .iter()
-        .find(|header| header.name().as_str() == ":exception-type")
-        .and_then(|header| match header.value() {
+    message.headers().iter().find(|header| header.name().as_str() == ":exception-type").and_then(
+        |header| match header.value() {
             HeaderValue::String(text) => Some(text.as_str()),
             _ => None,
-        })
+        },
+    )
 }
 
 /// The service's own words; where it has none, the chain of causes.

@@ -73,11 +73,7 @@ fn throttle_kind(message: &str) -> ErrorKind {
 }
 
 fn unavailable_kind(message: &str) -> ErrorKind {
-    if Says::new(message).overloaded() {
-        ErrorKind::Overloaded
-    } else {
-        ErrorKind::Unavailable
-    }
+    if Says::new(message).overloaded() { ErrorKind::Overloaded } else { ErrorKind::Unavailable }
 }
 
 fn validation_kind(message: &str) -> ErrorKind {
@@ -85,11 +81,7 @@ fn validation_kind(message: &str) -> ErrorKind {
     let too_long = says.has("input is too long")
         || says.has("prompt is too long")
         || says.has("too many input tokens");
-    if too_long {
-        ErrorKind::InputTooLong
-    } else {
-        ErrorKind::InvalidRequest
-    }
+    if too_long { ErrorKind::InputTooLong } else { ErrorKind::InvalidRequest }
 }
 
 /// A provider's words, in small letters.
@@ -132,23 +124,14 @@ mod tests {
     #[test]
     fn a_throttles_text_tells_which_quota_is_used_up() {
         let table = [
-            (
-                "Too many requests, please wait before trying again.",
-                ErrorKind::ThrottledRequests,
-            ),
+            ("Too many requests, please wait before trying again.", ErrorKind::ThrottledRequests),
             (
                 "Too many requests, please wait before trying again. You have sent too many \
                  requests.  Wait before trying again.",
                 ErrorKind::ThrottledRequests,
             ),
-            (
-                "Too many tokens, please wait before trying again.",
-                ErrorKind::ThrottledTokens,
-            ),
-            (
-                "Too many tokens per day, please wait before trying again.",
-                ErrorKind::ThrottledDay,
-            ),
+            ("Too many tokens, please wait before trying again.", ErrorKind::ThrottledTokens),
+            ("Too many tokens per day, please wait before trying again.", ErrorKind::ThrottledDay),
             (
                 "Model anthropic.claude-haiku-4-5-20251001-v1:0 is currently overloaded. Please \
                  try again later.",
@@ -158,16 +141,8 @@ mod tests {
             ("", ErrorKind::ThrottledRequests),
         ];
         for (text, kind) in table {
-            assert_eq!(
-                kind_of(Some("ThrottlingException"), Some(429), text),
-                kind,
-                "{text}"
-            );
-            assert_eq!(
-                kind_of(Some("throttlingException"), None, text),
-                kind,
-                "{text}"
-            );
+            assert_eq!(kind_of(Some("ThrottlingException"), Some(429), text), kind, "{text}");
+            assert_eq!(kind_of(Some("throttlingException"), None, text), kind, "{text}");
             assert_eq!(charge_of(kind, true), FailedCharge::None);
         }
     }
@@ -175,92 +150,41 @@ mod tests {
     #[test]
     fn an_input_that_is_too_long_is_told_from_a_malformed_request() {
         let table = [
-            (
-                "Input is too long for requested model.",
-                ErrorKind::InputTooLong,
-            ),
-            (
-                "prompt is too long: 210000 tokens > 200000 maximum",
-                ErrorKind::InputTooLong,
-            ),
-            (
-                "Too many input tokens. Max input tokens: 8192",
-                ErrorKind::InputTooLong,
-            ),
-            (
-                "The provided model identifier is invalid.",
-                ErrorKind::InvalidRequest,
-            ),
+            ("Input is too long for requested model.", ErrorKind::InputTooLong),
+            ("prompt is too long: 210000 tokens > 200000 maximum", ErrorKind::InputTooLong),
+            ("Too many input tokens. Max input tokens: 8192", ErrorKind::InputTooLong),
+            ("The provided model identifier is invalid.", ErrorKind::InvalidRequest),
             (
                 "Invocation of model ID X with on-demand throughput isn\u{2019}t supported.",
                 ErrorKind::InvalidRequest,
             ),
             // A payload that merely holds the number or the word of another error.
-            (
-                "Malformed input request: 429 overloaded",
-                ErrorKind::InvalidRequest,
-            ),
+            ("Malformed input request: 429 overloaded", ErrorKind::InvalidRequest),
         ];
         for (text, kind) in table {
-            assert_eq!(
-                kind_of(Some("ValidationException"), Some(400), text),
-                kind,
-                "{text}"
-            );
+            assert_eq!(kind_of(Some("ValidationException"), Some(400), text), kind, "{text}");
         }
     }
 
     #[test]
     fn a_code_decides_before_the_status_and_the_status_where_the_code_is_unknown() {
         let table = [
-            (
-                Some("ModelNotReadyException"),
-                429,
-                ErrorKind::ModelNotReady,
-            ),
-            (
-                Some("ServiceUnavailableException"),
-                503,
-                ErrorKind::Unavailable,
-            ),
+            (Some("ModelNotReadyException"), 429, ErrorKind::ModelNotReady),
+            (Some("ServiceUnavailableException"), 503, ErrorKind::Unavailable),
             (Some("InternalServerException"), 500, ErrorKind::Internal),
             (Some("ModelTimeoutException"), 408, ErrorKind::ModelTimeout),
             (Some("ModelErrorException"), 424, ErrorKind::ModelError),
-            (
-                Some("ModelStreamErrorException"),
-                424,
-                ErrorKind::ModelError,
-            ),
+            (Some("ModelStreamErrorException"), 424, ErrorKind::ModelError),
             (Some("AccessDeniedException"), 403, ErrorKind::AccessDenied),
             (Some("ExpiredTokenException"), 403, ErrorKind::Credentials),
             (Some("ExpiredToken"), 400, ErrorKind::Credentials),
-            (
-                Some("UnrecognizedClientException"),
-                403,
-                ErrorKind::Credentials,
-            ),
-            (
-                Some("InvalidSignatureException"),
-                403,
-                ErrorKind::Credentials,
-            ),
+            (Some("UnrecognizedClientException"), 403, ErrorKind::Credentials),
+            (Some("InvalidSignatureException"), 403, ErrorKind::Credentials),
             (Some("IncompleteSignature"), 400, ErrorKind::Credentials),
-            (
-                Some("ResourceNotFoundException"),
-                404,
-                ErrorKind::ModelNotFound,
-            ),
+            (Some("ResourceNotFoundException"), 404, ErrorKind::ModelNotFound),
             (Some("FTUFormNotFilled"), 404, ErrorKind::AccessDenied),
-            (
-                Some("ServiceQuotaExceededException"),
-                400,
-                ErrorKind::ThrottledRequests,
-            ),
-            (
-                Some("SomethingNewException"),
-                400,
-                ErrorKind::InvalidRequest,
-            ),
+            (Some("ServiceQuotaExceededException"), 400, ErrorKind::ThrottledRequests),
+            (Some("SomethingNewException"), 400, ErrorKind::InvalidRequest),
             (Some("SomethingNewException"), 503, ErrorKind::Unavailable),
             (None, 502, ErrorKind::Unavailable),
             (None, 429, ErrorKind::ThrottledRequests),
@@ -274,22 +198,10 @@ mod tests {
 
     #[test]
     fn only_a_throttle_is_free_once_the_answer_has_begun() {
-        assert_eq!(
-            charge_of(ErrorKind::Unavailable, true),
-            FailedCharge::Unknown
-        );
+        assert_eq!(charge_of(ErrorKind::Unavailable, true), FailedCharge::Unknown);
         assert_eq!(charge_of(ErrorKind::Unavailable, false), FailedCharge::None);
-        assert_eq!(
-            charge_of(ErrorKind::InvalidRequest, false),
-            FailedCharge::None
-        );
-        assert_eq!(
-            charge_of(ErrorKind::ModelTimeout, false),
-            FailedCharge::Unknown
-        );
-        assert_eq!(
-            charge_of(ErrorKind::ThrottledTokens, true),
-            FailedCharge::None
-        );
+        assert_eq!(charge_of(ErrorKind::InvalidRequest, false), FailedCharge::None);
+        assert_eq!(charge_of(ErrorKind::ModelTimeout, false), FailedCharge::Unknown);
+        assert_eq!(charge_of(ErrorKind::ThrottledTokens, true), FailedCharge::None);
     }
 }

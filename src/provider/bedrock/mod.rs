@@ -127,9 +127,8 @@ impl Bedrock {
             builder = builder.endpoint_url(endpoint);
         }
         // A client without an HTTP client of its own makes one, so each has its own pool.
-        let clients = (0..options.pools.max(1))
-            .map(|_| Client::from_conf(builder.clone().build()))
-            .collect();
+        let clients =
+            (0..options.pools.max(1)).map(|_| Client::from_conf(builder.clone().build())).collect();
         Self {
             clients,
             next: AtomicUsize::new(0),

@@ -52,12 +52,7 @@ pub(super) fn parts(request: &GenerateRequest) -> Result<Parts, BuildError> {
         .set_top_p(request.top_p)
         .set_stop_sequences((!request.stop.is_empty()).then(|| request.stop.clone()))
         .build();
-    Ok(Parts {
-        messages,
-        system,
-        inference,
-        metadata: metadata(&request.metadata),
-    })
+    Ok(Parts { messages, system, inference, metadata: metadata(&request.metadata) })
 }
 
 /// The body that the call would send, as JSON.
@@ -131,13 +126,7 @@ fn metadata(entries: &[(String, String)]) -> Option<HashMap<String, String>> {
 fn allowed(text: &str) -> String {
     text.chars()
         .take(METADATA_CHARS_MAX)
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c) { c } else { '_' })
         .collect()
 }
 
@@ -147,10 +136,7 @@ mod tests {
 
     #[test]
     fn metadata_keeps_what_bedrock_takes_and_replaces_the_rest() {
-        assert_eq!(
-            allowed("job-1:a/b@c$d#e=f+g,h.i j"),
-            "job-1:a/b@c$d#e=f+g,h.i j"
-        );
+        assert_eq!(allowed("job-1:a/b@c$d#e=f+g,h.i j"), "job-1:a/b@c$d#e=f+g,h.i j");
         assert_eq!(allowed("Prüfung\n\u{0}\"{}"), "Pr_fung_____");
     }
 
@@ -161,11 +147,7 @@ mod tests {
             (0..20).map(|i| (format!("key{i}"), long.clone())).collect();
         let clean = metadata(&many).unwrap();
         assert_eq!(clean.len(), METADATA_ENTRIES_MAX);
-        assert!(
-            clean
-                .values()
-                .all(|value| value.len() == METADATA_CHARS_MAX)
-        );
+        assert!(clean.values().all(|value| value.len() == METADATA_CHARS_MAX));
     }
 
     #[test]

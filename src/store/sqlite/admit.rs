@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
 use super::place::{self, Arrival};
@@ -202,8 +203,7 @@ fn judge(
 }
 
 async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, Seen>> {
-    let with_identity =
-        |job: &'_ NewJob| job.identity.clone().map(|key| (job.tenant.clone(), key));
+    let with_identity = |job: &'_ NewJob| job.identity.clone().map(|key| (job.tenant.clone(), key));
     let keys: Vec<Key> = jobs.iter().filter_map(with_identity).collect();
     if keys.is_empty() {
         return Ok(HashMap::new());

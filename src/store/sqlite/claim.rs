@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::draws::Draws;
 use super::end::{self, End};
@@ -111,19 +112,18 @@ impl SqliteStore {
 
 async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
     let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane).fetch_optional(&mut **tx);
-    Ok(row.await?.filter(|row| row.paused_until > now).map(|row| bulk::uint(row.paused_until - now)))
+    Ok(row
+        .await?
+        .filter(|row| row.paused_until > now)
+        .map(|row| bulk::uint(row.paused_until - now)))
 }
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
     let batch = ask.batch.map(|batch| batch.to_string());
-    let rows = sqlx::query_file!(
-        "src/store/sqlite/claim_candidates.sql",
-        ask.lane,
-        ask.scan_max,
-        batch
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows =
+        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, ask.scan_max, batch)
+            .fetch_all(&mut **tx)
+            .await?;
     let candidate = rows.into_iter().map(|row| {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),

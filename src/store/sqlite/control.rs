@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
 use super::place::{self, Arrival};

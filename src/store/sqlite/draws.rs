@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use wildmatch::WildMatch;
 
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
-use crate::store::{AdmitStore, LimitRule, StoreResult};
+use crate::store::{AdmitStore, LimitRule, StoreResult, rule_for};
 
 /// The states that this transaction has touched, and the rules that give them limits.
 pub(super) struct Draws {
@@ -110,15 +109,6 @@ impl Draws {
     }
 }
 
-/// The rule that limits a key: of those that match, the one with the longest pattern, which is the
-/// most specific.
-pub(super) fn rule_for<'r>(rules: &'r [LimitRule], name: &str) -> Option<&'r LimitRule> {
-    rules
-        .iter()
-        .filter(|rule| WildMatch::new(&rule.pattern).matches(name))
-        .max_by_key(|rule| rule.pattern.len())
-}
-
 impl SqliteStore {
     /// The keys with their levels, as they stand now.
     pub(super) async fn key_levels(&self) -> StoreResult<Vec<crate::store::KeyLevel>> {
@@ -139,30 +129,5 @@ impl SqliteStore {
             });
         }
         Ok(levels)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(patterns: &[&str]) -> Vec<LimitRule> {
-        let rule = |pattern: &&str| LimitRule {
-            pattern: (*pattern).to_owned(),
-            limit: Limit::default(),
-            origin: String::new(),
-        };
-        patterns.iter().map(rule).collect()
-    }
-
-    #[test]
-    fn the_most_specific_rule_limits_a_key() {
-        let rules = rules(&["total", "queue:*", "queue:re*", "lane:*haiku*"]);
-        let found = |name| rule_for(&rules, name).map(|rule| rule.pattern.as_str());
-        assert_eq!(found("total"), Some("total"));
-        assert_eq!(found("queue:reports"), Some("queue:re*"));
-        assert_eq!(found("queue:x"), Some("queue:*"));
-        assert_eq!(found("lane:bedrock/us-east-1/claude-haiku-4.5"), Some("lane:*haiku*"));
-        assert_eq!(found("tenant:a"), None);
     }
 }

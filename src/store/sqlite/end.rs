@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
-use super::bulk::{self, Text};
 use super::Tx;
+use super::bulk::{self, Text};
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::StoreResult;
@@ -61,9 +62,8 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
         return Ok(HashSet::new());
     }
     let rows = bulk::list(ends)?;
-    let ended = sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now)
-        .fetch_all(&mut **tx)
-        .await?;
+    let ended =
+        sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).fetch_all(&mut **tx).await?;
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id.into_uuid()).collect();
     let won: Vec<String> = ended.iter().map(ToString::to_string).collect();
     let won = bulk::list(&won)?;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::bulk::Text;
 use super::draws::Draws;
@@ -22,7 +23,6 @@ pub(super) struct Record {
     reserved_tokens: u64,
     outcome: Option<String>,
     lane: String,
-    state: State,
     /// The job is running this very attempt.
     current: bool,
 }
@@ -77,6 +77,7 @@ impl SqliteStore {
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
         let ended = end::end_jobs(&mut tx, &ends, now).await?;
         again(&mut tx, &fresh, now).await?;
+        hold(&mut tx, &fresh).await?;
         settle(self, &mut tx, &fresh, now).await?;
         tx.commit().await?;
         let finished = group.iter().map(|finish| match records.get(&finish.key.fence) {
@@ -87,7 +88,8 @@ impl SqliteStore {
                     Finished::Moved(*state)
                 }
                 Next::Again { .. } if record.current => Finished::Moved(State::Ready),
-                Next::End { .. } | Next::Again { .. } => Finished::Late,
+                Next::Held if record.current => Finished::Moved(State::Held),
+                Next::End { .. } | Next::Again { .. } | Next::Held => Finished::Late,
             },
         });
         Ok(finished.collect())
@@ -178,7 +180,6 @@ async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, 
             reserved_tokens: bulk::uint(row.reserved_tokens),
             outcome: row.outcome,
             lane: row.lane,
-            state,
             current: state == State::Running && row.current != 0,
         };
         records.insert(row.fence.into_uuid(), record);
@@ -259,6 +260,17 @@ async fn again(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResu
     let rows = bulk::list(&rows)?;
     sqlx::query_file!("src/store/sqlite/job_again.sql", rows).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/job_spec_reask.sql", rows).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Jobs that wait for a person.
+async fn hold(tx: &mut Tx, fresh: &[(&Finish, &Record)]) -> StoreResult<()> {
+    let held = fresh.iter().filter(|(finish, record)| finish.next == Next::Held && record.current);
+    let ids: Vec<String> = held.map(|(finish, _)| finish.key.job_id.to_string()).collect();
+    if !ids.is_empty() {
+        let ids = bulk::list(&ids)?;
+        sqlx::query_file!("src/store/sqlite/job_hold.sql", ids).execute(&mut **tx).await?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
 use super::{SqliteStore, Tx, bulk};
@@ -43,9 +44,8 @@ impl SqliteStore {
 
     pub(super) async fn lease_open(&self, lease: &LeaseInfo) -> StoreResult<()> {
         let path = self.lock_path(lease.id);
-        let lock = File::create(&path)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|error| {
+        let lock =
+            File::create(&path).and_then(|file| file.lock().map(|()| file)).map_err(|error| {
                 StoreError::Transient(format!("cannot lock {}: {error}", path.display()))
             })?;
         if let Ok(mut locks) = self.locks.lock() {
@@ -108,7 +108,9 @@ impl SqliteStore {
             return false;
         }
         match File::open(self.lock_path(lease)) {
-            Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock | TryLockError::Error(_))),
+            Ok(file) => {
+                !matches!(file.try_lock(), Err(TryLockError::WouldBlock | TryLockError::Error(_)))
+            }
             Err(_) => false,
         }
     }
@@ -187,8 +189,7 @@ enum After {
 fn after_crash(orphan: &Orphan, ask: &RescueAsk, now: i64) -> After {
     let timing = Timing { retry_after_ms: None, deadline_in_ms: orphan.deadline_at - now };
     let kind = ErrorKind::Crashed;
-    let verdict =
-        retry::decide(kind, &orphan.counters, &ask.policy, timing, &mut rand::rng());
+    let verdict = retry::decide(kind, &orphan.counters, &ask.policy, timing, &mut rand::rng());
     let row = |state: State, after_ms: u64| RescuedRow {
         id: orphan.id.to_string(),
         state: state.as_str(),

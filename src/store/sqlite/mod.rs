@@ -82,7 +82,10 @@ impl SqliteStore {
                 .test_before_acquire(false)
         };
         let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| {
-            StoreError::Refused(format!("cannot open the store {}: {error}", options.path.display()))
+            StoreError::Refused(format!(
+                "cannot open the store {}: {error}",
+                options.path.display()
+            ))
         })?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| {
             StoreError::Refused(format!(
@@ -181,11 +184,8 @@ const LANE_TIME_START_MS: u64 = 1_000_000;
 fn advance_lane_clock(kept: Option<(i64, i64, String)>, mono_ms: u64, boot_id: &str) -> LaneTime {
     let Some((at, kept_mono_ms, kept_boot)) = kept else { return LaneTime(LANE_TIME_START_MS) };
     let at = bulk::uint(at);
-    let gone_ms = if kept_boot == boot_id {
-        mono_ms.saturating_sub(bulk::uint(kept_mono_ms))
-    } else {
-        0
-    };
+    let gone_ms =
+        if kept_boot == boot_id { mono_ms.saturating_sub(bulk::uint(kept_mono_ms)) } else { 0 };
     LaneTime(at.saturating_add(gone_ms))
 }
 

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
 use super::place::{self, Arrival};

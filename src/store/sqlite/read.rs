@@ -1,8 +1,8 @@
 //! What people read of a SQLite store: results, lists, one job.
 //! Must not know: how it is shown.
 
-use sqlx::types::uuid::fmt::Hyphenated;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::{SqliteStore, bulk};
 use crate::completion::Usage;

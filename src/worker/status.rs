@@ -1,0 +1,97 @@
+//! What a worker has done so far, for those who watch it.
+//! Must not know: how it is shown.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::budget::Dimension;
+use crate::completion::Usage;
+
+/// Why nothing is claimed although jobs wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// A limit: `waiting: requests, total, 12 s`.
+    Limit {
+        /// Requests or tokens.
+        dimension: Dimension,
+        /// The budget's key.
+        key: String,
+        /// When the first job fits at the earliest, on the clock's `mono_ms`.
+        until_mono_ms: u64,
+    },
+    /// A lane that is paused, for missing credentials for instance.
+    Pause {
+        /// The lane.
+        lane: String,
+        /// Until when, on the clock's `mono_ms`.
+        until_mono_ms: u64,
+    },
+    /// The money of `--max-cost-usd` does not cover the next call at worst.
+    Money,
+    /// The store does not answer.
+    Store,
+}
+
+/// Counts since the worker began.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Attempts claimed.
+    pub claimed: u64,
+    /// Jobs that succeeded.
+    pub succeeded: u64,
+    /// Jobs that failed.
+    pub failed: u64,
+    /// Jobs that ended otherwise.
+    pub other_ends: u64,
+    /// Answers shown to the model again.
+    pub reasked: u64,
+    /// Calls that will be made again after a failure.
+    pub retried: u64,
+    /// Calls that the provider throttled.
+    pub throttled: u64,
+    /// Calls whose outcome is unknown.
+    pub unknown: u64,
+    /// Tokens counted.
+    pub usage: Usage,
+    /// Known cost, in micro-dollars.
+    pub cost_micros: u64,
+    /// Why nothing is claimed; none while something is.
+    pub waiting: Option<WaitingFor>,
+    /// The last finished job's id and state, for plain progress lines.
+    pub last: Option<String>,
+}
+
+/// A shared view of a [`Status`].
+#[derive(Debug, Clone, Default)]
+pub struct StatusHandle(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    // A std mutex: nothing is awaited while it is held.
+    status: Mutex<Status>,
+    changed: Notify,
+}
+
+impl StatusHandle {
+    /// A copy of the counts as they are now.
+    #[must_use]
+    pub fn now(&self) -> Status {
+        self.0.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a job has ended since the last wait.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn notify(&self) {
+        self.0.changed.notify_one();
+    }
+}
