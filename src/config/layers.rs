@@ -162,12 +162,14 @@ fn find<'a>(table: &'a Dict, key: &str) -> Option<&'a Value> {
     }
 }
 
+/// A layer of one value. An empty part of the key stays, to be refused as unknown.
 fn layer(origin: String, key: &str, value: Value) -> Layer {
+    let nested = key.rsplit('.').fold(value, |inner, part| {
+        Value::from(Dict::from([(part.to_owned(), inner)]))
+    });
     Layer {
         origin,
-        values: figment::util::nest(key, value)
-            .into_dict()
-            .unwrap_or_default(),
+        values: nested.into_dict().unwrap_or_default(),
     }
 }
 
