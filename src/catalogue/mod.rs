@@ -30,7 +30,7 @@ pub enum Family {
     Mistral,
     /// Amazon Nova.
     Nova,
-    /// `DeepSeek`.
+    /// DeepSeek.
     Deepseek,
     /// OpenAI's open-weight models.
     #[serde(rename = "openai")]

@@ -144,6 +144,10 @@ struct Parsed<'a> {
 impl Catalogue {
     /// What this name stands for: an alias, a base id, a profile's id, or an ARN.
     pub fn resolve(&self, name: &str, ask: &Ask) -> Result<Resolved, ResolveError> {
+        // Names come from producers: a long one is compared with nothing and repeated nowhere.
+        if name.len() > NAME_BYTES_MAX {
+            return self.resolve_unknown(name, ask);
+        }
         let parsed = parse(name);
         if let Some(model) = self.model(name).or_else(|| self.model(parsed.id)) {
             return self.resolve_known(model, None, &parsed, ask);

@@ -195,6 +195,8 @@ fn an_unknown_alias_is_refused_with_the_nearest_ones_whatever_family_it_names() 
     assert!(text.contains("(nearest: claude-haiku-4.5, claude-haiku-4-5"), "{text}");
     let long = "x".repeat(1_000_000);
     assert!(invoked(&long, &with).len() < 1_000);
+    let arn = format!("arn:{long}:foundation-model/anthropic.claude-3-haiku-20240307-v1:0");
+    assert!(invoked(&arn, &with).len() < 1_000);
     assert!(invoked("a.b\nc", &with).contains("no model has this alias"));
     assert!(invoked("", &with).contains("no model has this alias"));
 }
@@ -292,5 +294,16 @@ fn a_family_is_written_in_one_way() {
     for family in Family::ALL {
         let written = serde_json::to_value(family).unwrap();
         assert_eq!(written, serde_json::Value::from(family.as_str()));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_name_resolves_or_is_refused_in_a_short_sentence(name in "(arn:)?.{0,300}", named: bool) {
+        let family = named.then_some(Family::Llama);
+        if let Err(error) = embedded().resolve(&name, &Ask { family, ..ask() }) {
+            assert!(error.to_string().chars().count() < 3_000);
+        }
     }
 }

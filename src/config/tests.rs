@@ -373,3 +373,36 @@ fn a_calls_clock_grows_with_max_tokens_up_to_its_limit() {
     let short = Bedrock { call_timeout_ms_max: 5_000, ..bedrock };
     assert_eq!(short.clocks(1_000).first_token_ms, 5_000);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_variable_name_flag_or_file_makes_loading_panic(
+        name in "[A-Z_]{0,12}", raw in ".{0,12}", key in "[a-z_.]{0,12}", file in "[a-z\\[\\]=.'\n 0-9]{0,40}",
+    ) {
+        let name = format!("QUARRIER_{name}");
+        let env = [(name.as_str(), raw.as_str())];
+        let flags = [(key.as_str(), json!(null), "--flag")];
+        // Either outcome is right; only a panic is wrong.
+        drop(load_given(&Given { env: &env, ..Given::default() }));
+        drop(load_given(&Given { flags: &flags, ..Given::default() }));
+        drop(load_given(&Given { file: &file, ..Given::default() }));
+    }
+}
+
+#[test]
+fn a_key_with_an_empty_part_is_refused() {
+    for name in [
+        "QUARRIER_",
+        "QUARRIER___",
+        "QUARRIER_WORKER__",
+        "QUARRIER___CONCURRENCY",
+    ] {
+        let env = [(name, "5")];
+        let text = refused(&Given {
+            env: &env,
+            ..Given::default()
+        });
+        assert!(text.contains(&format!("(environment {name})")), "{text}");
+    }
+}
