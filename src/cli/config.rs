@@ -66,12 +66,8 @@ fn init(path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error).with_context(|| format!("write {shown}")),
     };
-    file.write_all(INIT.as_bytes())
-        .with_context(|| format!("write {shown}"))?;
-    writeln!(
-        out,
-        "wrote {shown}; `quarrier config show` lists every setting"
-    )?;
+    file.write_all(INIT.as_bytes()).with_context(|| format!("write {shown}"))?;
+    writeln!(out, "wrote {shown}; `quarrier config show` lists every setting")?;
     Ok(())
 }
 
@@ -84,17 +80,9 @@ fn show(args: &ShowArgs, loaded: &Loaded, out: &mut impl Write) -> anyhow::Resul
     let lines: Vec<(String, &str)> = loaded
         .origins
         .iter()
-        .map(|setting| {
-            (
-                format!("{} = {}", setting.key, setting.value),
-                setting.origin.as_str(),
-            )
-        })
+        .map(|setting| (format!("{} = {}", setting.key, setting.value), setting.origin.as_str()))
         .collect();
-    let width = lines
-        .iter()
-        .map(|(line, _)| line.chars().count())
-        .filter(|w| *w <= WIDTH_MAX);
+    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|w| *w <= WIDTH_MAX);
     let width = width.max().unwrap_or_default();
     for (line, origin) in lines {
         writeln!(out, "{line:width$}  {origin}")?;
@@ -109,9 +97,7 @@ mod tests {
     use expect_test::expect;
 
     fn shown(json: bool, load: &LoadArgs) -> String {
-        let args = ConfigArgs {
-            command: ConfigCommand::Show(ShowArgs { json }),
-        };
+        let args = ConfigArgs { command: ConfigCommand::Show(ShowArgs { json }) };
         let mut out = Vec::new();
         run(&args, load, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -208,9 +194,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = shown(true, &load_args(dir.path()));
         let settings: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-        let concurrency = settings
-            .iter()
-            .find(|one| one["key"] == "worker.concurrency");
+        let concurrency = settings.iter().find(|one| one["key"] == "worker.concurrency");
         expect![[r#"{"key":"worker.concurrency","value":8,"origin":"flag --concurrency"}"#]]
             .assert_eq(&concurrency.unwrap().to_string());
     }
@@ -219,13 +203,8 @@ mod tests {
     fn init_writes_a_file_that_loads_and_never_overwrites_one() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE_NAME);
-        let args = ConfigArgs {
-            command: ConfigCommand::Init(InitArgs { file: file.clone() }),
-        };
-        let load = LoadArgs {
-            dir: dir.path().to_owned(),
-            ..LoadArgs::default()
-        };
+        let args = ConfigArgs { command: ConfigCommand::Init(InitArgs { file: file.clone() }) };
+        let load = LoadArgs { dir: dir.path().to_owned(), ..LoadArgs::default() };
         let mut out = Vec::new();
         run(&args, &load, &mut out).unwrap();
         assert!(String::from_utf8(out).unwrap().starts_with("wrote "));
@@ -240,18 +219,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let all: Vec<&str> = INIT
             .lines()
-            .map(|line| {
-                line.strip_prefix("# ")
-                    .filter(|rest| rest.contains(" = "))
-                    .unwrap_or(line)
-            })
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
             .collect();
         assert_ne!(all.join("\n"), INIT.trim_end());
         std::fs::write(dir.path().join(FILE_NAME), all.join("\n")).unwrap();
-        let load = LoadArgs {
-            dir: dir.path().to_owned(),
-            ..LoadArgs::default()
-        };
+        let load = LoadArgs { dir: dir.path().to_owned(), ..LoadArgs::default() };
         assert_eq!(config::load(&load).unwrap().settings.limits.len(), 3);
     }
 }

@@ -26,10 +26,8 @@ pub fn run(
     today: Date,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let models: Vec<&Model> = catalogue
-        .models()
-        .filter(|model| is_wanted(model, args.filter.as_deref()))
-        .collect();
+    let models: Vec<&Model> =
+        catalogue.models().filter(|model| is_wanted(model, args.filter.as_deref())).collect();
     if args.json {
         let models: Vec<_> = models.iter().map(|model| as_json(model, today)).collect();
         let all = json!({ "table": catalogue.head(), "models": models });
@@ -52,14 +50,10 @@ pub fn run(
 fn is_wanted(model: &Model, filter: Option<&str>) -> bool {
     filter.is_none_or(|part| {
         let part = part.to_lowercase();
-        [
-            model.alias.as_str(),
-            model.id.as_str(),
-            model.family.as_str(),
-        ]
-        .iter()
-        .chain(&model.aliases.iter().map(String::as_str).collect::<Vec<_>>())
-        .any(|name| name.to_lowercase().contains(&part))
+        [model.alias.as_str(), model.id.as_str(), model.family.as_str()]
+            .iter()
+            .chain(&model.aliases.iter().map(String::as_str).collect::<Vec<_>>())
+            .any(|name| name.to_lowercase().contains(&part))
     })
 }
 
@@ -71,20 +65,10 @@ fn as_table(models: &[&Model], today: Date) -> String {
     ]);
     for model in models {
         let price = |of: fn(&Prices) -> u64| {
-            model
-                .prices
-                .as_ref()
-                .map_or_else(|| "?".to_owned(), |prices| dollars(of(prices)))
+            model.prices.as_ref().map_or_else(|| "?".to_owned(), |prices| dollars(of(prices)))
         };
-        let regional = if model.profile_price_percent > 100 {
-            "*"
-        } else {
-            ""
-        };
-        let long = model
-            .prices
-            .and_then(|prices| prices.long_input)
-            .map_or("", |_| "!");
+        let regional = if model.profile_price_percent > 100 { "*" } else { "" };
+        let long = model.prices.and_then(|prices| prices.long_input).map_or("", |_| "!");
         table.add_row([
             model.alias.clone(),
             model.family.to_string(),
@@ -107,10 +91,7 @@ fn as_table(models: &[&Model], today: Date) -> String {
 }
 
 fn status(model: &Model, today: Date) -> String {
-    let successor = model
-        .successor
-        .as_ref()
-        .map(|alias| format!(", use {alias}"));
+    let successor = model.successor.as_ref().map(|alias| format!(", use {alias}"));
     match (model.is_retired(today), model.end_of_life) {
         (true, Some(date)) => format!("retired {date}{}", successor.unwrap_or_default()),
         (true, None) => format!("retired{}", successor.unwrap_or_default()),
@@ -165,26 +146,14 @@ mod tests {
     use jiff::civil::date;
 
     fn shown(filter: &str, json: bool) -> String {
-        let args = ModelsArgs {
-            filter: Some(filter.to_owned()),
-            json,
-        };
+        let args = ModelsArgs { filter: Some(filter.to_owned()), json };
         let mut out = Vec::new();
-        run(
-            &args,
-            &Catalogue::embedded().unwrap(),
-            date(2026, 11, 22),
-            &mut out,
-        )
-        .unwrap();
+        run(&args, &Catalogue::embedded().unwrap(), date(2026, 11, 22), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    #[expect(
-        clippy::needless_raw_string_hashes,
-        reason = "snapshots are rewritten with them"
-    )]
+    #[expect(clippy::needless_raw_string_hashes, reason = "snapshots are rewritten with them")]
     fn the_table_shows_limits_prices_and_what_is_retired() {
         expect![[r#"
             alias             family   window  output    in   out      burndown  status                                    id

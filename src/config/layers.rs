@@ -154,17 +154,10 @@ fn find<'a>(table: &'a Dict, key: &str) -> Option<&'a Value> {
 
 /// A layer of one value. An empty part of the key stays, to be refused as unknown.
 fn layer(origin: String, key: &str, value: Value) -> Layer {
-<<<<<<< HEAD
-    Layer { origin, values: figment::util::nest(key, value).into_dict().unwrap_or_default() }
-=======
-    let nested = key.rsplit('.').fold(value, |inner, part| {
-        Value::from(Dict::from([(part.to_owned(), inner)]))
-    });
-    Layer {
-        origin,
-        values: nested.into_dict().unwrap_or_default(),
-    }
->>>>>>> room-catalogue
+    let nested = key
+        .rsplit('.')
+        .fold(value, |inner, part| Value::from(Dict::from([(part.to_owned(), inner)])));
+    Layer { origin, values: nested.into_dict().unwrap_or_default() }
 }
 
 /// Reads a variable's text as the kind of value that the setting has: a folder named `2026` is

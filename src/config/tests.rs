@@ -392,17 +392,9 @@ proptest::proptest! {
 
 #[test]
 fn a_key_with_an_empty_part_is_refused() {
-    for name in [
-        "QUARRIER_",
-        "QUARRIER___",
-        "QUARRIER_WORKER__",
-        "QUARRIER___CONCURRENCY",
-    ] {
+    for name in ["QUARRIER_", "QUARRIER___", "QUARRIER_WORKER__", "QUARRIER___CONCURRENCY"] {
         let env = [(name, "5")];
-        let text = refused(&Given {
-            env: &env,
-            ..Given::default()
-        });
+        let text = refused(&Given { env: &env, ..Given::default() });
         assert!(text.contains(&format!("(environment {name})")), "{text}");
     }
 }
