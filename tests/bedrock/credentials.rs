@@ -169,6 +169,11 @@ async fn child_has_no_credentials() {
         (error.kind, error.charge),
         (ErrorKind::Credentials, FailedCharge::NotSent)
     );
+    assert!(
+        error.message.contains("no credentials found in chain"),
+        "{}",
+        error.message
+    );
     assert!(server.seen.lock().unwrap().is_empty());
 }
 
