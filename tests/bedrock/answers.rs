@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use quarrier::catalogue::Family;
 use quarrier::completion::{StopReason, Usage};
+use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
 use quarrier::provider::{GenerateRequest, Provider as _};
 use serde_json::json;
 
@@ -125,6 +126,22 @@ async fn a_connection_serves_the_next_call_too() {
         provider.generate(&request()).await.unwrap();
     }
     assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn calls_are_spread_over_the_configured_pools() {
+    let server = Server::start(Reply::Stream(happy())).await;
+    let options = BedrockOptions {
+        endpoint: Some(server.endpoint.clone()),
+        simulated_credentials: true,
+        pools: 3,
+        ..BedrockOptions::default()
+    };
+    let provider = Bedrock::connect(&options).await.unwrap();
+    for _ in 0..6 {
+        provider.generate(&request()).await.unwrap();
+    }
+    assert_eq!(server.connections.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use quarrier::error::ErrorKind;
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
 use quarrier::provider::{FailedCharge, Provider as _};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::{request, whole_request};
 
@@ -54,4 +56,53 @@ async fn a_connection_that_breaks_before_the_answer_keeps_the_reservation() {
     let provider = provider_at(endpoint).await;
     let error = provider.generate(&request()).await.unwrap_err();
     assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::Unknown));
+}
+
+#[tokio::test]
+async fn dropping_the_call_closes_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (arrived, has_arrived) = oneshot::channel();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.readable().await.unwrap();
+        arrived.send(()).unwrap();
+        // Ends when the caller closes its side, which it does only by going away.
+        let mut request = Vec::new();
+        drop(socket.read_to_end(&mut request).await);
+    });
+    let provider = provider_at(endpoint).await;
+    let request = request();
+    tokio::select! {
+        answer = provider.generate(&request) => panic!("nobody answered, yet: {answer:?}"),
+        _ = has_arrived => {}
+    }
+    let bound = std::time::Duration::from_secs(20);
+    tokio::time::timeout(bound, server).await.unwrap().unwrap();
+}
+
+/// A listener whose queue is full lets further connections hang, as a firewall does.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_that_does_not_open_in_time_gives_the_whole_reservation_back() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    for _ in 0..2 {
+        queue.push(TcpStream::connect(address).await.unwrap());
+    }
+    let options = BedrockOptions {
+        endpoint: Some(format!("http://{address}")),
+        simulated_credentials: true,
+        connect_timeout_ms: 100,
+        ..BedrockOptions::default()
+    };
+    let provider = Bedrock::connect(&options).await.unwrap();
+    let error = provider.generate(&request()).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.charge),
+        (ErrorKind::ConnectFailed, FailedCharge::NotSent)
+    );
 }

@@ -7,7 +7,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::event_stream::{HeaderValue, RawMessage};
 
 use super::kinds::{charge_of, kind_of};
@@ -99,7 +98,7 @@ where
 pub(super) fn not_sent(kind: ErrorKind, error: &(impl Error + 'static)) -> CallError {
     CallError {
         kind,
-        message: shorten(&DisplayErrorContext(error).to_string()),
+        message: message_of(error, None),
         retry_after_ms: None,
         request_id: None,
         partial_text: None,
