@@ -96,9 +96,7 @@ struct Figures {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if options.serve {
         return runtime.block_on(serve(&options));
     }
@@ -215,13 +213,7 @@ fn sdk_client(endpoint: &str) -> Client {
     let config = Builder::new()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(
-            "simulated",
-            "simulated",
-            None,
-            None,
-            "simulated",
-        ))
+        .credentials_provider(Credentials::new("simulated", "simulated", None, None, "simulated"))
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .endpoint_url(endpoint)
@@ -264,10 +256,7 @@ fn request(model: &str) -> GenerateRequest {
         api: Api::Converse,
         stream: true,
         system: None,
-        messages: vec![Message {
-            role: Role::User,
-            text: QUESTION.to_owned(),
-        }],
+        messages: vec![Message { role: Role::User, text: QUESTION.to_owned() }],
         max_tokens: 256,
         temperature: None,
         top_p: None,
@@ -277,11 +266,7 @@ fn request(model: &str) -> GenerateRequest {
             entry("attempt", "1"),
             entry("tenant", "default"),
         ],
-        clocks: Clocks {
-            first_token_ms: 60_000,
-            idle_ms: 60_000,
-            total_ms: 600_000,
-        },
+        clocks: Clocks { first_token_ms: 60_000, idle_ms: 60_000, total_ms: 600_000 },
         answer_bytes_max: 1 << 20,
     }
 }
@@ -308,10 +293,7 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     let piece = frame("contentBlockDelta", &piece)?;
     let stop = frame("messageStop", &json!({ "stopReason": "end_turn" }))?;
     let usage = json!({ "inputTokens": 20, "outputTokens": 80, "totalTokens": 100 });
-    let usage = frame(
-        "metadata",
-        &json!({ "usage": usage, "metrics": { "latencyMs": 1 } }),
-    )?;
+    let usage = frame("metadata", &json!({ "usage": usage, "metrics": { "latencyMs": 1 } }))?;
     let mut body = vec![head];
     body.extend(std::iter::repeat_n(piece, options.events));
     body.extend([stop, usage]);

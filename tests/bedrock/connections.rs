@@ -101,8 +101,5 @@ async fn a_connection_that_does_not_open_in_time_gives_the_whole_reservation_bac
     };
     let provider = Bedrock::connect(&options).await.unwrap();
     let error = provider.generate(&request()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::ConnectFailed, FailedCharge::NotSent)
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
 }

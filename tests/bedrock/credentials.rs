@@ -121,15 +121,8 @@ async fn child_has_no_credentials() {
     let provider = connect_by_environment(Some(server.endpoint.clone())).await.unwrap();
     assert_eq!(provider.check_credentials().await.unwrap_err().kind, ErrorKind::Credentials);
     let error = provider.generate(&request()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.charge),
-        (ErrorKind::Credentials, FailedCharge::NotSent)
-    );
-    assert!(
-        error.message.contains("no credentials found in chain"),
-        "{}",
-        error.message
-    );
+    assert_eq!((error.kind, error.charge), (ErrorKind::Credentials, FailedCharge::NotSent));
+    assert!(error.message.contains("no credentials found in chain"), "{}", error.message);
     assert!(server.seen.lock().unwrap().is_empty());
 }
 
