@@ -17,12 +17,12 @@
 //!
 //! What the adapter that keeps the states must do:
 //!
-//! * [`BudgetState::advance`] takes a clock that never runs faster than real time. A process that
-//!   remembers lane time and its own steady clock from its last contact gets that by
-//!   `max(stored lane time, remembered lane time + own steady time since)`, whatever the wall
-//!   clock does. Where the time since cannot be known (no process remembers, another boot), or
-//!   another clock is used and was seen to step, it calls [`BudgetState::step`] or
-//!   [`BudgetState::rebase`] instead: every live charge then counts as if made now.
+//! * [`BudgetState::advance`] takes a clock that never runs faster than real time. [`LaneClock`] is
+//!   one for processes that share a wall clock (the database's): across a step it stands still.
+//!   Processes of one machine may simply use its steady clock. Where lane time must jump (another
+//!   boot, another clock), the adapter calls [`BudgetState::step`] instead, or
+//!   [`BudgetState::rebase`]: every live charge then counts as if made now. At most one window of
+//!   throughput is lost.
 //! * A throttled call is settled (tokens 0) before [`BudgetState::throttled`] is called.
 //! * The slots that [`Decision::Claim`] names are kept with the attempt and given back to
 //!   [`BudgetState::settle`] or [`BudgetState::give_back`], exactly once.
@@ -30,6 +30,8 @@
 mod charge;
 mod effective;
 mod fit;
+mod lane_clock;
+mod late;
 mod pace;
 mod ring;
 mod state;
@@ -38,6 +40,7 @@ mod tests;
 
 pub use charge::{Charge, Dimension, LaneTime, Limit, Slot, reservation, settled};
 pub use fit::{Decision, Draw, FitPolicy, Keyed, Plan, fit};
+pub use lane_clock::{Contact, LaneClock};
 pub use state::{BudgetState, Level, LevelOf, Pass};
 
 /// The provider's window: limits are per minute.
