@@ -15,6 +15,24 @@
 //!   minute" into a steady flow, and keeps calls that cost more than they reserve (burndown) from
 //!   swinging between too many and none.
 //!
+//! *Calls that cost more than the provider reserves* (burndown). A reservation is at least the
+//! expected use, so on average nothing is left to be charged at the end. A call longer than the
+//! window ends when its slot is forgotten: its excess is charged to the present slot, its refund
+//! is dropped; where reservations are used up on average, dropped refunds are set against later
+//! excesses. None of this lowers what the guard counts for calls of the last window.
+//!
+//! *A key is kept for whoever waits too long.* Smaller draws pass one that does not fit for 30 s;
+//! then nobody else is admitted on the key that it waits for (a shared key too, or another lane
+//! could starve it for ever) until it fits, or no longer asks.
+//!
+//! Measured by `cargo test --lib budget::tests::hour -- --nocapture`, reservations of at most
+//! 0.70 % of the limit, providers that count by window and by bucket: with burndown 1, 98.5 to
+//! 98.8 % of the provider's window and no throttle, for calls of 1 s to 3 min; with burndown 5,
+//! 97.2 to 98.7 % and at most 0.35 % throttled. Where outputs settle to three times what the
+//! provider reserves, tokens settled per minute are the measure, because more of them would
+//! overdraw a bucket: 98.1 to 98.6 % of the limit and no throttle; 93.8 to 97.2 % if all calls
+//! take 70 to 120 s, with up to 0.5 % throttled. The loss is the guard time (0.6 s in 60.6 s) and half a reservation.
+//!
 //! What the adapter that keeps the states must do:
 //!
 //! * [`BudgetState::advance`] takes a clock that never runs faster than real time. [`LaneClock`] is

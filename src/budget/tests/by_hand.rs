@@ -127,38 +127,6 @@ fn where_reservations_are_used_up_dropped_refunds_pay_for_excesses() {
 }
 
 #[test]
-fn lane_time_follows_the_wall_clock_and_stands_still_across_steps() {
-    let mut clock = LaneClock::default();
-    let mut read = |last, wall_ms, steady_ms| {
-        let (LaneTime(lane_ms), contact) = clock.read(last, wall_ms, steady_ms);
-        (lane_ms, Some(contact))
-    };
-    let (lane, a) = read(None, 1_000_000, 10);
-    assert_eq!(lane, 0, "nobody knows how much time has passed");
-    let (lane, a) = read(a, 1_005_000, 5_010);
-    assert_eq!(lane, 5_000);
-    let (lane, b) = read(None, 1_006_000, 77);
-    assert_eq!(lane, 5_000, "a process that remembers nothing");
-    let (lane, a) = read(a, 1_007_000, 7_010);
-    assert_eq!(
-        lane, 6_000,
-        "the second that nobody could vouch for is lost"
-    );
-    // The wall clock steps by an hour; a sees it, and b learns it from a.
-    let (lane, a) = read(a, 4_608_000, 8_010);
-    assert_eq!(lane, 6_000);
-    let (lane, b) = read(b, 1_009_000, 3_077);
-    assert_eq!(
-        lane, 6_000,
-        "it stepped back, and b was asleep all the while"
-    );
-    let (lane, _) = read(b, 1_010_000, 4_077);
-    assert_eq!(lane, 7_000);
-    let (lane, _) = read(a, 1_011_000, 11_010);
-    assert_eq!(lane, 7_000, "a sees the step back");
-}
-
-#[test]
 fn a_call_that_was_not_sent_leaves_no_trace() {
     let mut keys = [key("total", tokens_per_minute(1_000))];
     let slot = slot_of(&ask(&mut keys, "a", 1_000, 0));

@@ -19,7 +19,7 @@ enum End {
     Throttled,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     Pass {
         ms: u64,
@@ -334,6 +334,44 @@ proptest! {
             prop_assert!(wait_ms <= WINDOW_MS + GUARD_MS + SLOT_MS);
             prop_assert_eq!(at(wait_ms), None, "told to wait for {} ms", wait_ms);
             prop_assert_eq!(at(wait_ms - 1), Some(1));
+        }
+    }
+
+    #[test]
+    fn the_ring_holds_exactly_what_a_list_of_all_live_calls_holds(
+        steps in prop::collection::vec((0..6_u8, any::<u64>()), 1..120)
+    ) {
+        let mut state = BudgetState::default();
+        // The slot that a call was given, the one in which it counts, its reservation and charge.
+        let mut calls: Vec<(Slot, u64, u64, u64)> = Vec::new();
+        for (what, n) in steps {
+            let now = state.now();
+            match what {
+                0 => state.advance(now.plus_ms(n % 30_000)),
+                1 | 2 => {
+                    let slot = state.reserve(tokens(n % 1_000), tokens(0));
+                    calls.push((slot, slot.0, n % 1_000, n % 1_000));
+                }
+                3 => {
+                    if n % 2 == 0 { state.rebase() } else { state.step(now.plus_ms(n % 3_600_000)) }
+                    for call in &mut calls {
+                        call.1 = state.now().slot().0;
+                    }
+                }
+                _ => {
+                    let open = calls.iter_mut().filter(|call| call.2 > 0).last();
+                    if let Some((slot, _, reserved, charge)) = open {
+                        let used = n % (*reserved + 1);
+                        state.settle(*slot, tokens(*reserved), tokens(used));
+                        (*reserved, *charge) = (0, used);
+                    }
+                }
+            }
+            calls.retain(|call| (call.1 + 1) * SLOT_MS + WINDOW_MS + GUARD_MS > state.now().0);
+            let level = state.level(&Limit::default()).tokens;
+            let charges: u64 = calls.iter().map(|call| call.3).sum();
+            let in_flight: u64 = calls.iter().map(|call| call.2).sum();
+            prop_assert_eq!((level.used + level.in_flight, level.in_flight), (charges, in_flight));
         }
     }
 }

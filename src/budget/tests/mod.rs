@@ -3,9 +3,11 @@
 //! Must not know: anything outside this room.
 
 mod by_hand;
+mod clock;
 mod guarantee;
 mod hour;
 mod provider;
+mod saturated;
 mod written;
 
 use super::{Charge, Draw, FitPolicy, Keyed, LaneTime, Limit, Plan, fit};
