@@ -31,7 +31,8 @@
 //! 97.2 to 98.7 % and at most 0.35 % throttled. Where outputs settle to three times what the
 //! provider reserves, tokens settled per minute are the measure, because more of them would
 //! overdraw a bucket: 98.1 to 98.6 % of the limit and no throttle; 93.8 to 97.2 % if all calls
-//! take 70 to 120 s, with up to 0.5 % throttled. The loss is the guard time (0.6 s in 60.6 s) and half a reservation.
+//! take 70 to 120 s, with up to 0.5 % throttled. The loss is the guard time (0.6 s in 60.6 s) and
+//! half a reservation.
 //!
 //! What the adapter that keeps the states must do:
 //!
