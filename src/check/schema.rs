@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
@@ -187,9 +188,9 @@ fn refuse_deep_nesting(schema: &Value, limits: &Limits) -> Result<(), SchemaErro
 
 fn invalid(error: &ValidationError<'_>, limits: &Limits) -> SchemaError {
     let mut message = bounded(error, limits.error_bytes_max);
-    if error.schema_path().as_str().ends_with("/format") && message.contains("regex") {
+    if matches!(error.kind(), ValidationErrorKind::Format { format } if format == "regex") {
         message.push_str(
-            "; patterns run on a linear-time engine: leave out look-around and back-references",
+            "; patterns run on a linear-time engine: leave out look-around, back-references and large repetitions",
         );
     }
     SchemaError::Invalid {
@@ -338,3 +339,6 @@ impl std::fmt::Write for Bounded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

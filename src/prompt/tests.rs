@@ -1,5 +1,12 @@
 //! Golden tests of rendered prompts, to the byte.
 
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the tool that updates expected texts writes them so"
+)]
+
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -41,10 +48,10 @@ fn check(parts: Parts<'_>, expected: &Expect) {
     let rendered = render(parts);
     let mut out = String::new();
     if let Some(system) = rendered.system {
-        out.push_str(&format!("[system]\n{system}\n"));
+        writeln!(out, "[system]\n{system}").unwrap();
     }
     for message in rendered.messages {
-        out.push_str(&format!("[{:?}]\n{}\n", message.role, message.text));
+        writeln!(out, "[{:?}]\n{}", message.role, message.text).unwrap();
     }
     expected.assert_eq(&out);
 }
@@ -56,13 +63,16 @@ fn a_prompt_becomes_one_user_turn() {
         prompt: Some("Why?\n"),
         ..NOTHING
     };
-    check(parts, &expect![[r#"
+    check(
+        parts,
+        &expect![[r#"
         [system]
         Be brief.
         [User]
         Why?
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -100,7 +110,9 @@ fn neighbouring_turns_of_one_role_are_joined_and_blank_ones_left_out() {
         prompt: Some("Four?"),
         ..NOTHING
     };
-    check(parts, &expect![[r#"
+    check(
+        parts,
+        &expect![[r#"
         [User]
         One.
 
@@ -109,7 +121,8 @@ fn neighbouring_turns_of_one_role_are_joined_and_blank_ones_left_out() {
         Three.
 
         Four?
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -130,7 +143,9 @@ fn documents_come_before_the_question_and_the_schema_after_it() {
         schema: Some(&schema),
         ..NOTHING
     };
-    check(parts, &expect![[r#"
+    check(
+        parts,
+        &expect![[r#"
         [system]
         Be brief.
         [User]
@@ -151,7 +166,8 @@ fn documents_come_before_the_question_and_the_schema_after_it() {
         ```json
         {"type":"object","description":"in \u0060\u0060\u0060 fences"}
         ```
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -193,7 +209,9 @@ fn a_model_without_system_prompts_gets_it_in_the_first_user_turn() {
         supports_system: false,
         ..NOTHING
     };
-    check(parts, &expect![[r#"
+    check(
+        parts,
+        &expect![[r#"
         [User]
         Be brief.
 
@@ -208,7 +226,8 @@ fn a_model_without_system_prompts_gets_it_in_the_first_user_turn() {
         </documents>
 
         Why?
-    "#]]);
+    "#]],
+    );
     check(
         Parts {
             messages: &[],
