@@ -20,7 +20,7 @@ use crate::error::ErrorKind;
 
 /// A compiled pattern may take this much memory: enough for long alternations.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
-/// Steps (see [`Schema::work`]) up to which all errors of a value are listed; past it only the
+/// Steps (see `Schema::steps`) up to which all errors of a value are listed; past it only the
 /// first is sought, because listing is not memoised and keeps every error in memory.
 const LISTING_STEPS_MAX: u64 = 2_000_000;
 /// The most nested validator calls, so that no answer can overflow a thread's stack.
