@@ -1,5 +1,12 @@
 //! Golden tests of rendered prompts, to the byte.
 
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the tool that updates expected texts writes them so"
+)]
+
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -35,17 +42,21 @@ fn check(parts: Parts<'_>, expected: &Expect) {
     let rendered = render(parts);
     let mut out = String::new();
     if let Some(system) = rendered.system {
-        out.push_str(&format!("[system]\n{system}\n"));
+        writeln!(out, "[system]\n{system}").unwrap();
     }
     for message in rendered.messages {
-        out.push_str(&format!("[{:?}]\n{}\n", message.role, message.text));
+        writeln!(out, "[{:?}]\n{}", message.role, message.text).unwrap();
     }
     expected.assert_eq(&out);
 }
 
 #[test]
 fn a_prompt_becomes_one_user_turn() {
-    let parts = Parts { system: Some("Be brief."), prompt: Some("Why?\n"), ..NOTHING };
+    let parts = Parts {
+        system: Some("Be brief."),
+        prompt: Some("Why?\n"),
+        ..NOTHING
+    };
     check(
         parts,
         &expect![[r#"
@@ -76,8 +87,19 @@ fn a_prompt_follows_earlier_turns() {
 
 #[test]
 fn neighbouring_turns_of_one_role_are_joined_and_blank_ones_left_out() {
-    let messages = [user("One."), user(" \n"), user("Two."), assistant(""), user("Three.")];
-    let parts = Parts { system: Some("  "), messages: &messages, prompt: Some("Four?"), ..NOTHING };
+    let messages = [
+        user("One."),
+        user(" \n"),
+        user("Two."),
+        assistant(""),
+        user("Three."),
+    ];
+    let parts = Parts {
+        system: Some("  "),
+        messages: &messages,
+        prompt: Some("Four?"),
+        ..NOTHING
+    };
     check(
         parts,
         &expect![[r#"
