@@ -25,7 +25,10 @@ const SCHEMAS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     root: Value,
-    validator: jsonschema::Validator,
+    /// Formats count here: what is made fits however strictly its reader looks.
+    strict: jsonschema::Validator,
+    /// Formats do not count here: what is made wrong is wrong however loosely its reader looks.
+    loose: jsonschema::Validator,
     patterns: HashMap<String, Hir>,
 }
 
@@ -45,15 +48,19 @@ impl Prepared {
         if !root.is_object() && !root.is_boolean() {
             return Err("the schema is neither an object nor a boolean".to_owned());
         }
-        let validator = jsonschema::options()
-            .should_validate_formats(true)
-            .build(&root)
-            .map_err(|error| format!("the schema does not compile: {error}"))?;
+        let compile = |formats: bool| {
+            jsonschema::options()
+                .should_validate_formats(formats)
+                .build(&root)
+                .map_err(|error| format!("the schema does not compile: {error}"))
+        };
+        let (strict, loose) = (compile(true)?, compile(false)?);
         let mut patterns = HashMap::new();
         strings::collect_patterns(&root, &mut patterns);
         Ok(Self {
             root,
-            validator,
+            strict,
+            loose,
             patterns,
         })
     }
@@ -70,7 +77,7 @@ impl Prepared {
             };
             let draw = Draw::new(join(seed, number));
             value = Generator::new(&self.root, &self.patterns, draw, optional).root_value();
-            if self.validator.is_valid(&value) {
+            if self.strict.is_valid(&value) {
                 return Made {
                     value,
                     misfit: None,
@@ -78,7 +85,7 @@ impl Prepared {
             }
         }
         let misfit = self
-            .validator
+            .strict
             .validate(&value)
             .err()
             .map(|error| format!("no draw fits the schema; the last: {error}"));
@@ -117,13 +124,13 @@ impl Prepared {
         ]);
         candidates
             .into_iter()
-            .find(|candidate| !self.validator.is_valid(candidate))
+            .find(|candidate| !self.loose.is_valid(candidate))
     }
 
     /// Whether a value fits.
     #[cfg(test)]
     pub(crate) fn fits(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.strict.is_valid(value)
     }
 }
 
