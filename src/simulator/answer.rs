@@ -7,9 +7,10 @@ use serde::de::IgnoredAny;
 
 use super::draw::{Draw, join};
 use super::faults::Fault;
-use super::request::{Ask, Refusal, Wanted};
+use super::request::{Ask, Refusal};
 use super::schema::{Prepared, SchemaCache, WORDS};
 use super::tokens;
+use super::wanted::Wanted;
 
 /// Stands before every free text.
 pub(crate) const LABEL: &str = "[simulated]";

@@ -14,9 +14,9 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::answer::{self, Answer, Content, Plan};
-use super::draw::{Draw, join};
 use super::faults::Fault;
 use super::frames::write_event;
+use super::pace::Pace;
 use super::quota::Shortage;
 use super::reply;
 use super::request::{self, Facts, Operation, Refusal};
@@ -105,46 +105,6 @@ fn failure(fault: Fault) -> Option<Refusal> {
         code,
         message: message.to_owned(),
     })
-}
-
-/// When the parts of an answer are due.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    begun: tokio::time::Instant,
-    first_us: u64,
-    per_token_us: u64,
-}
-
-impl Pace {
-    fn new(shared: &Shared, content: u64, seq: u64) -> Self {
-        let latency = shared.options.latency;
-        let spread = latency.spread_percent.min(100);
-        let mut draw = Draw::new(join(content, seq ^ 0x5EED));
-        let percent = draw.within(100 - spread, 100 + spread);
-        let scaled = |us: u64| us.saturating_mul(percent) / 100;
-        Self {
-            begun: tokio::time::Instant::now(),
-            first_us: scaled(latency.first_token_ms.saturating_mul(1_000)),
-            per_token_us: scaled(latency.per_token_us),
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        self.first_us == 0 && self.per_token_us == 0
-    }
-
-    fn micros_at(&self, tokens: u64) -> u64 {
-        self.first_us
-            .saturating_add(self.per_token_us.saturating_mul(tokens))
-    }
-
-    /// Waits until so many tokens are due.
-    async fn wait(&self, tokens: u64) {
-        if !self.is_none() {
-            let due = Duration::from_micros(self.micros_at(tokens));
-            tokio::time::sleep_until(self.begun + due).await;
-        }
-    }
 }
 
 /// One admitted call on its way.
@@ -315,11 +275,11 @@ impl Run {
                 r#"{"contentBlockIndex":0}"#.to_owned(),
             );
         }
-        let stop = json!({
+        let closing = json!({
             "stopReason": self.answer.stop,
             "additionalModelResponseFields": { "simulated": true },
         });
-        write("messageStop", all, stop.to_string());
+        write("messageStop", all, closing.to_string());
         let metadata = json!({
             "usage": self.usage(),
             "metrics": { "latencyMs": self.latency_ms() },

@@ -1,7 +1,7 @@
-//! The call log's words: what is remembered of each call, and the figures over all of them. Must not
+//! The call log: what is remembered of each call. Must not
 //! know: the wire, how a call is carried out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Serialize, Serializer};
 
@@ -99,66 +99,6 @@ pub struct Call {
     pub client_gone: bool,
     /// Anything odd that a reader should know, such as an answer that could not be made to fit.
     pub note: Option<String>,
-}
-
-/// Figures of one whole minute, counted from the first call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Minute {
-    /// Which minute, from 1.
-    pub minute: usize,
-    /// Calls started in it.
-    pub requests: u64,
-    /// Quota tokens of these calls.
-    pub tokens: u64,
-    /// Percent of the request quota; absent where there is none.
-    pub requests_percent: Option<f64>,
-    /// Percent of the token quota; absent where there is none.
-    pub tokens_percent: Option<f64>,
-}
-
-/// Figures over all calls so far.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Always true: these are figures of a simulation.
-    pub simulated: bool,
-    /// All calls.
-    pub calls: u64,
-    /// Calls that the quota was charged for.
-    pub admitted: u64,
-    /// Calls that the quota refused (not the injected throttles).
-    pub throttled: u64,
-    /// Calls whose caller went away before the end.
-    pub client_gone: u64,
-    /// Calls in flight now.
-    pub in_flight: u64,
-    /// Calls by outcome.
-    pub outcomes: BTreeMap<&'static str, u64>,
-    /// The most requests in any 60 s.
-    pub worst_window_requests: u64,
-    /// The most quota tokens in any 60 s, reservations in flight and settled use after. Settlement
-    /// may raise it above the quota.
-    pub worst_window_tokens: u64,
-    /// The same, looked at only when a call was admitted: never above an enforced quota, and a
-    /// measure of the caller's own budget where none is enforced.
-    pub worst_window_tokens_at_admission: u64,
-    /// Each minute since the first call, the running one included.
-    pub minutes: Vec<Minute>,
-    /// Average percent of the request quota over the minutes 2 to n-1.
-    pub average_requests_percent: Option<f64>,
-    /// Average percent of the token quota over the minutes 2 to n-1.
-    pub average_tokens_percent: Option<f64>,
-    /// Input tokens of admitted calls.
-    pub input_tokens: u64,
-    /// Output tokens generated.
-    pub output_tokens: u64,
-    /// Tokens billed.
-    pub billed: u64,
-}
-
-/// A share in percent, to two decimals.
-pub(crate) fn percent(part: u64, whole: u64) -> f64 {
-    let hundredths = part.saturating_mul(10_000) / whole.max(1);
-    f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0
 }
 
 /// The newest calls, by number, bounded.

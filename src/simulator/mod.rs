@@ -18,19 +18,23 @@
 //!   or 503 keeps its request and is charged no tokens.
 
 mod answer;
+mod body;
 mod converse;
 mod draw;
 mod faults;
 mod frames;
 mod log;
 mod options;
+mod pace;
 mod quota;
 mod reply;
 mod request;
 mod schema;
 mod serve;
 mod state;
+mod summary;
 mod tokens;
+mod wanted;
 
 use std::io;
 use std::net::SocketAddr;
@@ -42,11 +46,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use faults::{FAULTS, Fault, Faults, FaultsError};
-pub use log::{Call, Minute, Outcome, Summary};
+pub use log::{Call, Outcome};
 pub use options::{Latency, QuotaScope, SimulatorOptions};
 pub use quota::{QuotaLimits, QuotaMode};
 pub use reply::SIMULATED_HEADER;
 use state::Shared;
+pub use summary::{Minute, Summary};
 
 /// How long a stop waits for connections to close before it drops them.
 const STOP_MS_MAX: u64 = 2_000;

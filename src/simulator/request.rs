@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use super::body::{Body, InferenceConfig, Turn};
 use super::draw::ContentHash;
 use super::tokens;
+use super::wanted::{Wanted, wanted};
 
 /// What is reserved where the request does not say (the service takes the model's own maximum).
 const MAX_TOKENS_DEFAULT: u64 = 4_096;
@@ -72,17 +71,6 @@ impl Facts {
     }
 }
 
-/// The form in which the answer is wanted.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Wanted {
-    /// Free text.
-    Text,
-    /// JSON text that fits this schema (as JSON text); native or asked for in the prompt.
-    Json { schema: String, native: bool },
-    /// A call of this tool with input that fits its schema.
-    Tool { name: String, schema: String },
-}
-
 /// A well-formed call.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -110,107 +98,6 @@ impl Refusal {
             message: message.into(),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    #[serde(default)]
-    messages: Vec<Turn>,
-    #[serde(default)]
-    system: Vec<Block>,
-    #[serde(default)]
-    inference_config: InferenceConfig,
-    #[serde(default, borrow)]
-    tool_config: Option<ToolConfig<'a>>,
-    output_config: Option<OutputConfig>,
-    #[serde(default)]
-    request_metadata: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Turn {
-    role: String,
-    content: Vec<Block>,
-}
-
-#[derive(Deserialize)]
-struct Block {
-    text: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct InferenceConfig {
-    max_tokens: Option<i64>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    #[serde(default)]
-    stop_sequences: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolConfig<'a> {
-    #[serde(borrow)]
-    tools: Vec<Tool<'a>>,
-    tool_choice: Option<ToolChoice>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tool<'a> {
-    #[serde(borrow)]
-    tool_spec: Option<ToolSpec<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolSpec<'a> {
-    name: String,
-    #[serde(default)]
-    description: String,
-    #[serde(borrow)]
-    input_schema: InputSchema<'a>,
-}
-
-#[derive(Deserialize)]
-struct InputSchema<'a> {
-    #[serde(borrow)]
-    json: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct ToolChoice {
-    any: Option<serde::de::IgnoredAny>,
-    tool: Option<ToolName>,
-}
-
-#[derive(Deserialize)]
-struct ToolName {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OutputConfig {
-    text_format: Option<TextFormat>,
-}
-
-#[derive(Deserialize)]
-struct TextFormat {
-    structure: Structure,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Structure {
-    json_schema: JsonSchema,
-}
-
-#[derive(Deserialize)]
-struct JsonSchema {
-    schema: String,
 }
 
 /// Reads and checks a body. The facts are filled as far as reading came, so that a refused call is
@@ -350,73 +237,6 @@ fn check_turns(turns: &[Turn]) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-fn wanted(body: &Body<'_>) -> Result<Wanted, Refusal> {
-    if let Some(format) = body
-        .output_config
-        .as_ref()
-        .and_then(|c| c.text_format.as_ref())
-    {
-        return Ok(Wanted::Json {
-            schema: format.structure.json_schema.schema.clone(),
-            native: true,
-        });
-    }
-    if let Some(config) = &body.tool_config {
-        let mut specs = config
-            .tools
-            .iter()
-            .filter_map(|tool| tool.tool_spec.as_ref());
-        let choice = config.tool_choice.as_ref();
-        let forced = match choice.and_then(|choice| choice.tool.as_ref()) {
-            Some(tool) => {
-                let spec = specs.find(|spec| spec.name == tool.name).ok_or_else(|| {
-                    Refusal::validation(format!(
-                        "The tool {} named in toolChoice is not among the tools.",
-                        tool.name
-                    ))
-                })?;
-                Some(spec)
-            }
-            None if choice.is_some_and(|choice| choice.any.is_some()) => specs.next(),
-            None => None,
-        };
-        if let Some(spec) = forced {
-            return Ok(Wanted::Tool {
-                name: spec.name.clone(),
-                schema: spec.input_schema.json.get().to_owned(),
-            });
-        }
-    }
-    let users = body
-        .messages
-        .iter()
-        .rev()
-        .filter(|turn| turn.role == "user");
-    let texts = users
-        .flat_map(|turn| turn.content.iter().rev())
-        .chain(body.system.iter().rev())
-        .filter_map(|block| block.text.as_deref());
-    let found = texts.map(schema_in_prompt).find(Option::is_some).flatten();
-    Ok(found.map_or(Wanted::Text, |schema| Wanted::Json {
-        schema: schema.to_owned(),
-        native: false,
-    }))
-}
-
-/// The JSON fence after the last line `JSON Schema:`.
-fn schema_in_prompt(text: &str) -> Option<&str> {
-    let marker = "JSON Schema:";
-    let (start, _) = text.rmatch_indices(marker).find(|(start, _)| {
-        let line_ends = text
-            .get(start + marker.len()..)
-            .is_some_and(|rest| rest.trim_start_matches([' ', '\r']).starts_with('\n'));
-        line_ends
-    })?;
-    let (_, fenced) = text.get(start..)?.split_once("```json")?;
-    let (schema, _) = fenced.split_once("\n```")?;
-    Some(schema.trim())
 }
 
 /// The hash of what shapes the answer, and the bytes that count as input.

@@ -1,17 +1,18 @@
 //! What all calls share: quotas, faults, the log, and the one clock they are measured by. Must not
 //! know: the wire, what an answer looks like.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
-use super::log::{Call, CallLog, Minute, Outcome, Summary, percent};
+use super::log::{Call, CallLog, Outcome};
 use super::options::{QuotaScope, SimulatorOptions};
-use super::quota::{Charges, Quota, Shortage, Ticket};
+use super::quota::{Quota, Shortage, Ticket};
 use super::request::Facts;
 use super::schema::SchemaCache;
+use super::summary::{Counts, Summary};
 
 /// Quotas kept apart by model id; further ids share the last one.
 const MODELS_MAX: usize = 1_000;
@@ -40,17 +41,6 @@ struct State {
     log: CallLog,
     seq: u64,
     counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    outcomes: BTreeMap<&'static str, u64>,
-    admitted: u64,
-    ended: u64,
-    client_gone: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    billed: u64,
 }
 
 /// What the quota and the faults made of a new call.
@@ -107,7 +97,7 @@ impl Shared {
         if fault == Some(Fault::Throttle) {
             let outcome = Outcome::Fault(Fault::Throttle);
             let seq = state.record(self, facts, outcome, Some(THROTTLING));
-            let shortage = if seq % 2 == 0 {
+            let shortage = if seq.is_multiple_of(2) {
                 Shortage::Tokens
             } else {
                 Shortage::Requests
@@ -116,7 +106,8 @@ impl Shared {
         }
         let reserved = facts.input_tokens.saturating_add(facts.max_tokens);
         let now_ms = self.now_ms();
-        let ticket = match state.quota(self, facts).admit(now_ms, reserved) {
+        let scope = state.scope(self, facts).to_owned();
+        let ticket = match state.quota(self, scope.clone()).admit(now_ms, reserved) {
             Ok(ticket) => ticket,
             Err(shortage) => {
                 let outcome = match shortage {
@@ -135,7 +126,7 @@ impl Shared {
         }
         let admission = Admission {
             shared: Arc::clone(self),
-            scope: state.scope(self, facts).to_owned(),
+            scope,
             ticket,
             seq,
             reserved,
@@ -173,23 +164,23 @@ impl Shared {
 
     /// The figures so far.
     pub(crate) fn summary(&self) -> Summary {
-        self.lock().summary(&self.options)
+        let state = self.lock();
+        let quotas = state.quotas.values();
+        Summary::of(state.seq, &state.counts, quotas, &self.options)
     }
 }
 
 impl State {
     fn scope<'a>(&self, shared: &Shared, facts: &'a Facts) -> &'a str {
         let model_id = facts.model_id.as_str();
+        let known = self.quotas.contains_key(model_id) || self.quotas.len() < MODELS_MAX;
         match shared.options.quota_scope {
-            QuotaScope::Total => "",
-            QuotaScope::Model if self.quotas.contains_key(model_id) => model_id,
-            QuotaScope::Model if self.quotas.len() < MODELS_MAX => model_id,
-            QuotaScope::Model => "",
+            QuotaScope::Model if known => model_id,
+            QuotaScope::Total | QuotaScope::Model => "",
         }
     }
 
-    fn quota(&mut self, shared: &Shared, facts: &Facts) -> &mut Quota {
-        let scope = self.scope(shared, facts).to_owned();
+    fn quota(&mut self, shared: &Shared, scope: String) -> &mut Quota {
         let limits = shared.options.limits();
         self.quotas
             .entry(scope)
@@ -237,77 +228,6 @@ impl State {
         });
         shared.changed.notify_waiters();
         self.seq
-    }
-
-    fn summary(&self, options: &SimulatorOptions) -> Summary {
-        let counts = &self.counts;
-        let count = |outcome: Outcome| counts.outcomes.get(outcome.as_str()).copied().unwrap_or(0);
-        let mut summary = Summary {
-            simulated: true,
-            calls: self.seq,
-            admitted: counts.admitted,
-            throttled: count(Outcome::ThrottledRequests) + count(Outcome::ThrottledTokens),
-            client_gone: counts.client_gone,
-            in_flight: counts.admitted.saturating_sub(counts.ended),
-            outcomes: counts.outcomes.clone(),
-            worst_window_requests: 0,
-            worst_window_tokens: 0,
-            worst_window_tokens_at_admission: 0,
-            minutes: Vec::new(),
-            average_requests_percent: None,
-            average_tokens_percent: None,
-            input_tokens: counts.input_tokens,
-            output_tokens: counts.output_tokens,
-            billed: counts.billed,
-        };
-        let mut minutes: Vec<Charges> = Vec::new();
-        for quota in self.quotas.values() {
-            let (worst, at_admission) = quota.worst();
-            summary.worst_window_requests = summary.worst_window_requests.max(worst.requests);
-            summary.worst_window_tokens = summary.worst_window_tokens.max(worst.tokens);
-            summary.worst_window_tokens_at_admission = summary
-                .worst_window_tokens_at_admission
-                .max(at_admission.tokens);
-            // With a quota for each model, the minutes are those of the busiest model.
-            let tokens = |minutes: &[Charges]| minutes.iter().map(|m| m.tokens).sum::<u64>();
-            if minutes.is_empty() || tokens(quota.minutes()) > tokens(&minutes) {
-                minutes = quota.minutes().to_vec();
-            }
-        }
-        summary.fill_minutes(&minutes, options);
-        summary
-    }
-}
-
-impl Summary {
-    fn fill_minutes(&mut self, minutes: &[Charges], options: &SimulatorOptions) {
-        let (requests_limit, tokens_limit) =
-            (options.requests_per_minute, options.tokens_per_minute);
-        self.minutes = minutes
-            .iter()
-            .enumerate()
-            .map(|(index, charges)| Minute {
-                minute: index + 1,
-                requests: charges.requests,
-                tokens: charges.tokens,
-                requests_percent: requests_limit.map(|limit| percent(charges.requests, limit)),
-                tokens_percent: tokens_limit.map(|limit| percent(charges.tokens, limit)),
-            })
-            .collect();
-        let Some(whole) = minutes
-            .len()
-            .checked_sub(1)
-            .and_then(|last| minutes.get(1..last))
-            .filter(|whole| !whole.is_empty())
-        else {
-            return;
-        };
-        let length = u64::try_from(whole.len()).unwrap_or(u64::MAX);
-        let average = |sum: u64, limit: u64| percent(sum, limit.saturating_mul(length));
-        self.average_requests_percent =
-            requests_limit.map(|limit| average(whole.iter().map(|m| m.requests).sum(), limit));
-        self.average_tokens_percent =
-            tokens_limit.map(|limit| average(whole.iter().map(|m| m.tokens).sum(), limit));
     }
 }
 

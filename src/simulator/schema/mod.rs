@@ -1,6 +1,7 @@
 //! Makes JSON that fits a schema, seeded, and proves that it fits. Must not know: the wire, prompts,
 //! faults.
 
+mod containers;
 mod merge;
 mod numbers;
 mod strings;

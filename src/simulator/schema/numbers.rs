@@ -28,16 +28,15 @@ pub(super) fn integer(schema: &Map<String, Value>, draw: &mut Draw) -> Value {
 pub(super) fn number(schema: &Map<String, Value>, draw: &mut Draw) -> Value {
     let step = schema.get("multipleOf").and_then(Value::as_f64);
     let (low, high) = bounds(schema, 0.0);
-    let drawn = match step.filter(|step| *step > 0.0) {
-        Some(step) => multiple(low, high, step, draw),
-        None => {
-            let exact = low + (high - low) * (draw.unit() * 0.98 + 0.01);
-            let rounded = (exact * 100.0).round() / 100.0;
-            if (low..=high).contains(&rounded) && (high - low) > 0.1 {
-                rounded
-            } else {
-                exact
-            }
+    let drawn = if let Some(step) = step.filter(|step| *step > 0.0) {
+        multiple(low, high, step, draw)
+    } else {
+        let exact = low + (high - low) * (draw.unit() * 0.98 + 0.01);
+        let rounded = (exact * 100.0).round() / 100.0;
+        if (low..=high).contains(&rounded) && (high - low) > 0.1 {
+            rounded
+        } else {
+            exact
         }
     };
     match whole(drawn).filter(|_| drawn.fract() == 0.0) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, ClassUnicodeRange, Hir, HirKind};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -182,7 +182,7 @@ fn character(class: &Class, draw: &mut Draw) -> char {
         plain = (' '..='~').filter(|c| holds(*c)).collect();
     }
     draw.pick(&plain).copied().unwrap_or_else(|| match class {
-        Class::Unicode(class) => class.ranges().first().map_or('x', |r| r.start()),
+        Class::Unicode(class) => class.ranges().first().map_or('x', ClassUnicodeRange::start),
         Class::Bytes(class) => class
             .ranges()
             .first()
