@@ -57,11 +57,7 @@ impl LaneClock {
         });
         self.lane = self.lane.plus_ms(passed_ms);
         self.wall_ms = wall_ms;
-        let contact = Contact {
-            wall_ms,
-            steady_ms,
-            steps: self.steps,
-        };
+        let contact = Contact { wall_ms, steady_ms, steps: self.steps };
         (self.lane, contact)
     }
 }

@@ -47,17 +47,9 @@ impl Dropped {
         let left_ms = WINDOW_MS.saturating_sub(now.since_ms(self.at));
         let exact = u128::from(self.tokens) * u128::from(left_ms) / u128::from(WINDOW_MS);
         let faded = u64::try_from(exact).unwrap_or(u64::MAX);
-        let tokens = faded
-            .saturating_add(reserved.minus(settled).tokens)
-            .saturating_sub(excess.tokens);
-        *self = if tokens == 0 {
-            Self::default()
-        } else {
-            Self { at: now, tokens }
-        };
-        Charge {
-            requests: excess.requests,
-            tokens: excess.tokens.saturating_sub(faded),
-        }
+        let tokens =
+            faded.saturating_add(reserved.minus(settled).tokens).saturating_sub(excess.tokens);
+        *self = if tokens == 0 { Self::default() } else { Self { at: now, tokens } };
+        Charge { requests: excess.requests, tokens: excess.tokens.saturating_sub(faded) }
     }
 }

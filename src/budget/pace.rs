@@ -62,10 +62,7 @@ impl Pace {
                 let saved_most = signed(limit.saturating_mul(SAVED_MS));
                 // More than a window of debt would hold back what the guard already allows.
                 let debt_most = signed(limit.saturating_mul(WINDOW_MS));
-                (*debt)
-                    .min(debt_most)
-                    .saturating_sub(refill)
-                    .max(-saved_most)
+                (*debt).min(debt_most).saturating_sub(refill).max(-saved_most)
             });
         }
     }

@@ -133,11 +133,7 @@ impl BudgetState {
         let slot = self.found(slot);
         // The provider forgets a call a little before we do, and then counts an excess from now.
         let is_old = slot.0.saturating_mul(SLOT_MS).saturating_add(WINDOW_MS) <= self.now.0;
-        let own = if is_old {
-            settled.minus(settled.minus(reserved))
-        } else {
-            settled
-        };
+        let own = if is_old { settled.minus(settled.minus(reserved)) } else { settled };
         let remembered = self.ring.settle(slot, reserved, own);
         let excess = match (remembered, is_old) {
             (true, false) => Charge::ZERO,

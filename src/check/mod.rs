@@ -306,11 +306,7 @@ fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<(), Miss> {
         Miss::NotJson(Failed::reask(ErrorKind::InvalidJson, message))
     })?;
     schema.pass_work(&value, limits).map_err(Miss::TooLarge)?;
-    if schema.fits(&value) {
-        Ok(())
-    } else {
-        Err(Miss::Unfit(value))
-    }
+    if schema.fits(&value) { Ok(()) } else { Err(Miss::Unfit(value)) }
 }
 
 #[cfg(test)]

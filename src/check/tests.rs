@@ -37,21 +37,13 @@ fn person() -> Value {
 fn verdict(text: &str, schema: &Value) -> Verdict {
     let limits = Limits::default();
     let schema = compile(schema, &limits).unwrap();
-    super::check(
-        &completion(text, StopReason::EndTurn),
-        Some(&schema),
-        &limits,
-    )
+    super::check(&completion(text, StopReason::EndTurn), Some(&schema), &limits)
 }
 
 fn shown(verdict: Verdict) -> String {
     match verdict {
         Ok(checked) => {
-            format!(
-                "{}: {}",
-                checked.provenance,
-                checked.output.unwrap_or("(text)".to_owned())
-            )
+            format!("{}: {}", checked.provenance, checked.output.unwrap_or("(text)".to_owned()))
         }
         Err(failed) => {
             let mut out = format!("{failed}{}", if failed.reask { " (re-ask)" } else { "" });
@@ -75,10 +67,7 @@ fn check_against(schema: &Value, text: &str, expected: &Expect) {
 
 #[test]
 fn a_plain_answer_passes_directly() {
-    check(
-        r#"{"name":"Ann","age":3}"#,
-        &expect![[r#"direct: {"name":"Ann","age":3}"#]],
-    );
+    check(r#"{"name":"Ann","age":3}"#, &expect![[r#"direct: {"name":"Ann","age":3}"#]]);
     check(
         "\u{feff}\n {\"name\": \"Ann\", \"age\": 3}\n\n",
         &expect![[r#"direct: {"name": "Ann", "age": 3}"#]],
@@ -239,16 +228,10 @@ fn text_without_a_schema_is_taken_as_it_is_unless_it_is_blank() {
 
 #[test]
 fn an_answer_longer_than_the_limit_is_not_looked_at() {
-    let limits = Limits {
-        answer_bytes_max: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { answer_bytes_max: 10, ..Limits::default() };
     let answer = completion("12345678901", StopReason::EndTurn);
     let failed = super::check(&answer, None, &limits).unwrap_err();
-    assert_eq!(
-        (failed.kind, failed.reask),
-        (ErrorKind::AnswerTooLarge, false)
-    );
+    assert_eq!((failed.kind, failed.reask), (ErrorKind::AnswerTooLarge, false));
     assert!(failed.message.contains("answer_bytes_max (10)"));
 }
 
@@ -267,11 +250,7 @@ fn odd_json_is_kept_byte_for_byte_or_refused() {
         &expect![[r#"direct: {"a":1,"a":2}"#]],
     );
     // An escaped NUL is JSON; a raw one is not.
-    check_against(
-        &anything,
-        r#"{"a":"\u0000"}"#,
-        &expect![[r#"direct: {"a":"\u0000"}"#]],
-    );
+    check_against(&anything, r#"{"a":"\u0000"}"#, &expect![[r#"direct: {"a":"\u0000"}"#]]);
     check_against(
         &anything,
         "{\"a\":\"\0\"}",
@@ -279,11 +258,7 @@ fn odd_json_is_kept_byte_for_byte_or_refused() {
             r#"invalid_json: the last JSON value in the answer is broken: control character (\u0000-\u001F) found while parsing a string at line 1 column 6 (re-ask)"#
         ]],
     );
-    check_against(
-        &anything,
-        "\0\0{\"a\":1}",
-        &expect![[r#"extracted: {"a":1}"#]],
-    );
+    check_against(&anything, "\0\0{\"a\":1}", &expect![[r#"extracted: {"a":1}"#]]);
     // Half a surrogate pair, a number beyond all floats, and scalars.
     check_against(
         &anything,
@@ -323,10 +298,7 @@ fn json_nested_deeper_than_the_parser_allows_is_refused() {
         let failed = verdict(&deep(levels), &json!(true)).unwrap_err();
         assert_eq!(failed.kind, ErrorKind::InvalidJson);
         let prose = format!("Answer: {}", deep(levels));
-        assert_eq!(
-            verdict(&prose, &json!(true)).unwrap_err().kind,
-            ErrorKind::InvalidJson
-        );
+        assert_eq!(verdict(&prose, &json!(true)).unwrap_err().kind, ErrorKind::InvalidJson);
     }
 }
 
@@ -348,10 +320,7 @@ fn a_re_ask_shows_the_answer_and_the_errors() {
     let answer = r#"{"name":7,"age":-1}"#;
     let failed = verdict(answer, &person()).unwrap_err();
     let messages = reask_messages(answer, &failed, &Limits::default());
-    let shown: Vec<_> = messages
-        .iter()
-        .map(|m| format!("[{:?}]\n{}", m.role, m.text))
-        .collect();
+    let shown: Vec<_> = messages.iter().map(|m| format!("[{:?}]\n{}", m.role, m.text)).collect();
     expect![[r#"
         [Assistant]
         {"name":7,"age":-1}
@@ -366,17 +335,11 @@ fn a_re_ask_shows_the_answer_and_the_errors() {
 #[test]
 fn a_re_ask_is_bounded_and_never_empty() {
     let failed = Failed::reask(ErrorKind::Empty, "the model returned nothing");
-    let limits = Limits {
-        reask_answer_bytes_max: 8,
-        ..Limits::default()
-    };
+    let limits = Limits { reask_answer_bytes_max: 8, ..Limits::default() };
     let first = |answer: &str| reask_messages(answer, &failed, &limits)[0].text.clone();
     assert_eq!(first(" \n"), "(no answer)");
     assert_eq!(first("12345678"), "12345678");
-    assert_eq!(
-        first("1234ééé5678"),
-        "1234\n[... 6 bytes left out ...]\n5678"
-    );
+    assert_eq!(first("1234ééé5678"), "1234\n[... 6 bytes left out ...]\n5678");
 }
 
 /// Any JSON value, as text in varied spacing.
@@ -385,9 +348,7 @@ fn any_json() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         any::<bool>().prop_map(|b| b.to_string()),
         any::<i64>().prop_map(|n| n.to_string()),
-        any::<f64>()
-            .prop_filter("finite", |f| f.is_finite())
-            .prop_map(|f| json!(f).to_string()),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(|f| json!(f).to_string()),
         ".{0,20}".prop_map(|text| json!(text).to_string()),
         "[`{}\\[\\]\"\\\\\n]{0,10}".prop_map(|text| json!(text).to_string()),
     ];
@@ -396,10 +357,8 @@ fn any_json() -> impl Strategy<Value = String> {
             proptest::collection::vec(inner.clone(), 0..5)
                 .prop_map(|items| format!("[ {} ]", items.join(" ,\n"))),
             proptest::collection::vec((".{0,8}", inner), 0..5).prop_map(|members| {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|(key, value)| format!("{}: {value}", json!(key)))
-                    .collect();
+                let members: Vec<_> =
+                    members.iter().map(|(key, value)| format!("{}: {value}", json!(key))).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]

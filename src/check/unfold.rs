@@ -134,14 +134,8 @@ impl<'a> Walk<'a> {
             return Ok(cost);
         }
         self.open.insert(address);
-        let mut cost = Cost {
-            nodes: own_nodes(keywords),
-            depth: 0,
-        };
-        let subs = subschemas(keywords, pointer)
-            .into_iter()
-            .filter(|sub| sub.met)
-            .map(Ok);
+        let mut cost = Cost { nodes: own_nodes(keywords), depth: 0 };
+        let subs = subschemas(keywords, pointer).into_iter().filter(|sub| sub.met).map(Ok);
         let targets: Vec<_> = references(keywords)
             .map(|(keyword, reference)| self.target(reference, join(pointer, keyword)))
             .collect();
@@ -180,19 +174,15 @@ impl<'a> Walk<'a> {
 }
 
 fn references(keywords: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &str)> {
-    REFERENCES
-        .into_iter()
-        .filter_map(|keyword| Some((keyword, keywords.get(keyword)?.as_str()?)))
+    REFERENCES.into_iter().filter_map(|keyword| Some((keyword, keywords.get(keyword)?.as_str()?)))
 }
 
 /// The part after `#` of a reference that stays in the document.
 fn fragment(reference: &str, pointer: impl FnOnce() -> String) -> Result<&str, SchemaError> {
-    reference
-        .strip_prefix('#')
-        .ok_or_else(|| SchemaError::RemoteReference {
-            pointer: pointer(),
-            reference: reference.to_owned(),
-        })
+    reference.strip_prefix('#').ok_or_else(|| SchemaError::RemoteReference {
+        pointer: pointer(),
+        reference: reference.to_owned(),
+    })
 }
 
 /// Keywords, and the values of lists such as `enum` and `required`.

@@ -52,11 +52,7 @@ fn check(parts: Parts<'_>, expected: &Expect) {
 
 #[test]
 fn a_prompt_becomes_one_user_turn() {
-    let parts = Parts {
-        system: Some("Be brief."),
-        prompt: Some("Why?\n"),
-        ..NOTHING
-    };
+    let parts = Parts { system: Some("Be brief."), prompt: Some("Why?\n"), ..NOTHING };
     check(
         parts,
         &expect![[r#"
@@ -87,19 +83,8 @@ fn a_prompt_follows_earlier_turns() {
 
 #[test]
 fn neighbouring_turns_of_one_role_are_joined_and_blank_ones_left_out() {
-    let messages = [
-        user("One."),
-        user(" \n"),
-        user("Two."),
-        assistant(""),
-        user("Three."),
-    ];
-    let parts = Parts {
-        system: Some("  "),
-        messages: &messages,
-        prompt: Some("Four?"),
-        ..NOTHING
-    };
+    let messages = [user("One."), user(" \n"), user("Two."), assistant(""), user("Three.")];
+    let parts = Parts { system: Some("  "), messages: &messages, prompt: Some("Four?"), ..NOTHING };
     check(
         parts,
         &expect![[r#"

@@ -95,10 +95,7 @@ fn a_forgotten_call_gets_no_refund_and_pays_its_excess_now() {
 
 #[test]
 fn a_call_at_the_end_of_its_window_pays_its_excess_from_now_on() {
-    let mut keys = [Keyed {
-        state: half_used(),
-        ..key("total", tokens_per_minute(1_000))
-    }];
+    let mut keys = [Keyed { state: half_used(), ..key("total", tokens_per_minute(1_000)) }];
     let slot = keys[0].state.reserve(tokens(100), tokens(0));
     keys[0].state.advance(LaneTime(160_100));
     keys[0].state.settle(slot, tokens(100), tokens(600));
@@ -221,9 +218,7 @@ fn throttles_lower_the_limit_once_and_it_grows_back_with_time() {
     let mut state = BudgetState::default();
     state.advance(LaneTime(50_000));
     let reservation = tokens(500);
-    let slots: Vec<Slot> = (0..10)
-        .map(|_| state.reserve(reservation, reservation))
-        .collect();
+    let slots: Vec<Slot> = (0..10).map(|_| state.reserve(reservation, reservation)).collect();
     state.settle(slots[9], reservation, tokens(0));
     state.throttled(LaneTime(50_000), &limit, Some(Dimension::Tokens));
     let effective = |state: &BudgetState| state.level(&limit).tokens.effective;
@@ -257,15 +252,10 @@ fn an_unlimited_key_learns_a_limit_from_a_throttle_and_forgets_it() {
     for n in 0..100 {
         slot_of(&ask(&mut keys, &n.to_string(), 1_000_000, 0));
     }
-    keys[0]
-        .state
-        .throttled(LaneTime(0), &Limit::default(), Some(Dimension::Tokens));
+    keys[0].state.throttled(LaneTime(0), &Limit::default(), Some(Dimension::Tokens));
     wait_of(&ask(&mut keys, "b", 1_000_000, 0));
     slot_of(&ask(&mut keys, "b", 1_000_000, 600_000));
-    assert_eq!(
-        keys[0].state.level(&Limit::default()).tokens.effective,
-        None
-    );
+    assert_eq!(keys[0].state.level(&Limit::default()).tokens.effective, None);
 }
 
 #[test]
@@ -297,10 +287,7 @@ fn a_key_is_kept_only_for_as_long_as_somebody_asks() {
 
 #[test]
 fn every_key_of_a_draw_must_allow_it_and_a_denial_charges_none() {
-    let mut keys = [
-        key("lane", tokens_per_minute(1_000)),
-        key("total", tokens_per_minute(100)),
-    ];
+    let mut keys = [key("lane", tokens_per_minute(1_000)), key("total", tokens_per_minute(100))];
     slot_of(&ask(&mut keys, "a", 60, 0));
     let plan = ask(&mut keys, "b", 60, 20_000);
     assert_eq!(plan.waiting, Some((1, Dimension::Tokens)));
@@ -332,11 +319,7 @@ fn an_idle_key_saves_up_three_seconds_of_flow() {
     let mut keys = [key("total", tokens_per_minute(60_000))];
     slot_of(&ask(&mut keys, "0", 1_000, 0));
     let fits = (1..10)
-        .take_while(|n| {
-            ask(&mut keys, &n.to_string(), 1_000, 50_000)
-                .fits_in_ms
-                .is_none()
-        })
+        .take_while(|n| ask(&mut keys, &n.to_string(), 1_000, 50_000).fits_in_ms.is_none())
         .count();
     assert_eq!(fits, 4, "three saved up, and one on credit");
 }
@@ -344,15 +327,8 @@ fn an_idle_key_saves_up_three_seconds_of_flow() {
 #[test]
 fn no_more_is_claimed_than_asked_for() {
     let mut keys = [key("total", tokens_per_minute(1_000_000))];
-    let draws = ["a", "b", "c"].map(|id| Draw {
-        id,
-        reservation: tokens(1),
-        keys: &[0],
-    });
-    let policy = FitPolicy {
-        claims_max: 2,
-        ..FitPolicy::default()
-    };
+    let draws = ["a", "b", "c"].map(|id| Draw { id, reservation: tokens(1), keys: &[0] });
+    let policy = FitPolicy { claims_max: 2, ..FitPolicy::default() };
     keys[0].state.advance(LaneTime(5_000));
     let plan = fit(&mut keys, &draws, &policy, LaneTime(5_000));
     assert_eq!(plan.decisions.len(), 2);
@@ -374,12 +350,7 @@ fn a_reservation_is_the_larger_of_the_provider_s_and_the_expected_use() {
     assert_eq!(reservation(100, 1_000, 150, 5), tokens(1_100));
     assert_eq!(reservation(100, 1_000, 500, 5), tokens(2_600));
     assert_eq!(reservation(u64::MAX, 1, 1, 5).tokens, u64::MAX);
-    let usage = Usage {
-        input: 10,
-        output: 20,
-        cache_read: 1_000,
-        cache_write: 3,
-    };
+    let usage = Usage { input: 10, output: 20, cache_read: 1_000, cache_write: 3 };
     assert_eq!(settled(&usage, 5), tokens(113));
 }
 

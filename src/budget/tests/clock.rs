@@ -17,18 +17,12 @@ fn lane_time_follows_the_wall_clock_and_stands_still_across_steps() {
     let (lane, b) = read(None, 1_006_000, 77);
     assert_eq!(lane, 5_000, "a process that remembers nothing");
     let (lane, a) = read(a, 1_007_000, 7_010);
-    assert_eq!(
-        lane, 6_000,
-        "the second that nobody could vouch for is lost"
-    );
+    assert_eq!(lane, 6_000, "the second that nobody could vouch for is lost");
     // The wall clock steps by an hour; a sees it, and b learns it from a.
     let (lane, a) = read(a, 4_608_000, 8_010);
     assert_eq!(lane, 6_000);
     let (lane, b) = read(b, 1_009_000, 3_077);
-    assert_eq!(
-        lane, 6_000,
-        "it stepped back, and b was asleep all the while"
-    );
+    assert_eq!(lane, 6_000, "it stepped back, and b was asleep all the while");
     let (lane, _) = read(b, 1_010_000, 4_077);
     assert_eq!(lane, 7_000);
     let (lane, _) = read(a, 1_011_000, 11_010);
@@ -56,9 +50,5 @@ fn lane_time_never_passes_faster_than_the_process_s_own_time() {
     let mut clock = LaneClock::default();
     let (_, a) = clock.read(None, 1_000_000, 0);
     let (lane, _) = clock.read(Some(a), 1_002_500, 1_000);
-    assert_eq!(
-        lane,
-        LaneTime(1_000),
-        "a second and a half are no step, and not believed"
-    );
+    assert_eq!(lane, LaneTime(1_000), "a second and a half are no step, and not believed");
 }

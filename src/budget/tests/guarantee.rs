@@ -60,25 +60,18 @@ fn end() -> impl Strategy<Value = End> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let claim = (
-        0..PROCESSES,
-        0..2_usize,
-        1..400_u64,
-        0..=SEND_LATE_MS_MAX,
-        prop_oneof![1_000..20_000_u64, 20_000..180_000_u64],
-        (end(), any::<bool>()),
-    )
-        .prop_map(
-            |(process, lane, amount, late_ms, call_ms, (end, patient))| Event::Claim {
-                process,
-                lane,
-                amount,
-                late_ms,
-                call_ms,
-                end,
-                patient,
-            },
-        );
+    let claim =
+        (
+            0..PROCESSES,
+            0..2_usize,
+            1..400_u64,
+            0..=SEND_LATE_MS_MAX,
+            prop_oneof![1_000..20_000_u64, 20_000..180_000_u64],
+            (end(), any::<bool>()),
+        )
+            .prop_map(|(process, lane, amount, late_ms, call_ms, (end, patient))| {
+                Event::Claim { process, lane, amount, late_ms, call_ms, end, patient }
+            });
     prop_oneof![
         20 => claim,
         4 => (0..3_000_u64).prop_map(|ms| Event::Pass { ms }),
@@ -121,10 +114,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let total = Limit {
-            requests_per_minute: Some(12),
-            tokens_per_minute: Some(1_000),
-        };
+        let total = Limit { requests_per_minute: Some(12), tokens_per_minute: Some(1_000) };
         Self {
             real_ms: 1,
             wall_ahead_ms: 1_000_000_000,
@@ -234,27 +224,14 @@ impl World {
     }
 
     fn claim(&mut self, event: &Event) -> Result<(), TestCaseError> {
-        let Event::Claim {
-            process,
-            lane,
-            amount,
-            late_ms,
-            call_ms,
-            end,
-            patient,
-        } = *event
-        else {
+        let Event::Claim { process, lane, amount, late_ms, call_ms, end, patient } = *event else {
             return Ok(());
         };
         let keys = [0, 1 + lane];
         let reserved = tokens(amount);
         for _ in 0..if patient { 3 } else { 1 } {
             let now = self.contact(process);
-            let draw = Draw {
-                id: "x",
-                reservation: reserved,
-                keys: &keys,
-            };
+            let draw = Draw { id: "x", reservation: reserved, keys: &keys };
             let plan = fit(&mut self.keyed, &[draw], &FitPolicy::default(), now);
             match plan.decisions.as_slice() {
                 [Decision::Claim { slots }] => {

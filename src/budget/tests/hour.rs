@@ -38,20 +38,11 @@ fn mix() -> Mix {
 }
 
 fn sized(mix: &Mix, limit: u64) -> Mix {
-    Mix {
-        limit: tokens_per_minute(limit),
-        provider_limit: tokens_per_minute(limit),
-        ..*mix
-    }
+    Mix { limit: tokens_per_minute(limit), provider_limit: tokens_per_minute(limit), ..*mix }
 }
 
 fn five() -> Mix {
-    Mix {
-        name: "burndown 5, 1 s to 3 min",
-        output_permille: (20, 350),
-        burndown: 5,
-        ..mix()
-    }
+    Mix { name: "burndown 5, 1 s to 3 min", output_permille: (20, 350), burndown: 5, ..mix() }
 }
 
 /// Settles to three times what the provider reserves, so our reservation is the expected use.
@@ -67,16 +58,8 @@ fn five_long_outputs() -> Mix {
 }
 
 fn requests(name: &'static str, limit: u64) -> Mix {
-    let limit = Limit {
-        requests_per_minute: Some(limit),
-        tokens_per_minute: None,
-    };
-    Mix {
-        name,
-        limit,
-        provider_limit: limit,
-        ..mix()
-    }
+    let limit = Limit { requests_per_minute: Some(limit), tokens_per_minute: None };
+    Mix { name, limit, provider_limit: limit, ..mix() }
 }
 
 const KINDS: [Kind; 2] = [Kind::Window, Kind::Bucket];
@@ -85,41 +68,23 @@ const KINDS: [Kind; 2] = [Kind::Window, Kind::Bucket];
 fn with_burndown_1_98_percent_of_the_provider_s_window_are_used_without_a_throttle() {
     let mixes = [
         mix(),
-        Mix {
-            name: "burndown 1, short outputs",
-            output_permille: (20, 300),
-            ..mix()
-        },
-        Mix {
-            name: "burndown 1, 1 to 10 s",
-            call_ms: (1_000, 10_000),
-            ..mix()
-        },
-        Mix {
-            name: "burndown 1, 70 to 120 s",
-            call_ms: (70_000, 120_000),
-            ..mix()
-        },
+        Mix { name: "burndown 1, short outputs", output_permille: (20, 300), ..mix() },
+        Mix { name: "burndown 1, 1 to 10 s", call_ms: (1_000, 10_000), ..mix() },
+        Mix { name: "burndown 1, 70 to 120 s", call_ms: (70_000, 120_000), ..mix() },
         requests("300 requests a minute", 300),
         requests("50 requests a minute", 50),
     ];
     for (mix, kind) in mixes.iter().flat_map(|mix| KINDS.map(|kind| (mix, kind))) {
         let figures = hour(mix, kind);
-        assert!(
-            figures.window >= 98.0 && figures.window <= 100.0,
-            "{figures:?}"
-        );
+        assert!(figures.window >= 98.0 && figures.window <= 100.0, "{figures:?}");
         assert!(figures.throttled <= 0.0, "{figures:?}");
     }
 }
 
 #[test]
 fn an_input_estimate_a_tenth_too_high_costs_what_it_reserves_in_vain() {
-    let over = Mix {
-        name: "burndown 1, input estimated 10 % too high",
-        input_over_percent: 10,
-        ..mix()
-    };
+    let over =
+        Mix { name: "burndown 1, input estimated 10 % too high", input_over_percent: 10, ..mix() };
     for kind in KINDS {
         let figures = hour(&over, kind);
         assert!(figures.window >= 97.0, "{figures:?}");
@@ -129,14 +94,7 @@ fn an_input_estimate_a_tenth_too_high_costs_what_it_reserves_in_vain() {
 
 #[test]
 fn with_burndown_5_97_percent_are_used_and_next_to_nothing_is_throttled() {
-    let mixes = [
-        five(),
-        Mix {
-            name: "burndown 5, 1 to 10 s",
-            call_ms: (1_000, 10_000),
-            ..five()
-        },
-    ];
+    let mixes = [five(), Mix { name: "burndown 5, 1 to 10 s", call_ms: (1_000, 10_000), ..five() }];
     for (mix, kind) in mixes.iter().flat_map(|mix| KINDS.map(|kind| (mix, kind))) {
         let figures = hour(mix, kind);
         assert!(figures.window >= 97.0, "{figures:?}");

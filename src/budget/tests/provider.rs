@@ -97,11 +97,7 @@ impl Provider {
     }
 
     fn pass(&mut self, now_ms: u64) {
-        while self
-            .window
-            .front()
-            .is_some_and(|(at, _)| at + WINDOW_MS <= now_ms)
-        {
+        while self.window.front().is_some_and(|(at, _)| at + WINDOW_MS <= now_ms) {
             let (_, id) = self.window.pop_front().unwrap();
             self.sum = self.sum.minus(self.charges.remove(&id).unwrap());
         }

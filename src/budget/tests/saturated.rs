@@ -156,11 +156,7 @@ impl<'a> Hour<'a> {
         let output_expected = mix.max_tokens * (least + most) / 2_000;
         let input_max = input + input * mix.input_over_percent / 100;
         let reserved = reservation(input_max, mix.max_tokens, output_expected, mix.burndown);
-        let usage = Usage {
-            input,
-            output,
-            ..Usage::default()
-        };
+        let usage = Usage { input, output, ..Usage::default() };
         Call {
             reserved,
             at_provider: tokens(input + mix.max_tokens),
@@ -193,10 +189,7 @@ impl<'a> Hour<'a> {
                     Ok(id) => self.at(now_ms + call.takes_ms, Event::End(id, call, slot)),
                     Err(dimension) => {
                         self.throttled += u64::from(counted);
-                        let refused = Call {
-                            settled: tokens(0),
-                            ..call
-                        };
+                        let refused = Call { settled: tokens(0), ..call };
                         let told = Some((claimed_at, dimension));
                         self.at(now_ms + 20, Event::Settle(refused, slot, told));
                     }
@@ -206,8 +199,7 @@ impl<'a> Hour<'a> {
                 if counted {
                     self.settled += call.settled.of(self.dimension);
                 }
-                self.provider
-                    .end(now_ms, id, call.at_provider, call.settled);
+                self.provider.end(now_ms, id, call.at_provider, call.settled);
                 let late_ms = self.dice.roll((5, 50));
                 self.at(now_ms + late_ms, Event::Settle(call, slot, None));
             }
@@ -222,8 +214,7 @@ impl<'a> Hour<'a> {
             }
             Event::Sample => {
                 if counted {
-                    self.sums
-                        .push(self.provider.used(now_ms).of(self.dimension));
+                    self.sums.push(self.provider.used(now_ms).of(self.dimension));
                 }
                 self.at(now_ms + 100, Event::Sample);
             }
@@ -241,18 +232,9 @@ impl<'a> Hour<'a> {
         let draws: Vec<Draw<'_>> = self
             .ready
             .iter()
-            .map(|(id, call)| Draw {
-                id,
-                reservation: call.reserved,
-                keys: &[0],
-            })
+            .map(|(id, call)| Draw { id, reservation: call.reserved, keys: &[0] })
             .collect();
-        let plan = fit(
-            &mut self.keyed,
-            &draws,
-            &FitPolicy::default(),
-            LaneTime(now_ms),
-        );
+        let plan = fit(&mut self.keyed, &draws, &FitPolicy::default(), LaneTime(now_ms));
         for decision in &plan.decisions {
             let (id, call) = self.ready.pop_front().unwrap();
             match decision {

@@ -39,10 +39,7 @@ fn take(steps: Vec<Step>) -> Keyed {
             Step::Advance(ms) => state.advance(state.now().plus_ms(ms)),
             Step::Reserve(amount) => {
                 let reservation = tokens(amount);
-                open.push((
-                    state.reserve(reservation, state.expected(reservation)),
-                    amount,
-                ));
+                open.push((state.reserve(reservation, state.expected(reservation)), amount));
             }
             Step::Settle(n, used) if !open.is_empty() => {
                 let (slot, amount) = open.swap_remove(n % open.len());

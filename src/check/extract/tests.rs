@@ -8,26 +8,14 @@ use super::*;
 #[track_caller]
 fn check(find: fn(&str) -> Found<'_>, text: &str, expected: &Expect) {
     let found = find(text);
-    let broken = if found.broken_after.is_some() {
-        " then broken"
-    } else {
-        ""
-    };
+    let broken = if found.broken_after.is_some() { " then broken" } else { "" };
     expected.assert_eq(&format!("{}{broken}", found.values.join(" | ")));
 }
 
 #[test]
 fn a_fenced_value_is_found_with_or_without_a_word() {
-    check(
-        fenced,
-        "Here:\n```json\n{\"a\":1}\n```\nDone.",
-        &expect![[r#"{"a":1}"#]],
-    );
-    check(
-        fenced,
-        "```\n[1]\n``` and ```JSON5 {\"b\":2}```",
-        &expect![[r#"[1] | {"b":2}"#]],
-    );
+    check(fenced, "Here:\n```json\n{\"a\":1}\n```\nDone.", &expect![[r#"{"a":1}"#]]);
+    check(fenced, "```\n[1]\n``` and ```JSON5 {\"b\":2}```", &expect![[r#"[1] | {"b":2}"#]]);
     check(
         fenced,
         "~~~\n1\n~~~ ```json\n42\n``` ```\n\"text\"\n``` ```true```",
@@ -51,11 +39,7 @@ fn a_block_closed_by_the_end_of_the_text_counts() {
 
 #[test]
 fn a_block_of_another_language_is_passed_over() {
-    check(
-        fenced,
-        "```python\nx = {1}\n```\n\n```json\n{\"a\":1}\n```",
-        &expect![[r#"{"a":1}"#]],
-    );
+    check(fenced, "```python\nx = {1}\n```\n\n```json\n{\"a\":1}\n```", &expect![[r#"{"a":1}"#]]);
 }
 
 #[test]
@@ -70,11 +54,7 @@ fn a_broken_block_after_a_sound_one_is_noticed() {
         "```json\n{\"a\":1}\n```\n```json\n{\"a\":2",
         &expect![[r#"{"a":1} then broken"#]],
     );
-    check(
-        fenced,
-        "```json\n{\"a\":2,}\n```\n```json\n{\"a\":1}\n```",
-        &expect![[r#"{"a":1}"#]],
-    );
+    check(fenced, "```json\n{\"a\":2,}\n```\n```json\n{\"a\":1}\n```", &expect![[r#"{"a":1}"#]]);
     check(
         fenced,
         "```json\n{\"a\":1}\n```\n```json\n{\"a\":2} // no\n```",
@@ -89,45 +69,21 @@ fn outermost_values_are_found_in_prose() {
         "The answer is {\"a\":{\"b\":[1]}}, see [1].",
         &expect![[r#"{"a":{"b":[1]}} | [1]"#]],
     );
-    check(
-        in_prose,
-        "Of {x, y} take {\"a\":\"}\"} :-[ or not",
-        &expect![[r#"{"a":"}"}"#]],
-    );
+    check(in_prose, "Of {x, y} take {\"a\":\"}\"} :-[ or not", &expect![[r#"{"a":"}"}"#]]);
 }
 
 #[test]
 fn pieces_of_broken_or_cut_values_are_not_found() {
-    check(
-        in_prose,
-        "{\"a\": {\"b\":1}, oops} {\"c\":3}",
-        &expect![[r#"{"c":3}"#]],
-    );
-    check(
-        in_prose,
-        "{\"c\":3} {\"a\": {\"b\":1}, oops}",
-        &expect![[r#"{"c":3} then broken"#]],
-    );
-    check(
-        in_prose,
-        "{\"c\":3} {\"a\": {\"b\":1}, \"d",
-        &expect![[r#"{"c":3} then broken"#]],
-    );
+    check(in_prose, "{\"a\": {\"b\":1}, oops} {\"c\":3}", &expect![[r#"{"c":3}"#]]);
+    check(in_prose, "{\"c\":3} {\"a\": {\"b\":1}, oops}", &expect![[r#"{"c":3} then broken"#]]);
+    check(in_prose, "{\"c\":3} {\"a\": {\"b\":1}, \"d", &expect![[r#"{"c":3} then broken"#]]);
     check(in_prose, "[{\"b\":1}, {\"b\":2}", &expect![" then broken"]);
 }
 
 #[test]
 fn a_lone_bracket_of_prose_hides_nothing() {
-    check(
-        in_prose,
-        "a [half open interval: {\"a\":1}",
-        &expect![[r#"{"a":1}"#]],
-    );
-    check(
-        in_prose,
-        "pages [1-3] {\"a\":1} pages [4-5]",
-        &expect![[r#"{"a":1}"#]],
-    );
+    check(in_prose, "a [half open interval: {\"a\":1}", &expect![[r#"{"a":1}"#]]);
+    check(in_prose, "pages [1-3] {\"a\":1} pages [4-5]", &expect![[r#"{"a":1}"#]]);
 }
 
 #[test]

@@ -38,22 +38,10 @@ fn a_compiled_schema_is_shared_between_threads() {
 
 #[test]
 fn objects_and_booleans_are_schemas() {
-    check(
-        &json!(true),
-        &expect!["Unfolded { nodes: 1, depth: 1, recursive: false }"],
-    );
-    check(
-        &json!({}),
-        &expect!["Unfolded { nodes: 1, depth: 1, recursive: false }"],
-    );
-    check(
-        &json!([]),
-        &expect!["schema: must be a JSON object or a boolean, not an array"],
-    );
-    check(
-        &json!("string"),
-        &expect!["schema: must be a JSON object or a boolean, not a string"],
-    );
+    check(&json!(true), &expect!["Unfolded { nodes: 1, depth: 1, recursive: false }"]);
+    check(&json!({}), &expect!["Unfolded { nodes: 1, depth: 1, recursive: false }"]);
+    check(&json!([]), &expect!["schema: must be a JSON object or a boolean, not an array"]);
+    check(&json!("string"), &expect!["schema: must be a JSON object or a boolean, not a string"]);
 }
 
 #[test]
@@ -72,18 +60,11 @@ fn a_schema_that_is_not_json_schema_is_refused_with_its_place() {
 
 #[test]
 fn references_never_leave_the_document() {
-    for reference in [
-        "https://example.com/a.json",
-        "other.json#/a",
-        "file:///etc/passwd",
-        "urn:x",
-    ] {
+    for reference in ["https://example.com/a.json", "other.json#/a", "file:///etc/passwd", "urn:x"]
+    {
         let schema = json!({"properties": {"a/b": {"$ref": reference}}});
         let error = compile(&schema, &Limits::default()).unwrap_err();
-        assert!(
-            matches!(error, SchemaError::RemoteReference { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, SchemaError::RemoteReference { .. }), "{error}");
     }
     check(
         &json!({"items": {"$ref": "https://example.com/a.json"}}),
@@ -146,10 +127,7 @@ fn a_recursive_schema_is_allowed_and_known_as_such() {
         "properties": {"children": {"type": "array", "items": {"$ref": "#"}}},
         "required": ["children"],
     });
-    check(
-        &tree,
-        &expect!["Unfolded { nodes: 11, depth: 4, recursive: true }"],
-    );
+    check(&tree, &expect!["Unfolded { nodes: 11, depth: 4, recursive: true }"]);
     let schema = compiled(&tree);
     assert!(schema.fits(&json!({"children": [{"children": []}]})));
     assert!(!schema.fits(&json!({"children": [{}]})));
@@ -194,10 +172,7 @@ fn deep_nesting_is_refused() {
 
 #[test]
 fn references_that_multiply_are_refused() {
-    check(
-        &chain(10, 2),
-        &expect!["Unfolded { nodes: 10235, depth: 22, recursive: false }"],
-    );
+    check(&chain(10, 2), &expect!["Unfolded { nodes: 10235, depth: 22, recursive: false }"]);
     check(
         &chain(60, 2),
         &expect![[
@@ -255,12 +230,7 @@ fn formats_are_asserted_and_unknown_ones_ignored() {
 
 /// Validates on a thread with half of the stack that worker threads have.
 fn on_a_small_stack(check: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new()
-        .stack_size(1 << 20)
-        .spawn(check)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
 }
 
 fn nested(levels: usize) -> Value {
@@ -294,11 +264,7 @@ fn a_schema_that_doubles_with_every_level_is_still_quick() {
     let branch = json!({"properties": {"a": {"$ref": "#"}}});
     for keyword in ["allOf", "anyOf", "oneOf"] {
         for extra in ["maxProperties", "unevaluatedProperties"] {
-            let limit = if extra == "maxProperties" {
-                json!(5)
-            } else {
-                json!(false)
-            };
+            let limit = if extra == "maxProperties" { json!(5) } else { json!(false) };
             let schema = compiled(&json!({keyword: [branch, branch], extra: limit}));
             let value = nested(120);
             assert!(schema.pass_work(&value, &limits).is_ok());
@@ -310,10 +276,7 @@ fn a_schema_that_doubles_with_every_level_is_still_quick() {
 
 #[test]
 fn an_answer_that_would_take_too_many_steps_is_refused() {
-    let limits = Limits {
-        validation_steps_max: 1_000,
-        ..Limits::default()
-    };
+    let limits = Limits { validation_steps_max: 1_000, ..Limits::default() };
     let schema = compiled(&json!({"items": {"enum": vec![0; 50]}}));
     assert!(schema.pass_work(&json!(vec![0; 10]), &limits).is_ok());
     let failed = schema.pass_work(&json!(vec![0; 30]), &limits).unwrap_err();
