@@ -18,6 +18,30 @@ use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
 /// A little noise, so that workers that wait for the same moment do not come together.
 const JITTER_MS_MAX: u64 = 10;
 
+/// The same wait is logged again after this.
+const WAIT_LOG_MS: u64 = 60_000;
+
+/// Logs a wait when it begins or changes its reason, and now and then while it lasts: at a limit
+/// of one call a second there is one a second.
+#[derive(Default)]
+struct WaitLog {
+    last: Option<(String, u64)>,
+}
+
+impl WaitLog {
+    fn note(&mut self, waiting: Option<&WaitingFor>, mono_ms: u64) {
+        let Some(waiting) = waiting else { return };
+        let reason = waiting.reason();
+        let fresh = |(logged, at): &(String, u64)| {
+            *logged == reason && mono_ms.saturating_sub(*at) < WAIT_LOG_MS
+        };
+        if !self.last.as_ref().is_some_and(fresh) {
+            tracing::warn!(reason, "waiting: {reason}");
+            self.last = Some((reason, mono_ms));
+        }
+    }
+}
+
 /// What one look at all lanes came to.
 #[derive(Default)]
 struct Look {
@@ -39,6 +63,7 @@ pub(super) async fn work(
     stop: &CancellationToken,
 ) {
     let mut first_lane = 0;
+    let mut log = WaitLog::default();
     while !drain.is_cancelled() && !stop.is_cancelled() {
         let look = if may_claim(bench) {
             look(bench, finisher, &mut first_lane).await
@@ -57,6 +82,7 @@ pub(super) async fn work(
         let poll_ms = bench.options.poll_ms;
         let jitter_ms = rand::rng().random_range(0..=JITTER_MS_MAX);
         let wait_ms = look.again_in_ms.map_or(poll_ms, |ms| (ms + jitter_ms).min(poll_ms));
+        log.note(look.waiting.as_ref(), bench.clock.now().mono_ms);
         bench.wait_for(look.waiting);
         tokio::select! {
             () = drain.cancelled() => {}
