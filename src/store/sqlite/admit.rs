@@ -140,6 +140,7 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
     let mut fresh = Vec::new();
     let mut lines = Vec::new();
     let replaced = replaced(jobs, &seen);
+    holders.retain(|_, holder| !replaced.contains(holder));
     for job in jobs {
         let answer = judge(job, &mut seen, &mut holders);
         let job_id = match &answer {
@@ -157,7 +158,10 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
         admitted.push(answer);
     }
     // Before the new ones come in, so that they find their dedupe keys free.
-    end::end_jobs(tx, &replaced, now).await?;
+    let error = || (ErrorKind::Cancelled, "replaced by a changed document".to_owned());
+    let ends: Vec<End> =
+        replaced.iter().map(|id| End::with_error(*id, State::Cancelled, Some(error()))).collect();
+    end::end_jobs(tx, &ends, now).await?;
     insert(tx, &fresh, now).await?;
     if !lines.is_empty() {
         let lines = bulk::list(&lines)?;
@@ -170,15 +174,14 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
 
 /// Jobs that a rerun of their changed document replaces: those that have not ended are cancelled,
 /// so that nobody pays for both.
-fn replaced(jobs: &[NewJob], seen: &HashMap<Key, Seen>) -> Vec<End> {
+fn replaced(jobs: &[NewJob], seen: &HashMap<Key, Seen>) -> Vec<Uuid> {
     let live = jobs.iter().filter(|job| job.rerun).filter_map(|job| {
         let key = (job.tenant.clone(), job.identity.clone()?);
         let before = seen.get(&key)?;
         let is_live = before.state.is_some_and(|state| !state.is_terminal());
         (is_live && before.document_hash != job.document_hash).then_some(before.job_id)
     });
-    let error = || (ErrorKind::Cancelled, "replaced by a changed document".to_owned());
-    live.map(|id| End::with_error(id, State::Cancelled, Some(error()))).collect()
+    live.collect()
 }
 
 /// Judges one job by what is there, and lets it be found by those after it.
