@@ -2,4 +2,6 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
+pub mod jsonl;
 pub mod models;
+pub mod result_line;
