@@ -2,5 +2,15 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
+pub mod enqueue;
+pub mod jobs;
+pub mod jsonl;
+pub mod limits;
+pub mod migrate;
 pub mod models;
 pub mod simulate;
+pub mod result_line;
+pub mod results;
+mod table;
+#[cfg(test)]
+mod testing;
