@@ -161,7 +161,8 @@ mod tests {
         expect![[r#"
             Nothing has been drawn yet: no call has been claimed on this store.
             No limit is set: calls are claimed as fast as there are free slots.
-        "#]].assert_eq(&shown(&Scene::new().await, false).await);
+        "#]]
+        .assert_eq(&shown(&Scene::new().await, false).await);
         expect![[r#"
             Nothing has been drawn yet: no call has been claimed on this store.
 
@@ -169,7 +170,8 @@ mod tests {
               lane:*haiku* (configuration): 20000 tokens a minute
               queue:reports (configuration): 5 requests a minute
               total (configuration): 50 requests a minute
-        "#]].assert_eq(&shown(&limited().await, false).await);
+        "#]]
+        .assert_eq(&shown(&limited().await, false).await);
     }
 
     #[tokio::test]
@@ -259,7 +261,8 @@ mod tests {
                 }
               ]
             }
-        "#]].assert_eq(&shown(&scene, true).await);
+        "#]]
+        .assert_eq(&shown(&scene, true).await);
     }
 
     #[test]

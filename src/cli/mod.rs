@@ -8,9 +8,9 @@ pub mod jsonl;
 pub mod limits;
 pub mod migrate;
 pub mod models;
-pub mod simulate;
 pub mod result_line;
 pub mod results;
+pub mod simulate;
 mod table;
 #[cfg(test)]
 mod testing;

@@ -111,7 +111,8 @@ async fn the_list_is_filtered_and_cut() {
     "#]].assert_eq(&shown(&scene, "list --error internal --since 2h").await);
     expect![[r#"
         no such jobs
-    "#]].assert_eq(&shown(&scene, "list --tenant nobody").await);
+    "#]]
+    .assert_eq(&shown(&scene, "list --tenant nobody").await);
     expect![[r#"
         [
           {
@@ -138,7 +139,8 @@ async fn the_list_is_filtered_and_cut() {
             "waits": "for its turn"
           }
         ]
-    "#]].assert_eq(&shown(&scene, "list --tenant acme --json").await);
+    "#]]
+    .assert_eq(&shown(&scene, "list --tenant acme --json").await);
     expect![[r#"
         error: read --since yesterday: give an RFC 3339 time, or a span like 90s, 30m, 2h or 7d: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
     "#]].assert_eq(&shown(&scene, "list --since yesterday").await);
@@ -184,7 +186,8 @@ async fn one_page_tells_what_happened_to_a_job() {
           2026-01-01T00:00:00.000Z  call 1 claimed after 0 ms
           2026-01-01T00:00:03.000Z  call 1 refused in 3.0 s; internal: the service␊failed
           2026-01-01T00:00:08.000Z  due
-    "#]].assert_eq(&shown(&scene, "show report-1").await);
+    "#]]
+    .assert_eq(&shown(&scene, "show report-1").await);
     scene.hand.advance(5_000);
     scene.store.promote(10).await.unwrap();
     scene
@@ -222,7 +225,8 @@ async fn one_page_tells_what_happened_to_a_job() {
         {
          "n": 1e2
         }
-    "#]].assert_eq(&done);
+    "#]]
+    .assert_eq(&done);
 }
 
 #[tokio::test]
@@ -505,7 +509,8 @@ async fn a_job_that_is_not_there_is_an_error() {
     let scene = Scene::new().await;
     expect![[r#"
         error: show nothing: there is no such job in STORE
-    "#]].assert_eq(&shown(&scene, "show nothing").await);
+    "#]]
+    .assert_eq(&shown(&scene, "show nothing").await);
 }
 
 #[tokio::test]
@@ -517,11 +522,13 @@ async fn cancelling_says_which_jobs_had_ended() {
         done: has already ended: succeeded
         cancelled: 2 jobs; left alone: 2
         exit 1
-    "#]].assert_eq(&shown(&scene, &line).await);
+    "#]]
+    .assert_eq(&shown(&scene, &line).await);
     expect![[r#"
         {"moved":[],"left":[{"id":"ready","reason":"has already ended: cancelled"}]}
         exit 1
-    "#]].assert_eq(&shown(&scene, "cancel ready --json").await);
+    "#]]
+    .assert_eq(&shown(&scene, "cancel ready --json").await);
     assert_eq!(scene.store.job(&id(5)).await.unwrap().unwrap().row.state, State::Cancelled);
 }
 
@@ -555,7 +562,8 @@ async fn a_live_job_with_the_same_dedupe_key_keeps_a_job_from_being_put_back() {
         00000000-0000-0000-0000-000000000001: a job that has not ended holds its dedupe_key
         put back: 0 jobs; left alone: 1
         exit 1
-    "#]].assert_eq(&shown(&scene, &format!("retry {}", id(1))).await);
+    "#]]
+    .assert_eq(&shown(&scene, &format!("retry {}", id(1))).await);
 }
 
 #[tokio::test]
@@ -571,14 +579,16 @@ async fn all_failed_jobs_of_a_queue_are_put_back_page_by_page() {
     scene.admit(5, r#"{"promt":"x"}"#).await;
     expect![[r#"
         put back: 3 jobs; left alone: 0
-    "#]].assert_eq(&shown(&scene, "retry --failed --queue reports").await);
+    "#]]
+    .assert_eq(&shown(&scene, "retry --failed --queue reports").await);
     expect![[r#"
         {"moved":["00000000-0000-0000-0000-000000000004"],"left":[{"id":"00000000-0000-0000-0000-000000000005","reason":"was rejected; correct its document and enqueue it again"}]}
         exit 1
     "#]].assert_eq(&shown(&scene, "retry --failed --json").await);
     expect![[r#"
         put back: 0 jobs; left alone: 0
-    "#]].assert_eq(&shown(&scene, "retry --failed --queue none").await);
+    "#]]
+    .assert_eq(&shown(&scene, "retry --failed --queue none").await);
 }
 
 #[test]
