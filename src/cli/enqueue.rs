@@ -353,7 +353,8 @@ mod tests {
             jobs.jsonl:2: $.dedupe_key: the job JOB has it and has not ended; not admitted again
             admitted 1, existing 0, duplicate 1, refused 0; the store is quarrier.db
             1 line has no `id`: enqueueing the file again would do that work again
-        "#]].assert_eq(&shown.replace(&job_id, "JOB"));
+        "#]]
+        .assert_eq(&shown.replace(&job_id, "JOB"));
     }
 
     #[tokio::test]
@@ -372,7 +373,8 @@ mod tests {
         let (_, none) = enqueued(&scene, "", true).await;
         expect![[r#"
             {"refused":[],"admitted":0,"existing":0,"duplicate":0}
-        "#]].assert_eq(&none);
+        "#]]
+        .assert_eq(&none);
     }
 
     #[tokio::test]

@@ -63,15 +63,18 @@ mod tests {
         expect![[r#"
             made STORE at version 1
             it is up to date
-        "#]].assert_eq(&shown(None, false).await);
+        "#]]
+        .assert_eq(&shown(None, false).await);
         expect![[r#"
             STORE stands at version 1
             it is up to date
-        "#]].assert_eq(&shown(Some(1), false).await);
+        "#]]
+        .assert_eq(&shown(Some(1), false).await);
         expect![[r#"
             migrated STORE from version 0 to 1
             it is up to date
-        "#]].assert_eq(&shown(Some(0), false).await);
+        "#]]
+        .assert_eq(&shown(Some(0), false).await);
         expect![[r#"
             {"before":null,"after":1,"store":{"engine":"sqlite","location":"STORE","migration":1,"simulated":false}}
         "#]].assert_eq(&shown(None, true).await);

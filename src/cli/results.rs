@@ -266,7 +266,8 @@ mod tests {
         assert!(lines.contains("\"state\":\"cancelled\""), "{lines}");
         expect![[r#"
             {"results":1,"last_seq":4,"out":"-"}
-        "#]].assert_eq(&String::from_utf8(err).unwrap());
+        "#]]
+        .assert_eq(&String::from_utf8(err).unwrap());
     }
 
     #[tokio::test]
@@ -292,16 +293,20 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         refuse_to_overwrite(&path, false).unwrap();
         fs::write(&path, "{\"prompt\":\"my jobs\"}\n").unwrap();
-        expect!["write FILE: it is there and holds no results; name another file, or move it away"].assert_eq(&refused(false));
+        expect!["write FILE: it is there and holds no results; name another file, or move it away"]
+            .assert_eq(&refused(false));
         let row = r#"{"format_version":1,"job_id":"00000000-0000-0000-0000-000000000000","state":"failed","simulated":true}"#;
         fs::write(&path, row).unwrap();
         refuse_to_overwrite(&path, true).unwrap();
-        expect!["write FILE: it holds simulated results and these are real; name another file"].assert_eq(&refused(false));
+        expect!["write FILE: it holds simulated results and these are real; name another file"]
+            .assert_eq(&refused(false));
         fs::write(&path, row.replace("true", "false")).unwrap();
-        expect!["write FILE: it holds real results and these are simulated; name another file"].assert_eq(&refused(true));
+        expect!["write FILE: it holds real results and these are simulated; name another file"]
+            .assert_eq(&refused(true));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        expect!["write FILE: it is no plain file; name another, or use `--out -`"].assert_eq(&refused(true));
+        expect!["write FILE: it is no plain file; name another, or use `--out -`"]
+            .assert_eq(&refused(true));
     }
 
     #[test]
