@@ -193,76 +193,12 @@ mod tests {
             Rules that nothing has drawn on yet:
               queue:reports (configuration): 5 requests a minute
         "#]].assert_eq(&shown(&scene, false).await);
-        expect![[r#"
-            {
-              "keys": [
-                {
-                  "key": "lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0",
-                  "rule": "lane:*haiku* (configuration)",
-                  "requests": {
-                    "limit": null,
-                    "effective": null,
-                    "used": 1,
-                    "in_flight": 1,
-                    "wasted": 0,
-                    "percent": null
-                  },
-                  "tokens": {
-                    "limit": 20000,
-                    "effective": 20000,
-                    "used": 150,
-                    "in_flight": 1019,
-                    "wasted": 869,
-                    "percent": 5
-                  }
-                },
-                {
-                  "key": "total",
-                  "rule": "total (configuration)",
-                  "requests": {
-                    "limit": 50,
-                    "effective": 50,
-                    "used": 1,
-                    "in_flight": 1,
-                    "wasted": 0,
-                    "percent": 4
-                  },
-                  "tokens": {
-                    "limit": null,
-                    "effective": null,
-                    "used": 150,
-                    "in_flight": 1019,
-                    "wasted": 869,
-                    "percent": null
-                  }
-                }
-              ],
-              "rules": [
-                {
-                  "pattern": "lane:*haiku*",
-                  "limit": {
-                    "tokens_per_minute": 20000
-                  },
-                  "origin": "configuration"
-                },
-                {
-                  "pattern": "queue:reports",
-                  "limit": {
-                    "requests_per_minute": 5
-                  },
-                  "origin": "configuration"
-                },
-                {
-                  "pattern": "total",
-                  "limit": {
-                    "requests_per_minute": 50
-                  },
-                  "origin": "configuration"
-                }
-              ]
-            }
-        "#]]
-        .assert_eq(&shown(&scene, true).await);
+        let json: serde_json::Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
+        expect![[r#"{"key":"total","rule":"total (configuration)","requests":{"limit":50,"effective":50,"used":1,"in_flight":1,"wasted":0,"percent":4},"tokens":{"limit":null,"effective":null,"used":150,"in_flight":1019,"wasted":869,"percent":null}}"#]].assert_eq(&json["keys"][1].to_string());
+        expect![[
+            r#"{"pattern":"total","limit":{"requests_per_minute":50},"origin":"configuration"}"#
+        ]]
+        .assert_eq(&json["rules"][2].to_string());
     }
 
     #[test]

@@ -12,11 +12,11 @@ use crate::admit;
 use crate::cli::table::printable;
 use crate::completion::{Message, Role};
 use crate::config::Settings;
-use crate::job::{self, JobDocument, Resolved};
+use crate::job::{self, JobDocument, Resolved, State};
 use crate::provider::{GenerateRequest, bedrock};
 use crate::store::{AttemptRow, JobPage};
 
-/// What the next call of a job sends. `reask` are the turns to show again, as the job keeps them.
+/// What a call of a job sends. `reask` are the turns to show again, as the job keeps them.
 #[must_use]
 pub fn request_of(
     (job_id, attempt): (Uuid, u32),
@@ -56,21 +56,27 @@ pub(super) struct Full {
     system: Option<String>,
     messages: Option<Vec<Message>>,
     wire_body: Option<serde_json::Value>,
+    #[serde(skip)]
+    made_last: bool,
 }
 
 pub(super) fn full(page: &JobPage, settings: &Settings) -> Full {
     let document =
         RawValue::from_string(page.document.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
-    let request =
-        job::parse(&page.document).ok().zip(page.resolved.as_ref()).map(|(document, resolved)| {
-            let next = (page.row.job_id, page.row.calls.saturating_add(1));
-            request_of(next, &document, resolved, page.reask.as_deref(), settings)
-        });
+    // A job in flight or at its end shows the call that was made last, another one the next.
+    let row = &page.row;
+    let made_last = row.state.is_terminal() || row.state == State::Running;
+    let attempt = if made_last { row.calls } else { row.calls.saturating_add(1) };
+    let parts = job::parse(&page.document).ok().zip(page.resolved.as_ref());
+    let request = parts.map(|(document, resolved)| {
+        request_of((row.job_id, attempt), &document, resolved, page.reask.as_deref(), settings)
+    });
     Full {
         document,
         wire_body: request.as_ref().map(bedrock::wire_body),
         system: request.as_ref().and_then(|request| request.system.clone()),
         messages: request.map(|request| request.messages),
+        made_last,
     }
 }
 
@@ -95,7 +101,9 @@ impl Full {
             writeln!(text, "\n--- {role}\n{}", printable(&message.text))?;
         }
         if let Some(body) = &self.wire_body {
-            writeln!(text, "\n--- body of the next call\n{}", printable(&format!("{body:#}")))?;
+            let which = if self.made_last { "last" } else { "next" };
+            let body = printable(&format!("{body:#}"));
+            writeln!(text, "\n--- body of the {which} call\n{body}")?;
         }
         Ok(())
     }

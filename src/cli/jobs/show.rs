@@ -128,7 +128,7 @@ fn write_head(page: &JobPage, around: &Around, text: &mut String) -> std::fmt::R
     line(
         "counted",
         &format!(
-            "{} calls, {} failures, {} re-asks, {} crashes, {} throttles",
+            "calls {}, failures {}, re-asks {}, crashes {}, throttles {}",
             row.calls, counters.failures, counters.reasks, counters.crashes, counters.throttles
         ),
     )?;
@@ -175,24 +175,23 @@ fn write_timeline(page: &JobPage, text: &mut String) -> std::fmt::Result {
     }
 }
 
+/// `completed in 3.0 s, 120 tokens in, 30 out, $0.00027`, and what failed.
 fn outcome(attempt: &AttemptRow) -> String {
-    let mut text = attempt.outcome.clone().unwrap_or_default();
-    if let Some(total_ms) = attempt.total_ms {
-        text.push_str(&format!(" in {}", span(i64::try_from(total_ms).unwrap_or(i64::MAX))));
-    }
+    let took = attempt.total_ms.map(|ms| span(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
+    let mut parts = vec![format!("{}{took}", attempt.outcome.as_deref().unwrap_or_default())];
     if let Some(Usage { input, output, .. }) = attempt.usage {
-        text.push_str(&format!(", {input} tokens in, {output} out"));
+        parts.push(format!("{input} tokens in, {output} out"));
     }
     if let Some(micros) = attempt.cost_micros.filter(|micros| *micros > 0) {
-        text.push_str(&format!(", ${}", dollars(micros)));
+        parts.push(format!("${}", dollars(micros)));
     }
-    if let Some(kind) = &attempt.error_kind {
-        text.push_str(&format!("; {kind}"));
-        if let Some(message) = &attempt.error_message {
-            text.push_str(&format!(": {message}"));
-        }
+    let text = parts.join(", ");
+    match (&attempt.error_kind, &attempt.error_message) {
+        (Some(kind), Some(message)) => format!("{text}; {kind}: {message}"),
+        (Some(kind), None) => format!("{text}; {kind}"),
+        (None, _) => text,
     }
-    text
 }
 
 fn write_result(page: &JobPage, text: &mut String) -> std::fmt::Result {

@@ -10,7 +10,8 @@ use crate::config::{self, LoadArgs};
 use crate::error::ErrorKind;
 use crate::job::Outcome;
 use crate::store::{
-    AdmitStore as _, Admitted, LeaseInfo, LimitRule, Next, ReadStore as _, WorkStore as _,
+    AdmitStore as _, Admitted, JobFilter, LeaseInfo, LimitRule, Next, ReadStore as _,
+    WorkStore as _,
 };
 
 #[derive(clap::Parser)]
@@ -33,7 +34,7 @@ async fn shown(scene: &Scene, line: &str) -> String {
     match clean {
         Ok(true) => {}
         Ok(false) => text.push_str("exit 1\n"),
-        Err(error) => text.push_str(&format!("error: {error:#}\n")),
+        Err(error) => text = format!("error: {error:#}\n"),
     }
     text.replace(&scene.store.path().display().to_string(), "STORE")
 }
@@ -80,7 +81,7 @@ async fn the_list_says_where_each_job_stands_and_why_it_waits() {
         00000000-0000-0000-0000-000000000006         ready      default  default  claude-haiku-4.5      0  20.0 s  until 2026-01-02T00:00:00.000Z, in 23 h 59 min: its run_at
         00000000-0000-0000-0000-000000000005         running    default  default  claude-haiku-4.5      1  20.0 s  in flight
         00000000-0000-0000-0000-000000000004         ready      default  default  claude-haiku-4.5      1  23.0 s  until 2026-01-01T00:01:12.000Z, in 40.0 s: internal
-        00000000-0000-0000-0000-000000000003         held       default  default  claude-haiku-4.5      1  26.0 s  held: the outcome of call 1 is unknown, and the job asks a person before it is called again
+        00000000-0000-0000-0000-000000000003         held       default  default  claude-haiku-4.5      1  26.0 s  held: the outcome of call 1 is unknown; retry or cancel it
         00000000-0000-0000-0000-000000000002         failed     reports  default  claude-haiku-4.5      1  29.0 s  truncated
         00000000-0000-0000-0000-000000000001  done   succeeded  default  default  claude-haiku-4.5      1  32.0 s
     "#]].assert_eq(&shown(&scene, "list").await);
@@ -178,7 +179,7 @@ async fn one_page_tells_what_happened_to_a_job() {
         model     claude-haiku-4.5
         lane      bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0
         deadline  2026-01-08T00:00:00.000Z
-        counted   1 calls, 1 failures, 0 re-asks, 0 crashes, 0 throttles
+        counted   calls 1, failures 1, re-asks 0, crashes 0, throttles 0
         cost      $0.00
 
         timeline
@@ -209,7 +210,7 @@ async fn one_page_tells_what_happened_to_a_job() {
         model     claude-haiku-4.5
         lane      bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0
         deadline  2026-01-08T00:00:00.000Z
-        counted   2 calls, 1 failures, 0 re-asks, 0 crashes, 0 throttles
+        counted   calls 2, failures 1, re-asks 0, crashes 0, throttles 0
         cost      $0.00027
 
         timeline
@@ -247,8 +248,8 @@ async fn a_due_job_says_what_holds_it_back() {
     assert!(!text.contains("no worker"), "{text}");
 }
 
-#[tokio::test]
-async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
+/// A job that is to be asked again.
+async fn to_be_asked_again() -> Scene {
     let scene = Scene::new().await;
     let document = r#"{"id":"a","prompt":"How many?","schema":{"type":"object"},"stop":["END"]}"#;
     scene.admit(1, document).await;
@@ -268,6 +269,15 @@ async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
             };
         })
         .await;
+    scene
+}
+
+#[tokio::test]
+async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
+    let scene = to_be_asked_again().await;
+    let text = shown(&scene, "show a --full").await;
+    let (page, rest) = text.split_once("--- body of the next call\n").unwrap();
+    let (body, attempt) = rest.split_once("\n--- attempt 1\n").unwrap();
     expect![[r#"
         job       00000000-0000-0000-0000-000000000001
         id        a
@@ -278,7 +288,7 @@ async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
         model     claude-haiku-4.5
         lane      bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0
         deadline  2026-01-08T00:00:00.000Z
-        counted   1 calls, 0 failures, 1 re-asks, 0 crashes, 0 throttles
+        counted   calls 1, failures 0, re-asks 1, crashes 0, throttles 0
         cost      $0.00027
 
         timeline
@@ -314,48 +324,12 @@ async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
         --- user
         Again.
 
-        --- body of the next call
-        {
-          "messages": [
-            {
-              "role": "user",
-              "content": [
-                {
-                  "text": "How many?\n\nAnswer with exactly one JSON value that fits the JSON Schema below. Write nothing before it and nothing after it: no explanation and no code fence.\n\nJSON Schema:\n```json\n{\"type\":\"object\"}\n```"
-                }
-              ]
-            },
-            {
-              "role": "assistant",
-              "content": [
-                {
-                  "text": "Well, ten"
-                }
-              ]
-            },
-            {
-              "role": "user",
-              "content": [
-                {
-                  "text": "Again."
-                }
-              ]
-            }
-          ],
-          "inferenceConfig": {
-            "maxTokens": 1000,
-            "temperature": 0.20000000298023224,
-            "stopSequences": [
-              "END"
-            ]
-          },
-          "requestMetadata": {
-            "attempt": "2",
-            "job_id": "00000000-0000-0000-0000-000000000001"
-          }
-        }
-
-        --- attempt 1
+    "#]]
+    .assert_eq(page);
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["inferenceConfig"]["stopSequences"][0], "END");
+    assert_eq!(body["messages"][2]["content"][0]["text"], "Again.");
+    expect![[r#"
         quota     reserved 1110, settled 150
         request   req-1
         stop      end_turn
@@ -363,119 +337,29 @@ async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
         schema    [{"pointer":"","message":"is no object"}]
         the model wrote:
         Well, ␛[31mten
-    "#]].assert_eq(&shown(&scene, "show a --full").await);
-    expect![[r#"
-        {
-          "job_id": "00000000-0000-0000-0000-000000000001",
-          "id": "a",
-          "state": "ready",
-          "queue": "default",
-          "tenant": "default",
-          "model": "claude-haiku-4.5",
-          "lane": "bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0",
-          "priority": 0,
-          "calls": 1,
-          "counters": {
-            "failures": 0,
-            "reasks": 1,
-            "crashes": 0,
-            "throttles": 0
-          },
-          "created_at": "2026-01-01T00:00:00.000Z",
-          "run_at": "2026-01-01T00:00:03.000Z",
-          "deadline_at": "2026-01-08T00:00:00.000Z",
-          "ended_at": null,
-          "reason": "invalid_json",
-          "waits": "for its turn",
-          "holds_back": [
-            "no worker is at work on this store"
-          ],
-          "simulated": false,
-          "attempts": [
-            {
-              "number": 1,
-              "outcome": "completed",
-              "error": {
-                "kind": "invalid_json",
-                "message": "no JSON value"
-              },
-              "started_at": "2026-01-01T00:00:00.000Z",
-              "finished_at": "2026-01-01T00:00:03.000Z",
-              "reserved_tokens": 1110,
-              "settled_tokens": 150,
-              "usage": {
-                "input": 120,
-                "output": 30,
-                "cache_read": 0,
-                "cache_write": 0
-              },
-              "cost_micros": 270,
-              "request_id": "req-1",
-              "first_token_ms": 400,
-              "total_ms": 3000,
-              "stop": "end_turn",
-              "raw_text": "Well, \u001b[31mten",
-              "schema_errors": [{"pointer":"","message":"is no object"}]
-            }
-          ],
-          "result": null,
-          "document": {"id":"a","prompt":"How many?","schema":{"type":"object"},"stop":["END"]},
-          "system": null,
-          "messages": [
-            {
-              "role": "user",
-              "text": "How many?\n\nAnswer with exactly one JSON value that fits the JSON Schema below. Write nothing before it and nothing after it: no explanation and no code fence.\n\nJSON Schema:\n```json\n{\"type\":\"object\"}\n```"
-            },
-            {
-              "role": "assistant",
-              "text": "Well, ten"
-            },
-            {
-              "role": "user",
-              "text": "Again."
-            }
-          ],
-          "wire_body": {
-            "messages": [
-              {
-                "role": "user",
-                "content": [
-                  {
-                    "text": "How many?\n\nAnswer with exactly one JSON value that fits the JSON Schema below. Write nothing before it and nothing after it: no explanation and no code fence.\n\nJSON Schema:\n```json\n{\"type\":\"object\"}\n```"
-                  }
-                ]
-              },
-              {
-                "role": "assistant",
-                "content": [
-                  {
-                    "text": "Well, ten"
-                  }
-                ]
-              },
-              {
-                "role": "user",
-                "content": [
-                  {
-                    "text": "Again."
-                  }
-                ]
-              }
-            ],
-            "inferenceConfig": {
-              "maxTokens": 1000,
-              "temperature": 0.20000000298023224,
-              "stopSequences": [
-                "END"
-              ]
-            },
-            "requestMetadata": {
-              "attempt": "2",
-              "job_id": "00000000-0000-0000-0000-000000000001"
-            }
-          }
-        }
-    "#]].assert_eq(&shown(&scene, "show a --full --json").await);
+    "#]]
+    .assert_eq(attempt);
+}
+
+#[tokio::test]
+async fn json_holds_the_same_and_the_models_text_only_in_full() {
+    let scene = to_be_asked_again().await;
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let short = json(shown(&scene, "show a --json").await);
+    assert_eq!(short["waits"], "for its turn");
+    assert_eq!(short["attempts"][0]["error"]["kind"], "invalid_json");
+    assert_eq!(short["attempts"][0]["raw_text"], serde_json::Value::Null);
+    assert_eq!(short.get("document"), None);
+    let full = json(shown(&scene, "show a --full --json").await);
+    assert_eq!(full["attempts"][0]["raw_text"], "Well, \u{1b}[31mten");
+    assert_eq!(full["attempts"][0]["schema_errors"][0]["message"], "is no object");
+    assert_eq!(full["document"]["id"], "a");
+    assert_eq!(full["messages"].as_array().unwrap().len(), 3);
+    assert_eq!(full["wire_body"]["requestMetadata"]["attempt"], "2");
+    scene.call(|_| ()).await;
+    let done = json(shown(&scene, "show a --full --json").await);
+    assert_eq!(done["result"]["state"], "succeeded");
+    assert_eq!(done["wire_body"]["requestMetadata"]["attempt"], "2");
 }
 
 #[tokio::test]
@@ -489,7 +373,7 @@ async fn a_rejected_document_is_shown_as_it_was() {
         model     none
         lane      bedrock/us-east-1
         deadline  2026-01-08T00:00:00.000Z
-        counted   0 calls, 0 failures, 0 re-asks, 0 crashes, 0 throttles
+        counted   calls 0, failures 0, re-asks 0, crashes 0, throttles 0
         cost      $0.00
 
         timeline
@@ -589,6 +473,48 @@ async fn all_failed_jobs_of_a_queue_are_put_back_page_by_page() {
         put back: 0 jobs; left alone: 0
     "#]]
     .assert_eq(&shown(&scene, "retry --failed --queue none").await);
+}
+
+#[tokio::test]
+async fn pages_of_the_list_follow_each_other_without_gap_or_repetition() {
+    let scene = all_states().await;
+    let mut filter = JobFilter { rows_max: 2, ..JobFilter::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = scene.store.jobs(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.job_id);
+        seen.extend(page.iter().map(|row| row.job_id.as_u128()));
+    }
+    assert_eq!(seen, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_job_put_back_starts_afresh_without_its_old_re_ask() {
+    let scene = Scene::new().await;
+    scene.admit(1, r#"{"id":"a","prompt":"x","schema":{"type":"object"}}"#).await;
+    scene
+        .call(|finish| {
+            again(finish, ErrorKind::InvalidJson, "no JSON", 0);
+            let Next::Again { reask, .. } = &mut finish.next else { return };
+            *reask = Some(r#"[{"role":"assistant","text":"old"}]"#.to_owned());
+        })
+        .await;
+    scene.call(|finish| failing(finish, ErrorKind::InvalidJson, "no JSON")).await;
+    assert!(scene.store.job("a").await.unwrap().unwrap().reask.is_some());
+    shown(&scene, "retry a").await;
+    assert_eq!(scene.store.job("a").await.unwrap().unwrap().reask, None);
+}
+
+#[tokio::test]
+async fn a_job_cancelled_in_flight_has_no_known_cost() {
+    let scene = Scene::new().await;
+    scene.admit(1, r#"{"id":"a","prompt":"x"}"#).await;
+    scene.call(|finish| again(finish, ErrorKind::Internal, "try later", 0)).await;
+    scene.claim().await;
+    shown(&scene, "cancel a").await;
+    let result = scene.store.job("a").await.unwrap().unwrap().result.unwrap();
+    assert_eq!(result.attempts_unknown, 1);
 }
 
 #[test]

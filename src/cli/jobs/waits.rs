@@ -11,10 +11,9 @@ use crate::store::{JobRow, KeyLevel, PausedLane};
 pub(super) fn why(row: &JobRow, paused: &[PausedLane], now: i64) -> Option<String> {
     let text = match row.state {
         State::Running => "in flight".to_owned(),
-        State::Held => format!(
-            "held: the outcome of call {} is unknown, and the job asks a person before it is called again",
-            row.calls
-        ),
+        State::Held => {
+            format!("held: the outcome of call {} is unknown; retry or cancel it", row.calls)
+        }
         State::Ready if row.deadline_at <= now => {
             "its deadline has passed: a worker's next look ends it".to_owned()
         }

@@ -162,6 +162,7 @@ impl SqliteStore {
         sqlx::query_file!("src/store/sqlite/retry_job.sql", text, now, place, deadline_at)
             .execute(&mut *tx)
             .await?;
+        sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
         sqlx::query_file!("src/store/sqlite/retry_result.sql", text).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(true)
