@@ -15,6 +15,9 @@ use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult, Waiting};
 
+/// How many that do not fit can be passed, however few slots are free.
+const PASSED_MIN: u32 = 16;
+
 /// A due job at the head of its lane.
 struct Candidate {
     id: Uuid,
@@ -132,8 +135,11 @@ async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
     let batch = ask.batch.map(|batch| batch.to_string());
+    // Twice what can be claimed leaves room to pass those that do not fit.
+    let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
+    let scan = slots.saturating_mul(2).saturating_add(PASSED_MIN).min(ask.scan_max);
     let rows =
-        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, ask.scan_max, batch)
+        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
             .fetch_all(&mut **tx)
             .await?;
     let candidate = rows.into_iter().map(|row| {

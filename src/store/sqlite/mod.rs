@@ -34,6 +34,9 @@ use crate::store::{StoreError, StoreResult};
 /// How many connections read beside the one that writes.
 const READERS: u32 = 3;
 
+/// How many rows of a query may be on their way from the connection's thread.
+const ROW_BUFFER: usize = 1_024;
+
 /// How a SQLite store is opened.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
@@ -70,6 +73,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
+            // Rows cross a thread one by one; a deep buffer saves most of the hand-overs.
+            .row_buffer_size(ROW_BUFFER)
             .pragma("cache_size", "-16000")
             .pragma("temp_store", "memory");
         let acquire = Duration::from_millis(options.busy_timeout_ms.saturating_mul(2));
