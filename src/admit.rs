@@ -58,7 +58,8 @@ pub struct AdmitSettings {
 /// What a command line says of every document of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// This model, whatever the document says.
+    /// The model of documents that name none. It becomes part of the document, so that another
+    /// model makes another job of the same line.
     pub model: Option<String>,
 }
 
@@ -108,8 +109,8 @@ impl Admission {
             return Err(vec![Problem::new("$", reason)]);
         }
         let mut document = job::parse(text)?;
-        if let Some(model) = &overrides.model {
-            document.model = Some(model.clone());
+        if document.model.is_none() {
+            document.model.clone_from(&overrides.model);
         }
         self.settle(document, origin, limits, now)
     }
