@@ -115,13 +115,14 @@ impl Admission {
         self.settle(document, origin, limits, now)
     }
 
-    /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer.
+    /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It
+    /// can be found by the document's `id`, where that can be read, and leaves the id free.
     #[must_use]
     pub fn rejected(&self, text: &str, problems: &[Problem], now: Now) -> NewJob {
         let reasons: Vec<String> = problems.iter().map(ToString::to_string).collect();
         NewJob {
             job_id: Uuid::now_v7(),
-            external_id: None,
+            external_id: readable_id(text),
             identity: None,
             document_hash: job::digest(text),
             document: serde_json::Value::String(text.to_owned()).to_string(),
@@ -257,6 +258,15 @@ impl Admission {
     }
 }
 
+/// The `id` of a text that is at least a JSON object.
+fn readable_id(text: &str) -> Option<String> {
+    const CHARS_MAX: usize = 256;
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let id = object.get("id")?.as_str()?;
+    let fits = !id.trim().is_empty() && id.chars().count() <= CHARS_MAX;
+    fits.then(|| id.to_owned())
+}
+
 /// What a call of this document says, before any re-ask.
 #[must_use]
 pub fn render(document: &JobDocument, supports_system: bool) -> Rendered {
@@ -333,3 +343,6 @@ fn today(now: Now) -> jiff::civil::Date {
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date()
 }
+
+#[cfg(test)]
+mod tests;
