@@ -345,4 +345,4 @@ fn today(now: Now) -> jiff::civil::Date {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

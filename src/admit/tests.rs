@@ -36,6 +36,11 @@ fn room(settings: AdmitSettings) -> Admission {
     Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()))
 }
 
+/// The room that other rooms' tests prepare their jobs in.
+pub(crate) fn room_of_defaults() -> Admission {
+    room(settings())
+}
+
 fn prepare(document: &Value) -> Result<NewJob, Vec<Problem>> {
     let text = document.to_string();
     room(settings()).prepare(&text, &Overrides::default(), Origin::default(), &[], NOW)

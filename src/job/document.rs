@@ -129,7 +129,7 @@ pub struct JobDocument {
     /// Any JSON object; comes back with the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataMap>,
-    /// Short strings to find jobs by, at most 64.
+    /// Short strings that sort jobs, at most 64; kept with the document, found with SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::labels)]
     pub labels: Option<BTreeMap<String, String>>,
