@@ -142,8 +142,8 @@ impl AdmitStore for SqliteStore {
 fn refused(job: &NewJob, answer: &Admitted) -> Option<NewJob> {
     let Admitted::IdConflict { job_id, .. } = answer else { return None };
     let reason = format!(
-        "$.id: belongs to the job {job_id} with another document; give another id, or send the \
-         same document"
+        "$.id: it (without one, the submission's own key) belongs to the job {job_id} with another \
+         document; give another id, or send the same document"
     );
     Some(NewJob { resolved: Err(reason), identity: None, dedupe_key: None, ..job.clone() })
 }
