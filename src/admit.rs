@@ -91,6 +91,7 @@ impl Admission {
     /// # Errors
     /// Every reason why it cannot be admitted, each with the field's JSON path, the limit and the
     /// way out.
+    #[expect(clippy::too_many_arguments, reason = "each door has these five apart")]
     pub fn prepare(
         &self,
         text: &str,
@@ -162,9 +163,9 @@ impl Admission {
                 return Err(problems);
             }
         };
-        let wanted = wanted(&document, &resolved);
-        problems.extend(misfits(&resolved, wanted, window));
-        let job = self.job(document, origin, resolved, wanted, now);
+        let model = resolved.model.clone();
+        let job = self.job(document, origin, resolved, now);
+        problems.extend(misfits(&model, job.wanted, window));
         problems.extend(never_fits(&job, limits));
         if job.deadline_at <= now.wall_ms {
             problems.push(Problem::new("$.deadline", "has already passed"));
@@ -213,15 +214,9 @@ impl Admission {
         Ok((resolved, (found.window, found.output_max)))
     }
 
-    fn job(
-        &self,
-        document: JobDocument,
-        origin: Origin,
-        resolved: Resolved,
-        wanted: Wanted,
-        now: Now,
-    ) -> NewJob {
+    fn job(&self, document: JobDocument, origin: Origin, resolved: Resolved, now: Now) -> NewJob {
         let settings = &self.settings;
+        let wanted = wanted(&document, &resolved);
         let run_at = document.run_at.map_or(now.wall_ms, Timestamp::as_millisecond);
         let deadline_at = document.deadline.map_or_else(
             || run_at.max(now.wall_ms).saturating_add(settings.deadline_ms),
@@ -293,8 +288,7 @@ fn wanted(document: &JobDocument, resolved: &Resolved) -> Wanted {
 }
 
 /// What the model's own sizes forbid.
-fn misfits(resolved: &Resolved, wanted: Wanted, (window, output_max): (u64, u64)) -> Vec<Problem> {
-    let model = &resolved.model;
+fn misfits(model: &str, wanted: Wanted, (window, output_max): (u64, u64)) -> Vec<Problem> {
     let mut problems = Vec::new();
     if wanted.max_tokens > output_max {
         let reason = format!(

@@ -343,10 +343,7 @@ impl JobDocument {
 
 /// SHA-256 of a text as lowercase hex.
 pub(crate) fn digest(text: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _: Result<(), std::fmt::Error> = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digest = Sha256::digest(text.as_bytes());
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
