@@ -2,11 +2,7 @@
 //! examples, and it refuses what the parser refuses, as far as JSON Schema can say it.
 //! Must not know: stores, calls.
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test stops at the first thing that it cannot read"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at the first thing that it cannot read")]
 
 use std::path::PathBuf;
 
