@@ -81,6 +81,10 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
         tracing::warn!(late_ms, "claimed too long ago, giving it back unsent");
         return verdict::not_sent(job);
     }
+    // Upkeep expires jobs that wait, a bounded number a round: this one came before its round.
+    if job.deadline_at <= bench.clock.now().wall_ms {
+        return verdict::expired(job);
+    }
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
     }

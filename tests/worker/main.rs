@@ -4,6 +4,8 @@
 
 mod answers;
 mod bed;
+mod claiming;
+mod failures;
 mod scripted;
 mod trouble;
 
