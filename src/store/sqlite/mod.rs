@@ -92,12 +92,7 @@ impl SqliteStore {
                 options.path.display()
             ))
         })?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| {
-            StoreError::Refused(format!(
-                "{} is not a store of this version: {error}; use the release that wrote it, or another file",
-                options.path.display()
-            ))
-        })?;
+        migrate(&writer, &options.path).await?;
         let store = Self {
             reader: pool(READERS).connect_lazy_with(connect),
             writer,
@@ -201,6 +196,30 @@ impl SqliteStore {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Brings the tables up to date in one transaction that holds the write lock, so that processes
+/// which open a new file at once wait for each other, and a file that is refused stays as it was.
+async fn migrate(writer: &SqlitePool, path: &Path) -> StoreResult<()> {
+    let mut tx = writer.begin_with("begin immediate").await?;
+    let tables: Vec<String> =
+        sqlx::query_scalar("select name from sqlite_schema where type = 'table'")
+            .fetch_all(&mut *tx)
+            .await?;
+    if !tables.is_empty() && !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return Err(StoreError::Refused(format!(
+            "{} is another program's database; name another file with --store",
+            path.display()
+        )));
+    }
+    sqlx::migrate!("migrations/sqlite").run(&mut *tx).await.map_err(|error| {
+        StoreError::Refused(format!(
+            "{} is not a store of this version: {error}; use the release that wrote it, or another file",
+            path.display()
+        ))
+    })?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Where lane time begins, so that nothing reaches back before zero.
