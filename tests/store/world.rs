@@ -226,6 +226,7 @@ pub(crate) fn new_job(now_ms: i64) -> NewJob {
         wanted: Wanted { input_tokens_max: 400, max_tokens: 600, burndown: 1 },
         batch: None,
         seen_until: now_ms + 2 * DAY_MS,
+        rerun: false,
     }
 }
 

@@ -9,9 +9,9 @@ use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished,
-    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, Promoted,
-    ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError, StoreResult,
-    Submission, WorkStore,
+    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
+    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError,
+    StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -226,6 +226,9 @@ impl ReadStore for Troubled {
     }
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {
         through!(self, retry(ids, deadline_at))
+    }
+    async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>> {
+        through!(self, paused_lanes())
     }
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         through!(self, levels())

@@ -62,56 +62,10 @@ impl SqliteStore {
         reserve_expected(&draws, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
         let plan = plan(&mut draws, &candidates, &ask);
-        let claimed = self.apply(&mut tx, &ask, &candidates, &plan, &draws).await?;
+        let claimed = apply(&mut tx, &ask, &candidates, &plan, (&draws, now)).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed { money_exhausted, ..claimed })
-    }
-
-    async fn apply(
-        &self,
-        tx: &mut Tx,
-        ask: &ClaimAsk,
-        candidates: &[Candidate],
-        plan: &Plan,
-        draws: &Draws,
-    ) -> StoreResult<Claimed> {
-        let now = self.clock.now().wall_ms;
-        let mut fences = ask.fences.iter();
-        let mut taken = Vec::new();
-        let mut never = Vec::new();
-        for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
-            match decision {
-                Decision::Claim { slots } => {
-                    let Some(fence) = fences.next() else { break };
-                    let slot = slots.first().map_or(0, |slot| slot.0);
-                    taken.push((candidate, *fence, slot));
-                }
-                Decision::NeverFits { key, dimension, limit, reservation } => {
-                    let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
-                    let reason = format!(
-                        "needs {reservation} {dimension} a minute and {key} allows {limit}: \
-                         lower max_tokens, shorten the input, or raise the limit"
-                    );
-                    never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
-                }
-                Decision::Wait { .. } => {}
-            }
-        }
-        let never_fit = end::end_jobs(tx, &never, now).await?.len();
-        let jobs = take(tx, ask, &taken, draws, now).await?;
-        let waiting = plan.waiting.and_then(|(key, dimension)| {
-            let key = draws.keyed.get(key)?.name.clone();
-            Some(Waiting { key, dimension })
-        });
-        Ok(Claimed {
-            jobs,
-            fits_in_ms: plan.fits_in_ms,
-            waiting,
-            never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
-            paused_ms: None,
-            money_exhausted: false,
-        })
     }
 }
 
@@ -123,6 +77,51 @@ async fn held(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
         Some(_) => Ok(()),
         None => Err(StoreError::Transient("this process's lease is gone".to_owned())),
     }
+}
+
+/// Carries out what was decided of the candidates.
+async fn apply(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    candidates: &[Candidate],
+    plan: &Plan,
+    (draws, now): (&Draws, i64),
+) -> StoreResult<Claimed> {
+    let mut fences = ask.fences.iter();
+    let mut taken = Vec::new();
+    let mut never = Vec::new();
+    for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
+        match decision {
+            Decision::Claim { slots } => {
+                let Some(fence) = fences.next() else { break };
+                let slot = slots.first().map_or(0, |slot| slot.0);
+                taken.push((candidate, *fence, slot));
+            }
+            Decision::NeverFits { key, dimension, limit, reservation } => {
+                let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
+                let reason = format!(
+                    "needs {reservation} {dimension} a minute and {key} allows {limit}: \
+                     lower max_tokens, shorten the input, or raise the limit"
+                );
+                never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
+            }
+            Decision::Wait { .. } => {}
+        }
+    }
+    let never_fit = end::end_jobs(tx, &never, now).await?.len();
+    let jobs = take(tx, ask, &taken, draws, now).await?;
+    let waiting = plan.waiting.and_then(|(key, dimension)| {
+        let key = draws.keyed.get(key)?.name.clone();
+        Some(Waiting { key, dimension })
+    });
+    Ok(Claimed {
+        jobs,
+        fits_in_ms: plan.fits_in_ms,
+        waiting,
+        never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
+        paused_ms: None,
+        money_exhausted: false,
+    })
 }
 
 async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
@@ -138,10 +137,9 @@ async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> 
     // Twice what can be claimed leaves room to pass those that do not fit.
     let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
     let scan = slots.saturating_mul(2).saturating_add(PASSED_MIN).min(ask.scan_max);
-    let rows =
-        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
-            .fetch_all(&mut **tx)
-            .await?;
+    let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
+        .fetch_all(&mut **tx)
+        .await?;
     let candidate = rows.into_iter().map(|row| {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),

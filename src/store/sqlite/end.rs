@@ -61,7 +61,8 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
         return Ok(HashSet::new());
     }
     let live = bulk::list(ends)?;
-    let live = sqlx::query_file!("src/store/sqlite/job_live.sql", live).fetch_one(&mut **tx).await?;
+    let live =
+        sqlx::query_file!("src/store/sqlite/job_live.sql", live).fetch_one(&mut **tx).await?;
     let mut live: HashSet<Uuid> = serde_json::from_str(&live.ids)?;
     let ended = live.clone();
     // Removed as it is taken, so that of two ends of one job in one group the first wins.
