@@ -56,12 +56,14 @@ impl End {
     }
 }
 
-/// Ends those that have not ended, and returns their ids: the first end wins.
+/// Ends those that have not ended, and returns their ids: the first end wins, also among these.
 pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult<HashSet<Uuid>> {
     if ends.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = bulk::list(ends)?;
+    let mut first = HashSet::with_capacity(ends.len());
+    let ends: Vec<&End> = ends.iter().filter(|end| first.insert(end.id.as_str())).collect();
+    let rows = bulk::list(&ends)?;
     let ended =
         sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).fetch_all(&mut **tx).await?;
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id.into_uuid()).collect();
@@ -71,4 +73,20 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
         .execute(&mut **tx)
         .await?;
     Ok(ended)
+}
+
+/// Marks the open attempts of these jobs (a JSON list of ids) as unknown: whoever makes those calls
+/// is dead or fenced. Their reservations stay, and their own finish, if it comes, says what they
+/// took after all.
+pub(super) async fn unknown_attempts(
+    tx: &mut Tx,
+    ids: &str,
+    kind: ErrorKind,
+    now: i64,
+) -> StoreResult<()> {
+    let kind = kind.as_str();
+    sqlx::query_file!("src/store/sqlite/attempt_unknown.sql", ids, now, kind)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
