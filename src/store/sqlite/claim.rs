@@ -45,6 +45,7 @@ impl SqliteStore {
     pub(super) async fn claim_in_lane(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
+        check_lease(&mut tx, ask.lease).await?;
         if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
             return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
@@ -110,6 +111,16 @@ impl SqliteStore {
     }
 }
 
+/// A job that ran under no lease would be nobody's to rescue.
+async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
+    let lease = lease.to_string();
+    let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
+    match row.await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Transient(format!("the lease {lease} is gone"))),
+    }
+}
+
 async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
     let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane).fetch_optional(&mut **tx);
     Ok(row
@@ -165,7 +176,11 @@ fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
     let Some(keyed) = draws.keyed.iter().find(|keyed| keyed.name == name) else { return };
     for candidate in candidates {
         let expected = keyed.state.expected(candidate.reservation);
-        candidate.reservation.tokens = candidate.reservation.tokens.max(expected.tokens);
+        // An estimate from other calls makes a job wait for an empty window, never fail.
+        let limits = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
+        let room = limits.filter_map(|keyed| keyed.limit.tokens_per_minute).min();
+        let expected = expected.tokens.min(room.unwrap_or(u64::MAX));
+        candidate.reservation.tokens = candidate.reservation.tokens.max(expected);
     }
 }
 
