@@ -27,7 +27,7 @@ on_every_engine!(
     a_rescue_leaves_the_living_alone,
     a_rescue_meets_a_cancelled_job_without_harm,
     the_attempt_of_a_cancelled_job_is_unknown_until_it_is_finished,
-    giving_back_what_was_rescued_does_nothing,
+    giving_back_what_was_rescued_refunds_it_and_moves_nothing,
     giving_back_needs_the_right_fence,
     a_claim_whose_answer_was_lost_is_found_by_the_beat,
     a_closed_lease_is_gone,
@@ -225,21 +225,24 @@ async fn the_attempt_of_a_cancelled_job_is_unknown_until_it_is_finished(world: W
     assert_eq!((result.attempts, result.attempts_unknown), (1, 0));
 }
 
-async fn giving_back_what_was_rescued_does_nothing(mut world: World) {
+/// Its worker lives after all and knows that it never sent the call.
+async fn giving_back_what_was_rescued_refunds_it_and_moves_nothing(mut world: World) {
     world.limit(&[("total", Some(10), None)]).await;
     world.admit_one().await;
     let job = world.claim_one().await;
     let dead = world.lease;
     world.restart().await;
     world.rescue(dead).await;
-    world.store.give_back(&[key(&job)]).await.unwrap();
-    let page = world.store.job(&job.job_id.to_string()).await.unwrap().unwrap();
-    assert_eq!(page.attempts[0].outcome.as_deref(), Some("unknown"));
-    assert_eq!(world.requests("total").await.in_flight, 1);
     world.hand.advance(10_000);
     let next = world.claim_one().await;
+    assert_eq!(world.requests("total").await.in_flight, 2);
     world.store.give_back(&[key(&job)]).await.unwrap();
+    assert_eq!(world.requests("total").await.in_flight, 1);
+    assert_eq!(world.state(job.job_id).await, State::Running);
+    let page = world.store.job(&job.job_id.to_string()).await.unwrap().unwrap();
+    assert_eq!(page.attempts[0].outcome.as_deref(), Some("not_sent"));
     assert_eq!(world.succeed(&next).await, Finished::Moved(State::Succeeded));
+    assert_eq!(world.succeed(&job).await, Finished::Replayed);
 }
 
 async fn giving_back_needs_the_right_fence(world: World) {

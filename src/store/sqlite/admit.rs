@@ -51,7 +51,7 @@ struct JobRow<'a> {
     input_tokens_max: u64,
     max_tokens: u64,
     burndown: u64,
-    dedupe_key: &'a Option<String>,
+    dedupe_key: Option<&'a str>,
     identity: &'a Option<String>,
     document_hash: &'a str,
     seen_until: i64,
@@ -79,8 +79,9 @@ impl AdmitStore for SqliteStore {
         let rows = sqlx::query_file!("src/store/sqlite/submission_read.sql", rows_max)
             .fetch_all(&self.reader)
             .await?;
-        let submissions =
-            rows.into_iter().map(|row| Submission { id: row.id, document: row.document });
+        let submissions = rows
+            .into_iter()
+            .map(|row| Submission { id: row.id, document: document_text(row.document) });
         Ok(submissions.collect())
     }
 
@@ -146,6 +147,14 @@ fn refused(job: &NewJob, answer: &Admitted) -> Option<NewJob> {
          document; give another id, or send the same document"
     );
     Some(NewJob { resolved: Err(reason), identity: None, dedupe_key: None, ..job.clone() })
+}
+
+/// A submitted document as text. Other programs may insert any bytes; those that are not UTF-8 are
+/// no document, and are shown so that admission refuses them.
+fn document_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        format!("(not UTF-8) {}", String::from_utf8_lossy(error.as_bytes()))
+    })
 }
 
 async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Admitted>> {
@@ -219,7 +228,9 @@ fn judge(
             }
         };
     }
-    let dedupe = job.dedupe_key.as_ref().map(|key| (job.tenant.clone(), key.clone()));
+    // A rejected document holds no key: its job has ended before anyone could look for it.
+    let dedupe = job.dedupe_key.as_ref().filter(|_| job.resolved.is_ok());
+    let dedupe = dedupe.map(|key| (job.tenant.clone(), key.clone()));
     if let Some(holder) = dedupe.as_ref().and_then(|key| holders.get(key)) {
         return Admitted::Duplicate(*holder);
     }
@@ -232,7 +243,7 @@ fn judge(
         };
         seen.insert(key, entry);
     }
-    if let Some(key) = dedupe.filter(|_| job.resolved.is_ok()) {
+    if let Some(key) = dedupe {
         holders.insert(key, job.job_id);
     }
     Admitted::New(job.job_id)
@@ -326,7 +337,7 @@ fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
         input_tokens_max: job.wanted.input_tokens_max,
         max_tokens: job.wanted.max_tokens,
         burndown: job.wanted.burndown,
-        dedupe_key: &job.dedupe_key,
+        dedupe_key: job.dedupe_key.as_deref().filter(|_| resolved.is_some()),
         identity: &job.identity,
         document_hash: &job.document_hash,
         seen_until: job.seen_until,

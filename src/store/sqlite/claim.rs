@@ -49,10 +49,10 @@ impl SqliteStore {
     pub(super) async fn claim_in_lane(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
+        check_lease(&mut tx, ask.lease).await?;
         if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
             return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
-        held(&mut tx, ask.lease).await?;
         let mut draws = Draws::open(self, &mut tx).await?;
         let mut candidates = candidates(&mut tx, &ask).await?;
         for candidate in &mut candidates {
@@ -66,16 +66,6 @@ impl SqliteStore {
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed { money_exhausted, ..claimed })
-    }
-}
-
-/// A process whose lease was ended by others claims nothing under it.
-async fn held(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
-    let lease = lease.to_string();
-    let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
-    match row.await? {
-        Some(_) => Ok(()),
-        None => Err(StoreError::Transient("this process's lease is gone".to_owned())),
     }
 }
 
@@ -122,6 +112,16 @@ async fn apply(
         paused_ms: None,
         money_exhausted: false,
     })
+}
+
+/// A job that ran under no lease would be nobody's to rescue.
+async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
+    let lease = lease.to_string();
+    let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
+    match row.await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Transient(format!("the lease {lease} is gone"))),
+    }
 }
 
 async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
@@ -182,7 +182,11 @@ fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
     let Some(keyed) = draws.keyed.iter().find(|keyed| keyed.name == name) else { return };
     for candidate in candidates {
         let expected = keyed.state.expected(candidate.reservation);
-        candidate.reservation.tokens = candidate.reservation.tokens.max(expected.tokens);
+        // An estimate from other calls makes a job wait for an empty window, never fail.
+        let limits = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
+        let room = limits.filter_map(|keyed| keyed.limit.tokens_per_minute).min();
+        let expected = expected.tokens.min(room.unwrap_or(u64::MAX));
+        candidate.reservation.tokens = candidate.reservation.tokens.max(expected);
     }
 }
 

@@ -55,7 +55,7 @@ impl End {
     }
 }
 
-/// Ends those that have not ended, and returns their ids: the first end wins.
+/// Ends those that have not ended, and returns their ids: the first end wins, also among these.
 pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult<HashSet<Uuid>> {
     if ends.is_empty() {
         return Ok(HashSet::new());
@@ -71,4 +71,20 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
     sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/result_insert.sql", rows, now).execute(&mut **tx).await?;
     Ok(ended)
+}
+
+/// Marks the open attempts of these jobs (a JSON list of ids) as unknown: whoever makes those calls
+/// is dead or fenced. Their reservations stay, and their own finish, if it comes, says what they
+/// took after all.
+pub(super) async fn unknown_attempts(
+    tx: &mut Tx,
+    ids: &str,
+    kind: ErrorKind,
+    now: i64,
+) -> StoreResult<()> {
+    let kind = kind.as_str();
+    sqlx::query_file!("src/store/sqlite/attempt_unknown.sql", ids, now, kind)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }

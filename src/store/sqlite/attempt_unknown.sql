@@ -1,4 +1,4 @@
--- sqlite: their attempts' outcome is unknown.
+-- sqlite: nobody has seen the end of these jobs' open attempts, and perhaps nobody will.
 update attempt
 set outcome = 'unknown', finished_at = ?2, error_kind = ?3
 where
