@@ -11,6 +11,7 @@ mod finisher;
 mod flight;
 mod lease;
 mod options;
+mod replay;
 mod request;
 mod schemas;
 mod spool;
@@ -74,7 +75,7 @@ struct Bench {
     wake: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
-    /// The store does not take finishes: nothing more is claimed.
+    /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
 }
 
@@ -133,7 +134,7 @@ impl Worker {
         bench.spool.prepare().await?;
         bench.lease.open(bench).await?;
         // A predecessor's answers and jobs come first: it may have died a moment ago.
-        upkeep::replay_spool(bench).await;
+        replay::spool(bench).await;
         let mut watch = upkeep::Watch::default();
         upkeep::rescue(bench, &mut watch).await;
 

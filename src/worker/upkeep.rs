@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, replay};
 use crate::admit::{Origin, Overrides};
 use crate::store::{RescueAsk, StoreResult};
 
@@ -38,7 +38,7 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
             tracing::warn!(%error, "submissions not admitted");
         }
         rescue(&bench, &mut watch).await;
-        replay_spool(&bench).await;
+        replay::spool(&bench).await;
         if round % FORGET_EVERY_ROUNDS == 0
             && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
         {
@@ -146,38 +146,5 @@ pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
             }
             Err(error) => tracing::warn!(lease.id = %other.id, %error, "rescue failed"),
         }
-    }
-}
-
-/// Hands the spool's finishes to the store.
-pub(super) async fn replay_spool(bench: &Bench) {
-    let files = match bench.spool.files().await {
-        Ok(files) => files,
-        Err(error) => {
-            tracing::error!(%error, "spool not read");
-            return;
-        }
-    };
-    for path in files {
-        let (finishes, unreadable) = match bench.spool.read(&path).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "spool file not read");
-                continue;
-            }
-        };
-        for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
-            if let Err(error) = bench.store.finish(group).await {
-                tracing::warn!(path = %path.display(), %error, "spool not replayed yet");
-                return;
-            }
-        }
-        tracing::warn!(answers = finishes.len(), "answers of the spool are stored");
-        if let Err(error) = bench.spool.done(&path, unreadable > 0).await {
-            tracing::error!(path = %path.display(), %error, "spool file not removed");
-        }
-        bench.unsaved.store(false, std::sync::atomic::Ordering::Relaxed);
-        bench.wake.notify_one();
-        bench.status.notify();
     }
 }

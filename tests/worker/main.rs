@@ -6,7 +6,9 @@ mod answers;
 mod bed;
 mod claiming;
 mod failures;
+mod outages;
 mod scripted;
+mod spool;
 mod trouble;
 
 use std::future::Future;
