@@ -17,7 +17,11 @@ const FORGET_EVERY_ROUNDS: u64 = 600;
 
 /// The beats of other leases, and since when each has stood still, on this process's own clock.
 #[derive(Debug, Default)]
-pub(super) struct Watch(HashMap<Uuid, (i64, u64)>);
+pub(super) struct Watch {
+    seen: HashMap<Uuid, (i64, u64)>,
+    /// When it looked last.
+    looked_mono_ms: u64,
+}
 
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
@@ -101,22 +105,27 @@ fn summary(problems: &[crate::job::Problem]) -> String {
 
 /// Ends the leases of dead processes: at once where the system says so, else when this process has
 /// itself read the same beat for `lease_ms` of its own time. A failed read starts that time anew,
-/// so an outage of the store rescues nobody.
+/// so an outage of the store rescues nobody; so does a long pause between two looks: a machine
+/// that slept, or a store that answered late, has not watched.
 pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
     let others = match bench.store.other_leases(bench.lease_id()).await {
         Ok(others) => others,
         Err(error) => {
             tracing::warn!(%error, "leases not read");
-            watch.0.clear();
+            watch.seen.clear();
             return;
         }
     };
     let now_ms = bench.clock.now().mono_ms;
-    watch.0.retain(|id, _| others.iter().any(|other| other.id == *id));
+    if now_ms.saturating_sub(watch.looked_mono_ms) > bench.options.lease_ms / 2 {
+        watch.seen.clear();
+    }
+    watch.looked_mono_ms = now_ms;
+    watch.seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     for other in others {
-        let (beat, since_ms) = *watch.0.entry(other.id).or_insert((other.beat, now_ms));
+        let (beat, since_ms) = *watch.seen.entry(other.id).or_insert((other.beat, now_ms));
         if beat != other.beat {
-            watch.0.insert(other.id, (other.beat, now_ms));
+            watch.seen.insert(other.id, (other.beat, now_ms));
             continue;
         }
         if !other.dead && now_ms.saturating_sub(since_ms) < bench.options.lease_ms {

@@ -6,6 +6,7 @@ mod answers;
 mod bed;
 mod claiming;
 mod failures;
+mod leases;
 mod outages;
 mod scripted;
 mod spool;
