@@ -34,13 +34,11 @@ struct Item {
 }
 
 impl Finisher {
-    /// Returns when the finish is committed or spooled.
-    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) {
+    /// Returns when the finish is committed or spooled; false if the finisher is gone, which the
+    /// drain has reported.
+    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) -> bool {
         let (saved, done) = oneshot::channel();
-        if self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() {
-            // An error means that the finisher is gone: the drain has reported it.
-            let _: Result<(), _> = done.await;
-        }
+        self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() && done.await.is_ok()
     }
 }
 

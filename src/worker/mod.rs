@@ -139,7 +139,9 @@ impl Worker {
         upkeep::rescue(bench, &mut watch).await;
 
         let done = CancellationToken::new();
-        let (finisher, saved) = finisher::start(Arc::clone(bench), stop.clone());
+        // If this future is dropped, nothing of the worker goes on without it.
+        let _undone = Undone { bench: Arc::clone(bench), done: done.clone() };
+        let (finisher, mut saved) = finisher::start(Arc::clone(bench), stop.clone());
         let renewals = tokio::spawn(lease::keep(Arc::clone(bench), done.clone()));
         let chores = tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()));
         tracing::info!(lease.id = %bench.lease.id(), "worker started");
@@ -148,7 +150,8 @@ impl Worker {
         self.drain(&stop).await;
         drop(finisher);
         let saving = Duration::from_millis(bench.options.drain_hard_ms);
-        if tokio::time::timeout(saving, saved).await.is_err() {
+        if tokio::time::timeout(saving, &mut saved).await.is_err() {
+            saved.abort();
             tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
         }
         done.cancel();
@@ -178,6 +181,19 @@ impl Worker {
         if tokio::time::timeout(hard, idle).await.is_err() {
             tracing::error!(in_flight = bench.flight.len(), "calls did not end in time");
         }
+    }
+}
+
+/// Ends the loops and the calls of a worker that is over.
+struct Undone {
+    bench: Arc<Bench>,
+    done: CancellationToken,
+}
+
+impl Drop for Undone {
+    fn drop(&mut self) {
+        self.done.cancel();
+        self.bench.flight.abort_all();
     }
 }
 

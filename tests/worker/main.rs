@@ -10,6 +10,7 @@ mod leases;
 mod outages;
 mod scripted;
 mod spool;
+mod stops;
 mod trouble;
 
 use std::future::Future;
