@@ -5,10 +5,12 @@
 mod answers;
 mod bed;
 mod claiming;
+mod doors;
 mod failures;
 mod leases;
 mod outages;
 mod scripted;
+mod simulated;
 mod spool;
 mod stops;
 mod trouble;
