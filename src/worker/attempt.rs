@@ -48,8 +48,10 @@ pub(super) async fn run(
         }
     };
     let fence = finish.key.fence;
-    finisher.save(finish, turn.worst_micros, turn.job).await;
-    bench.flight.end(fence);
+    // What could not be saved stays this process's own: rescuers see to it.
+    if finisher.save(finish, turn.worst_micros, turn.job).await {
+        bench.flight.end(fence);
+    }
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
     drop(slot);
     bench.wake.notify_one();
@@ -87,6 +89,9 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
     }
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
+    }
+    if turn.abort.is_cancelled() {
+        return verdict::not_sent(job);
     }
     let called = tokio::select! {
         biased;

@@ -116,7 +116,9 @@ async fn pause(bench: &Bench, look: &Look) {
 }
 
 fn may_claim(bench: &Bench) -> bool {
-    bench.lease.is_fresh(bench.clock.now().mono_ms) && !bench.unsaved.load(Ordering::Relaxed)
+    bench.lease.is_fresh(bench.clock.now().mono_ms)
+        && !bench.unsaved.load(Ordering::Relaxed)
+        && !bench.spool.waits()
 }
 
 /// Asks every lane once, beginning with another one each time, so that no lane starves another of

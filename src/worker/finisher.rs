@@ -40,13 +40,11 @@ struct Item {
 }
 
 impl Finisher {
-    /// Returns when the finish is committed or spooled.
-    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) {
+    /// Returns when the finish is committed or spooled; false if the finisher is gone, which the
+    /// drain has reported.
+    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) -> bool {
         let (saved, done) = oneshot::channel();
-        if self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() {
-            // An error means that the finisher is gone: the drain has reported it.
-            let _: Result<(), _> = done.await;
-        }
+        self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() && done.await.is_ok()
     }
 }
 
@@ -98,13 +96,17 @@ async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
                 bench.status.notify();
                 return;
             }
-            Err(StoreError::Transient(text)) => text,
-            Err(error) => return save_apart(bench, stop, group, &error).await,
+            // Refused: a person must act on the store, and the answers wait for that.
+            Err(StoreError::Transient(text) | StoreError::Refused(text)) => text,
+            Err(error @ (StoreError::Data(_) | StoreError::Bug(_))) => {
+                return save_apart(bench, stop, group, &error).await;
+            }
         };
         bench.unsaved.store(true, Ordering::Relaxed);
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
         if waited_ms > SPOOL_AFTER_MS || stop.is_cancelled() {
             if spool(bench, &finishes, &error).await {
+                bench.unsaved.store(false, Ordering::Relaxed);
                 // Its slot is free; the spool's replay reports what became of it.
                 for item in group {
                     let _: Result<(), ()> = item.saved.send(());
@@ -119,6 +121,8 @@ async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
 
 async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
     let group: Vec<&Finish> = finishes.iter().collect();
+    let park = |yes| finishes.iter().for_each(|finish| bench.flight.park(finish.key.fence, yes));
+    park(true);
     match bench.spool.write(&group).await {
         Ok(()) => {
             tracing::warn!(
@@ -130,6 +134,7 @@ async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
         }
         Err(error) => {
             tracing::error!(answers = group.len(), %error, "answers are only in memory");
+            park(false);
             false
         }
     }
@@ -150,6 +155,8 @@ async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, e
         if already {
             tracing::error!(job.id = %item.finish.key.job_id, %error, "an answer cannot be stored at all");
             spool(bench, std::slice::from_ref(&item.finish), &error.to_string()).await;
+            // Written or not: given back, its job would be paid for again to no other end.
+            bench.flight.park(item.finish.key.fence, true);
             let _: Result<(), ()> = item.saved.send(());
             return;
         }
@@ -159,7 +166,7 @@ async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, e
 }
 
 /// The same finish with its text in a form that any column holds, and the job at its end.
-fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
+pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
     let escaped = finish.raw_text.as_ref().map(|text| text.escape_default().to_string());
     Finish {
         raw_text: escaped,
@@ -182,13 +189,14 @@ fn report(bench: &Bench, item: Item, outcome: Finished) {
             bench.money_micros.fetch_add(known - worst_micros, Ordering::Relaxed);
         }
     }
-    count(bench, &finish, &job, outcome);
+    count(bench, &finish, Some(&job), outcome);
     log(&finish, &job, outcome);
     // Nobody waits for it any more only when the worker is being torn down.
     let _: Result<(), ()> = saved.send(());
 }
 
-fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
+/// Counts a finish that the store has recorded; `job` as it was claimed, where it is known.
+pub(super) fn count(bench: &Bench, finish: &Finish, job: Option<&ClaimedJob>, outcome: Finished) {
     bench.status.update(|status| {
         if let Some(usage) = finish.usage {
             status.usage.input += usage.input;
@@ -209,6 +217,7 @@ fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
                 status.other_ends += 1;
             }
             (Finished::Moved(_), Next::Again { counters, .. }) => {
+                let Some(job) = job else { return };
                 status.reasked += u64::from(counters.reasks > job.counters.reasks);
                 status.retried += u64::from(counters.failures > job.counters.failures);
             }
@@ -217,7 +226,8 @@ fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
         if let Finished::Moved(state) = outcome
             && state.is_terminal()
         {
-            let id = job.external_id.clone().unwrap_or_else(|| job.job_id.to_string());
+            let id = job.and_then(|job| job.external_id.clone());
+            let id = id.unwrap_or_else(|| finish.key.job_id.to_string());
             status.last = Some(format!("{id} {}", state.as_str()));
         }
     });
