@@ -1,1 +1,148 @@
-//! Room to be filled.
+//! The Bedrock simulator: the service's wire protocol, its quota arithmetic and faults on demand,
+//! with answers that are made up and labelled so. It is the other side of the argument and must not
+//! know: stores, jobs, the worker's own budget, estimate or provider rooms.
+//!
+//! One call runs straight down: `serve` (path, signature) → `request` (body, checks) → `answer`
+//! (plan: which schema) → `state` (fault, quota, log) → `answer` (text or JSON) → `converse`
+//! (latency, frames, the fault on the wire) → `state` (settle, bill).
+//!
+//! What it promises:
+//! - Same seed and same request: same answer. Faults depend on the call's number too, so that a
+//!   repeat can succeed.
+//! - Every answer carries the header `x-quarrier-simulated: true`; free text starts with
+//!   `[simulated]`, and JSON answers, which have no room for a label, carry
+//!   `additionalModelResponseFields {"simulated": true}`.
+//! - A call whose caller goes away stays charged as input + `max_tokens`, and is billed for the
+//!   whole answer: nobody can know how much was generated.
+//! - Throttled and refused calls are charged nothing, not even a request; a call that fails by 500
+//!   or 503 keeps its request and is charged no tokens.
+
+mod answer;
+mod body;
+mod converse;
+mod draw;
+mod faults;
+mod frames;
+mod log;
+mod options;
+mod pace;
+mod quota;
+mod reply;
+mod request;
+mod schema;
+mod serve;
+mod state;
+mod summary;
+mod tokens;
+mod wanted;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use faults::{FAULTS, Fault, Faults, FaultsError};
+pub use log::{Call, Outcome};
+pub use options::{Latency, QuotaScope, SimulatorOptions};
+pub use quota::{QuotaLimits, QuotaMode};
+pub use reply::SIMULATED_HEADER;
+use state::Shared;
+pub use summary::{Minute, Summary};
+
+/// How long a stop waits for connections to close before it drops them.
+const STOP_MS_MAX: u64 = 2_000;
+
+/// A running simulator. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Simulator {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Listens and serves until it is stopped or dropped. Port 0 takes a free one.
+    pub async fn start(address: SocketAddr, options: SimulatorOptions) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(options));
+        // Small frames must not wait for each other, or the latency model measures Nagle.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "failed to set TCP_NODELAY");
+            }
+        });
+        let stop = shared.stop.clone();
+        let router = serve::router(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the simulator stopped serving");
+            }
+        });
+        Ok(Self {
+            shared,
+            address,
+            server: Some(server),
+        })
+    }
+
+    /// The address listened on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What an SDK client takes as its endpoint URL.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The calls that the log still keeps, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.calls(|_| true)
+    }
+
+    /// The figures over all calls so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.shared.summary()
+    }
+
+    /// Waits until the figures have reached something: `|summary| summary.in_flight == 1`.
+    pub async fn until(&self, reached: impl Fn(&Summary) -> bool) {
+        self.shared.until(reached).await;
+    }
+
+    /// Replaces the faults from the next call on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.set_faults(faults);
+    }
+
+    /// Stops: hanging calls and slow streams end, and connections close (within two seconds, or
+    /// they are dropped).
+    pub async fn stop(mut self) {
+        self.shared.stop.cancel();
+        if let Some(server) = self.server.take() {
+            let abort = server.abort_handle();
+            let longest = Duration::from_millis(STOP_MS_MAX);
+            if tokio::time::timeout(longest, server).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
