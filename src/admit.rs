@@ -58,7 +58,8 @@ pub struct AdmitSettings {
 /// What a command line says of every document of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// This model, whatever the document says.
+    /// The model of documents that name none. It becomes part of the document, so that another
+    /// model makes another job of the same line.
     pub model: Option<String>,
 }
 
@@ -108,8 +109,8 @@ impl Admission {
             return Err(vec![Problem::new("$", reason)]);
         }
         let mut document = job::parse(text)?;
-        if let Some(model) = &overrides.model {
-            document.model = Some(model.clone());
+        if document.model.is_none() {
+            document.model.clone_from(&overrides.model);
         }
         self.settle(document, origin, limits, now)
     }
@@ -137,6 +138,7 @@ impl Admission {
             wanted: Wanted { input_tokens_max: 0, max_tokens: 0, burndown: 1 },
             batch: None,
             seen_until: now.wall_ms.saturating_add(self.settings.seen_ms),
+            rerun: false,
         }
     }
 
@@ -251,6 +253,7 @@ impl Admission {
             batch: origin.batch,
             // A job may wait longer than identities are kept by default.
             seen_until: deadline_at.saturating_add(settings.seen_ms),
+            rerun: false,
             resolved: Ok(resolved),
         }
     }

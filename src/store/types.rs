@@ -50,6 +50,8 @@ pub struct NewJob {
     pub batch: Option<(Uuid, i64)>,
     /// Until when its identity is remembered, in Unix ms.
     pub seen_until: i64,
+    /// Takes over its identity from an ended job with another document, instead of being refused.
+    pub rerun: bool,
 }
 
 /// What became of a job at admission.
