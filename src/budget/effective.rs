@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::charge::{Dimension, LaneTime};
 
-/// How long a limit takes to grow from nothing to all of what is configured.
+/// How long a limit takes to grow back to what is configured, at most.
 const GROW_MS: u64 = 600_000;
+
+/// But at least this part of what is configured is added in `GROW_MS`: a single throttle by chance
+/// is forgotten in a minute.
+const GROW_PART: u64 = 3;
 
 /// A decrease keeps this many percent of what the provider had accepted.
 const KEEP_PERCENT: u64 = 97;
@@ -42,11 +46,12 @@ impl Cut {
         before: Option<u64>,
     ) -> Self {
         let basis = before.map_or(accepted, |before| before.min(accepted));
-        Self {
-            at: now,
-            to: scaled(basis, KEEP_PERCENT, 100),
-            grow: configured.unwrap_or_else(|| accepted.max(grow_floor(dimension))),
-        }
+        let to = scaled(basis, KEEP_PERCENT, 100);
+        let grow = match configured {
+            Some(configured) => configured.saturating_sub(to).max(configured / GROW_PART),
+            None => (accepted / GROW_PART).max(grow_floor(dimension)),
+        };
+        Self { at: now, to, grow }
     }
 
     /// Whether a throttle of a call claimed at `claimed_at` says anything that this decrease has

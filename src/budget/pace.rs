@@ -11,7 +11,7 @@ use super::charge::{Charge, Dimension, LaneTime};
 const SAVED_MS: u64 = 3_000;
 
 /// The ratio of settled to reserved tokens is an average over about this many calls.
-const LEARN_CALLS: u64 = 128;
+const LEARN_CALLS: u64 = 512;
 
 /// The learned sums are kept finer than whole tokens, so that small calls do not round away.
 const LEARN_SCALE: u64 = 1_024;
@@ -62,7 +62,7 @@ impl Pace {
                 let saved_most = signed(limit.saturating_mul(SAVED_MS));
                 // More than a window of debt would hold back what the guard already allows.
                 let debt_most = signed(limit.saturating_mul(WINDOW_MS));
-                debt.saturating_sub(refill).clamp(-saved_most, debt_most)
+                (*debt).min(debt_most).saturating_sub(refill).max(-saved_most)
             });
         }
     }

@@ -137,6 +137,14 @@ impl Ring {
         true
     }
 
+    /// When nothing of this dimension is left if nothing is added.
+    pub(super) fn empty_at(&self, dimension: Dimension) -> LaneTime {
+        let last = self.entries.iter().rev();
+        last.map(|entry| (entry.slot, entry.charge.of(dimension)))
+            .find(|(_, charge)| *charge > 0)
+            .map_or(LaneTime::default(), |(slot, _)| forgotten_at(slot))
+    }
+
     /// The earliest time from `now` on at which `amount` more is allowed. `reached` says when the
     /// limit is at least a given sum, or never.
     pub(super) fn fits_at(

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::charge::{Charge, Dimension, LaneTime, Limit, Slot};
 use super::effective::Cut;
+use super::late::Dropped;
 use super::pace::Pace;
 use super::ring::{Ring, horizon};
+use super::{SLOT_MS, WINDOW_MS};
 
 /// What the calls of the last minute have drawn on one key. New fields of later versions are
 /// ignored when read, absent ones are empty.
@@ -28,6 +30,8 @@ pub struct BudgetState {
     cut_requests: Option<Cut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cut_tokens: Option<Cut>,
+    #[serde(skip_serializing_if = "Dropped::is_none")]
+    dropped: Dropped,
     /// Who is passed by smaller ones on this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
@@ -126,10 +130,20 @@ impl BudgetState {
             // A call that used nothing was refused: it says nothing of what others will use.
             self.pace.learn(reserved.tokens, settled.tokens);
         }
-        if !self.ring.settle(self.found(slot), reserved, settled) {
-            let excess = settled.minus(reserved);
-            self.ring.charge(self.now.slot(), excess, Charge::ZERO);
-        }
+        let slot = self.found(slot);
+        // The provider forgets a call a little before we do, and then counts an excess from now.
+        let is_old = slot.0.saturating_mul(SLOT_MS).saturating_add(WINDOW_MS) <= self.now.0;
+        let own = if is_old { settled.minus(settled.minus(reserved)) } else { settled };
+        let remembered = self.ring.settle(slot, reserved, own);
+        let excess = match (remembered, is_old) {
+            (true, false) => Charge::ZERO,
+            (true, true) => settled.minus(reserved),
+            (false, _) => {
+                let expected = self.expected(reserved);
+                self.dropped.settle(self.now, reserved, settled, expected)
+            }
+        };
+        self.ring.charge(self.now.slot(), excess, Charge::ZERO);
     }
 
     /// A claimed call was not sent: everything is given back.
@@ -250,9 +264,11 @@ impl BudgetState {
     /// Milliseconds until the pace allows a call, 0 if it does now.
     pub(super) fn pace_wait_ms(&self, limit: &Limit, dimension: Dimension, amount: u64) -> u64 {
         match self.effective(limit, dimension) {
-            Some(effective) if amount > 0 && self.ring.sum().of(dimension) > 0 => {
-                self.pace.wait_ms(dimension, effective)
-            }
+            Some(effective) if amount > 0 => match self.pace.wait_ms(dimension, effective) {
+                0 => 0,
+                // An empty ring admits, whatever the pace says.
+                wait_ms => wait_ms.min(self.ring.empty_at(dimension).since_ms(self.now)),
+            },
             _ => 0,
         }
     }

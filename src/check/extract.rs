@@ -18,14 +18,27 @@ const FENCE: &str = "```";
 pub(super) struct Found<'a> {
     /// The texts of the values, in the order of the answer; grammatical, but not yet parsed.
     pub(super) values: Vec<&'a str>,
-    /// Whether something that set out to be JSON and is not stands after the last value.
-    pub(super) broken_after: bool,
+    /// What is wrong with something that set out to be JSON after the last of `values`.
+    pub(super) broken_after: Option<String>,
 }
 
 impl<'a> Found<'a> {
     fn value(&mut self, text: &'a str) {
         self.values.push(text);
-        self.broken_after = false;
+        self.broken_after = None;
+    }
+
+    /// Notes that `text` cannot be read, if it set out to be JSON at all.
+    fn broken(&mut self, text: &str, why: impl std::fmt::Display) -> bool {
+        let json = sets_out_to_be_json(text);
+        if json {
+            self.broken_after = Some(why.to_string());
+        }
+        json
+    }
+
+    fn out_of_fuel(&mut self) {
+        self.broken_after = Some("too many brackets are never closed".to_owned());
     }
 }
 
@@ -45,20 +58,22 @@ pub(super) fn fenced(text: &str) -> Found<'_> {
         let content = skip_fence_word(after).trim_start();
         match read_value(content, &mut fuel) {
             Reading::Value(value, after_value) => {
-                let tail = trim(after_value);
+                // Not the end too: a long blank tail would be read again for every block.
+                let tail = after_value.trim_start();
                 if tail.is_empty() || tail.starts_with(FENCE) {
                     found.value(value);
                     rest = tail.strip_prefix(FENCE).unwrap_or(tail);
                 } else {
-                    found.broken_after |= sets_out_to_be_json(content);
+                    found.broken(content, "something follows it in its fenced block");
                 }
             }
-            Reading::Broken | Reading::OutOfFuel => {
-                found.broken_after |= sets_out_to_be_json(content);
+            Reading::Broken(error) => {
+                found.broken(content, error);
             }
+            Reading::Nothing => {}
         }
         if fuel.is_empty() {
-            found.broken_after = true;
+            found.out_of_fuel();
             break;
         }
     }
@@ -77,9 +92,8 @@ pub(super) fn in_prose(text: &str) -> Found<'_> {
                 found.value(value);
                 rest = after;
             }
-            Reading::Broken => {
-                let json = sets_out_to_be_json(from_opener);
-                found.broken_after |= json;
+            Reading::Broken(error) => {
+                let json = found.broken(from_opener, error);
                 match skip_balanced(from_opener, &mut fuel) {
                     Some(after) => rest = after,
                     // Cut: whatever is inside is a piece of an unfinished value.
@@ -88,13 +102,13 @@ pub(super) fn in_prose(text: &str) -> Found<'_> {
                     None => rest = from_opener.get(1..).unwrap_or(""),
                 }
             }
-            Reading::OutOfFuel => break,
+            Reading::Nothing => break,
         }
         if fuel.is_empty() {
+            found.out_of_fuel();
             break;
         }
     }
-    found.broken_after |= fuel.is_empty();
     found
 }
 
@@ -124,8 +138,10 @@ fn sets_out_to_be_json(text: &str) -> bool {
 enum Reading<'a> {
     /// The value's text and what follows it.
     Value(&'a str, &'a str),
-    Broken,
-    OutOfFuel,
+    /// Why it cannot be read, with a place counted from its own start.
+    Broken(serde_json::Error),
+    /// No text is left.
+    Nothing,
 }
 
 /// Bytes that may still be read.
@@ -147,9 +163,6 @@ impl Fuel {
 
 /// Reads one JSON value from the start of `text`.
 fn read_value<'a>(text: &'a str, fuel: &mut Fuel) -> Reading<'a> {
-    if fuel.is_empty() {
-        return Reading::OutOfFuel;
-    }
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     match stream.next() {
         Some(Ok(_)) => {
@@ -159,9 +172,9 @@ fn read_value<'a>(text: &'a str, fuel: &mut Fuel) -> Reading<'a> {
         }
         Some(Err(error)) => {
             fuel.burn(bytes_before(&error, text));
-            Reading::Broken
+            Reading::Broken(error)
         }
-        None => Reading::Broken,
+        None => Reading::Nothing,
     }
 }
 

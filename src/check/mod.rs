@@ -248,37 +248,65 @@ fn pass_stop_reason(stop: StopReason) -> Result<(), Failed> {
 /// Climbs the ladder of rungs; a further rung (such as repair) goes below the last.
 fn climb<'a>(text: &'a str, schema: &Schema, limits: &Limits) -> Result<(Source, &'a str), Failed> {
     let whole = extract::trim(text);
-    let not_json = match judge(whole, schema, limits) {
+    let mut best = match judge(whole, schema, limits) {
         Ok(()) => return Ok((Source::Direct, whole)),
-        Err(failed) if failed.kind == ErrorKind::InvalidJson => failed,
-        Err(failed) => return Err(failed),
+        // Only what is not JSON as a whole is searched for JSON.
+        Err(Miss::NotJson(failed)) => failed,
+        Err(miss) => return Err(miss.explain(schema, limits)),
     };
-    let mut best: Option<Failed> = None;
+    let mut found_one = false;
     let rungs: [fn(&str) -> extract::Found<'_>; 2] = [extract::fenced, extract::in_prose];
     for find in rungs {
         let found = find(text);
-        if found.broken_after {
+        if let Some(why) = found.broken_after {
+            if !found_one {
+                let message = format!("the last JSON value in the answer is broken: {why}");
+                best = Failed::reask(ErrorKind::InvalidJson, message);
+            }
             continue;
         }
         for candidate in found.values.into_iter().rev() {
             match judge(candidate, schema, limits) {
                 Ok(()) => return Ok((Source::Extracted, candidate)),
+                Err(_) if found_one => {}
                 // The last value of the highest rung is the likeliest answer: its errors help most.
-                Err(failed) => best = best.or(Some(failed)),
+                Err(miss) => {
+                    found_one = true;
+                    best = miss.explain(schema, limits);
+                }
             }
         }
     }
-    Err(best.unwrap_or(not_json))
+    Err(best)
+}
+
+/// Why one text is not the answer.
+enum Miss {
+    /// Not one JSON value.
+    NotJson(Failed),
+    /// Too much work to validate.
+    TooLarge(Failed),
+    /// JSON that does not fit; its errors are listed only where they will be shown.
+    Unfit(serde_json::Value),
+}
+
+impl Miss {
+    fn explain(self, schema: &Schema, limits: &Limits) -> Failed {
+        match self {
+            Self::NotJson(failed) | Self::TooLarge(failed) => failed,
+            Self::Unfit(value) => schema.mismatch(&value, limits),
+        }
+    }
 }
 
 /// Holds one text against the schema: a JSON value, of bearable size, that fits.
-fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<(), Failed> {
+fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<(), Miss> {
     let value = serde_json::from_str(text).map_err(|error| {
         let message = format!("no JSON value could be read from the answer: {error}");
-        Failed::reask(ErrorKind::InvalidJson, message)
+        Miss::NotJson(Failed::reask(ErrorKind::InvalidJson, message))
     })?;
-    schema.pass_work(&value, limits)?;
-    if schema.fits(&value) { Ok(()) } else { Err(schema.mismatch(&value, limits)) }
+    schema.pass_work(&value, limits).map_err(Miss::TooLarge)?;
+    if schema.fits(&value) { Ok(()) } else { Err(Miss::Unfit(value)) }
 }
 
 #[cfg(test)]

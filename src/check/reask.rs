@@ -29,15 +29,17 @@ pub fn reask_messages(answer: &str, failed: &Failed, limits: &Limits) -> Vec<Mes
     } else {
         cut_in_the_middle(answer, limits.reask_answer_bytes_max)
     };
-    let mut complaint = format!("This answer cannot be used: {}.", failed.message);
-    for error in failed.errors.iter().take(limits.errors_shown_max) {
+    let errors = failed.errors.iter().take(limits.errors_shown_max).map(|error| {
         let place = if error.pointer.is_empty() { "the whole value" } else { &error.pointer };
         let message = cut_in_the_middle(&error.message, limits.error_bytes_max.saturating_add(3));
-        complaint.push_str(&format!("\n- {place}: {message}"));
-    }
-    complaint.push_str(
-        "\n\nWrite the whole answer again, corrected: exactly one JSON value that fits the JSON \
+        format!("- {place}: {message}\n")
+    });
+    let complaint = format!(
+        "This answer cannot be used: {}.\n{}\n\
+         Write the whole answer again, corrected: exactly one JSON value that fits the JSON \
          Schema, with nothing before it and nothing after it.",
+        failed.message,
+        errors.collect::<Vec<_>>().concat()
     );
     vec![
         Message { role: Role::Assistant, text: answer },

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::error::ErrorKind;
 
 /// A compiled pattern may take this much memory: enough for long alternations.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
-/// Steps (see [`Schema::work`]) up to which all errors of a value are listed; past it only the
+/// Steps (see `Schema::steps`) up to which all errors of a value are listed; past it only the
 /// first is sought, because listing is not memoised and keeps every error in memory.
 const LISTING_STEPS_MAX: u64 = 2_000_000;
 /// The most nested validator calls, so that no answer can overflow a thread's stack.
@@ -172,9 +173,9 @@ fn refuse_deep_nesting(schema: &Value, limits: &Limits) -> Result<(), SchemaErro
 
 fn invalid(error: &ValidationError<'_>, limits: &Limits) -> SchemaError {
     let mut message = bounded(error, limits.error_bytes_max);
-    if error.schema_path().as_str().ends_with("/format") && message.contains("regex") {
+    if matches!(error.kind(), ValidationErrorKind::Format { format } if format == "regex") {
         message.push_str(
-            "; patterns run on a linear-time engine: leave out look-around and back-references",
+            "; patterns run on a linear-time engine: leave out look-around, back-references and large repetitions",
         );
     }
     SchemaError::Invalid { pointer: error.instance_path().as_str().to_owned(), message }
@@ -288,3 +289,6 @@ impl std::fmt::Write for Bounded {
         if fits == text.len() { Ok(()) } else { Err(std::fmt::Error) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,10 @@ impl<'a> Walk<'a> {
             for name in ANCHORS.iter().filter_map(|key| keywords.get(*key)?.as_str()) {
                 self.anchors.insert(name, (sub.pointer.clone(), sub.schema));
             }
+            for (keyword, reference) in references(keywords) {
+                // Also where no value ever meets it: the compiler would try to fetch it.
+                fragment(reference, || join(&sub.pointer, keyword))?;
+            }
             waiting.extend(subschemas(keywords, &sub.pointer));
         }
         Ok(())
@@ -132,12 +136,10 @@ impl<'a> Walk<'a> {
         self.open.insert(address);
         let mut cost = Cost { nodes: own_nodes(keywords), depth: 0 };
         let subs = subschemas(keywords, pointer).into_iter().filter(|sub| sub.met).map(Ok);
-        let references: Vec<_> = REFERENCES
-            .iter()
-            .filter_map(|keyword| Some((*keyword, keywords.get(*keyword)?.as_str()?)))
+        let targets: Vec<_> = references(keywords)
             .map(|(keyword, reference)| self.target(reference, join(pointer, keyword)))
             .collect();
-        for sub in subs.chain(references) {
+        for sub in subs.chain(targets) {
             let sub = sub?;
             let below = self.measure(sub.schema, &sub.pointer, above.saturating_add(1))?;
             cost.nodes = cost.nodes.saturating_add(below.nodes);
@@ -155,10 +157,7 @@ impl<'a> Walk<'a> {
 
     /// The subschema that a reference leads to; `pointer` is where the reference stands.
     fn target(&self, reference: &str, pointer: String) -> Result<Sub<'a>, SchemaError> {
-        let Some(fragment) = reference.strip_prefix('#') else {
-            return Err(SchemaError::RemoteReference { pointer, reference: reference.to_owned() });
-        };
-        let place = percent_decoded(fragment);
+        let place = percent_decoded(fragment(reference, || pointer.clone())?);
         let found = if place.is_empty() || place.starts_with('/') {
             self.root.pointer(&place).map(|schema| (place.clone(), schema))
         } else {
@@ -172,6 +171,18 @@ impl<'a> Walk<'a> {
         };
         Ok(Sub { pointer: target, schema, met: true })
     }
+}
+
+fn references(keywords: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &str)> {
+    REFERENCES.into_iter().filter_map(|keyword| Some((keyword, keywords.get(keyword)?.as_str()?)))
+}
+
+/// The part after `#` of a reference that stays in the document.
+fn fragment(reference: &str, pointer: impl FnOnce() -> String) -> Result<&str, SchemaError> {
+    reference.strip_prefix('#').ok_or_else(|| SchemaError::RemoteReference {
+        pointer: pointer(),
+        reference: reference.to_owned(),
+    })
 }
 
 /// Keywords, and the values of lists such as `enum` and `required`.

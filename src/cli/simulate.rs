@@ -148,10 +148,9 @@ fn closing(summary: &Summary) -> String {
         summary.output_tokens,
         summary.billed
     ));
-    for (average, what) in [
-        (summary.average_requests_percent, "request"),
-        (summary.average_tokens_percent, "token"),
-    ] {
+    for (average, what) in
+        [(summary.average_requests_percent, "request"), (summary.average_tokens_percent, "token")]
+    {
         if let Some(percent) = average {
             lines.push(format!(
                 "Average use of the {what} quota over the whole minutes between first and last: \
@@ -176,9 +175,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<SimulateArgs, String> {
         let words = line.split_whitespace();
-        Line::try_parse_from(words)
-            .map(|line| line.args)
-            .map_err(|error| error.to_string())
+        Line::try_parse_from(words).map(|line| line.args).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -217,14 +214,8 @@ mod tests {
         let mut out = Vec::new();
         run_to(&args, stop, &mut out).await.unwrap();
         let out = String::from_utf8(out).unwrap();
-        assert!(
-            out.starts_with("Bedrock simulation on http://127.0.0.1:"),
-            "{out}"
-        );
-        assert!(
-            out.contains("50 requests per minute, unlimited tokens (window, total)"),
-            "{out}"
-        );
+        assert!(out.starts_with("Bedrock simulation on http://127.0.0.1:"), "{out}");
+        assert!(out.contains("50 requests per minute, unlimited tokens (window, total)"), "{out}");
         assert!(out.contains("Simulation ended: 0 calls"), "{out}");
     }
 }

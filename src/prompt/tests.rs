@@ -1,5 +1,12 @@
 //! Golden tests of rendered prompts, to the byte.
 
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the tool that updates expected texts writes them so"
+)]
+
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -35,10 +42,10 @@ fn check(parts: Parts<'_>, expected: &Expect) {
     let rendered = render(parts);
     let mut out = String::new();
     if let Some(system) = rendered.system {
-        out.push_str(&format!("[system]\n{system}\n"));
+        writeln!(out, "[system]\n{system}").unwrap();
     }
     for message in rendered.messages {
-        out.push_str(&format!("[{:?}]\n{}\n", message.role, message.text));
+        writeln!(out, "[{:?}]\n{}", message.role, message.text).unwrap();
     }
     expected.assert_eq(&out);
 }

@@ -51,26 +51,17 @@ impl Plan {
     pub(crate) fn new(wanted: &Wanted, schemas: &SchemaCache) -> Result<Self, Refusal> {
         let (schema, binding) = match wanted {
             Wanted::Text => {
-                return Ok(Self {
-                    prepared: None,
-                    note: None,
-                });
+                return Ok(Self { prepared: None, note: None });
             }
             Wanted::Json { schema, native } => (schema, *native),
             Wanted::Tool { schema, .. } => (schema, true),
         };
         match schemas.get(schema) {
-            Ok(prepared) => Ok(Self {
-                prepared: Some(prepared),
-                note: None,
-            }),
+            Ok(prepared) => Ok(Self { prepared: Some(prepared), note: None }),
             Err(reason) if binding => Err(Refusal::validation(format!(
                 "The model returned the following errors: output_config.format.schema: {reason}"
             ))),
-            Err(reason) => Ok(Self {
-                prepared: None,
-                note: Some(reason.to_string()),
-            }),
+            Err(reason) => Ok(Self { prepared: None, note: Some(reason.to_string()) }),
         }
     }
 }
@@ -98,10 +89,7 @@ pub(crate) fn make(ask: &Ask, plan: &Plan, max_tokens: u64, fault: Option<Fault>
 
 /// Faults that spoil JSON and have nothing to spoil in free text.
 fn strikes_json(fault: Fault) -> bool {
-    matches!(
-        fault,
-        Fault::Prose | Fault::MalformedJson | Fault::WrongSchema
-    )
+    matches!(fault, Fault::Prose | Fault::MalformedJson | Fault::WrongSchema)
 }
 
 fn json_answer(answer: &mut Answer, ask: &Ask, prepared: &Prepared, fault: Option<Fault>) {
@@ -125,10 +113,7 @@ fn json_answer(answer: &mut Answer, ask: &Ask, prepared: &Prepared, fault: Optio
         (_, Some(Fault::MalformedJson)) => Content::Text(malformed(&json, &mut draw)),
         (Wanted::Tool { name, .. }, _) => {
             answer.stop = "tool_use";
-            Content::Tool {
-                name: name.clone(),
-                input: json,
-            }
+            Content::Tool { name: name.clone(), input: json }
         }
         _ => Content::Text(json),
     };
@@ -181,10 +166,7 @@ fn measure(answer: &mut Answer, max_tokens: u64, fault: Option<Fault>) {
 /// for a sentence.
 fn free_text(ask: &Ask, max_tokens: u64) -> String {
     let mut draw = Draw::new(ask.content);
-    let mut text = format!(
-        "{LABEL} This stands for a model's answer to \"{}\".",
-        ask.topic
-    );
+    let mut text = format!("{LABEL} This stands for a model's answer to \"{}\".", ask.topic);
     if tokens::output_tokens(text.len()) >= max_tokens {
         return format!("{LABEL} Yes.");
     }
@@ -226,9 +208,7 @@ fn malformed(json: &str, draw: &mut Draw) -> String {
         json.replacen("simulated ", "simulated \"quoted\" ", 1),
         json.replace('"', "'"),
         format!("{json}}}"),
-        json.get(..json.len().saturating_sub(1))
-            .unwrap_or("{")
-            .to_owned(),
+        json.get(..json.len().saturating_sub(1)).unwrap_or("{").to_owned(),
     ];
     let first = draw.index(slips.len());
     let mut order = slips.iter().cycle().skip(first).take(slips.len());

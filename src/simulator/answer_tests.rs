@@ -5,25 +5,14 @@ use serde_json::{Value, json};
 use super::*;
 
 fn ask(wanted: Wanted, content: u64) -> Ask {
-    Ask {
-        content,
-        wanted,
-        stops: Vec::new(),
-        topic: "What is a quarry?".to_owned(),
-    }
+    Ask { content, wanted, stops: Vec::new(), topic: "What is a quarry?".to_owned() }
 }
 
 fn json_ask(content: u64) -> Ask {
     let schema = json!({"type": "object", "required": ["title", "n"], "properties": {
         "title": {"type": "string"}, "n": {"type": "integer"}}});
     let schema = schema.to_string();
-    ask(
-        Wanted::Json {
-            schema,
-            native: true,
-        },
-        content,
-    )
+    ask(Wanted::Json { schema, native: true }, content)
 }
 
 fn answered(ask: &Ask, max_tokens: u64, fault: Option<Fault>) -> Answer {
@@ -97,10 +86,7 @@ fn a_cut_answer_has_used_all_its_tokens() {
 
 #[test]
 fn a_broken_schema_is_refused_where_it_binds_and_is_text_in_a_prompt() {
-    let broken = |native| Wanted::Json {
-        schema: "{\"type\":12}".to_owned(),
-        native,
-    };
+    let broken = |native| Wanted::Json { schema: "{\"type\":12}".to_owned(), native };
     assert!(Plan::new(&broken(true), &SchemaCache::default()).is_err());
     let answer = answered(&ask(broken(false), 1), 1_000, None);
     assert!(text(&answer).starts_with(LABEL));

@@ -100,11 +100,7 @@ fn failure(fault: Fault) -> Option<Refusal> {
         ),
         _ => return None,
     };
-    Some(Refusal {
-        status,
-        code,
-        message: message.to_owned(),
-    })
+    Some(Refusal { status, code, message: message.to_owned() })
 }
 
 /// One admitted call on its way.
@@ -136,18 +132,11 @@ impl Run {
             };
             return reply::refusal(&refusal, self.request_id);
         }
-        if operation.streams() {
-            self.streamed().await
-        } else {
-            self.whole().await
-        }
+        if operation.streams() { self.streamed().await } else { self.whole().await }
     }
 
     fn completed(&self) -> End {
-        End::Completed {
-            output_tokens: self.answer.output_tokens,
-            burndown: self.burndown,
-        }
+        End::Completed { output_tokens: self.answer.output_tokens, burndown: self.burndown }
     }
 
     fn usage(&self) -> serde_json::Value {
@@ -207,9 +196,7 @@ impl Run {
             _ => events.len(),
         };
         let torn = events.get(silent_after).map_or(0, |event| {
-            let before = events
-                .get(silent_after.wrapping_sub(1))
-                .map_or(0, |e| e.end);
+            let before = events.get(silent_after.wrapping_sub(1)).map_or(0, |e| e.end);
             before + (event.end - before) / 2
         });
         events.truncate(silent_after);
@@ -241,10 +228,7 @@ impl Run {
         let mut events = Vec::new();
         let mut write = |name: &'static str, tokens: u64, payload: String| {
             write_event(&mut buffer, name, payload.into_bytes());
-            events.push(Event {
-                tokens,
-                end: buffer.len(),
-            });
+            events.push(Event { tokens, end: buffer.len() });
         };
         write("messageStart", 0, r#"{"role":"assistant"}"#.to_owned());
         if let Content::Tool { name, .. } = &self.answer.content {
@@ -269,11 +253,7 @@ impl Run {
         }
         let all = self.answer.output_tokens;
         if self.answer.content != Content::Nothing {
-            write(
-                "contentBlockStop",
-                all,
-                r#"{"contentBlockIndex":0}"#.to_owned(),
-            );
+            write("contentBlockStop", all, r#"{"contentBlockIndex":0}"#.to_owned());
         }
         let closing = json!({
             "stopReason": self.answer.stop,

@@ -94,9 +94,7 @@ pub(crate) fn join(left: u64, right: u64) -> u64 {
 }
 
 fn mix(hash: u64, word: u64) -> u64 {
-    (hash ^ word)
-        .wrapping_mul(0xFF51_AFD7_ED55_8CCD)
-        .rotate_left(29)
+    (hash ^ word).wrapping_mul(0xFF51_AFD7_ED55_8CCD).rotate_left(29)
 }
 
 fn finish(state: u64) -> u64 {

@@ -127,9 +127,7 @@ impl Faults {
     /// One fault at a rate from 0 to 1 (rates outside are moved to the nearer end).
     #[must_use]
     pub fn one(fault: Fault, rate: f64) -> Self {
-        Self {
-            rates: vec![(fault, rate.clamp(0.0, 1.0))],
-        }
+        Self { rates: vec![(fault, rate.clamp(0.0, 1.0))] }
     }
 
     /// Whether no fault can strike.
@@ -163,25 +161,20 @@ impl std::str::FromStr for Faults {
         let mut rates: Vec<(Fault, f64)> = Vec::new();
         let entries = text.split(',').map(str::trim).filter(|e| !e.is_empty());
         for entry in entries {
-            let (name, rate) = entry
-                .split_once('=')
-                .ok_or_else(|| FaultsError::Form(entry.to_owned()))?;
+            let (name, rate) =
+                entry.split_once('=').ok_or_else(|| FaultsError::Form(entry.to_owned()))?;
             let (name, rate) = (name.trim(), rate.trim());
-            let fault = FAULTS
-                .into_iter()
-                .find(|fault| fault.as_str() == name)
-                .ok_or_else(|| FaultsError::Name {
-                    name: name.to_owned(),
-                    known: FAULTS.map(Fault::as_str).join(", "),
+            let fault =
+                FAULTS.into_iter().find(|fault| fault.as_str() == name).ok_or_else(|| {
+                    FaultsError::Name {
+                        name: name.to_owned(),
+                        known: FAULTS.map(Fault::as_str).join(", "),
+                    }
                 })?;
-            let parsed = rate
-                .parse::<f64>()
-                .ok()
-                .filter(|rate| (0.0..=1.0).contains(rate))
-                .ok_or_else(|| FaultsError::Rate {
-                    name: name.to_owned(),
-                    rate: rate.to_owned(),
-                })?;
+            let parsed =
+                rate.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(
+                    || FaultsError::Rate { name: name.to_owned(), rate: rate.to_owned() },
+                )?;
             if rates.iter().any(|(known, _)| *known == fault) {
                 return Err(FaultsError::Twice(name.to_owned()));
             }
@@ -242,12 +235,7 @@ mod tests {
             let count = met.iter().filter(|one| **one == fault).count();
             assert!((900..1_100).contains(&count), "{fault:?}: {count}");
         }
-        assert_eq!(
-            met,
-            (0..4_000)
-                .map(|seq| faults.draw(11, seq))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(met, (0..4_000).map(|seq| faults.draw(11, seq)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -112,11 +112,7 @@ pub(crate) struct CallLog {
 
 impl CallLog {
     pub(crate) fn new(calls_max: usize) -> Self {
-        Self {
-            calls: VecDeque::new(),
-            calls_max,
-            oldest: 1,
-        }
+        Self { calls: VecDeque::new(), calls_max, oldest: 1 }
     }
 
     /// Appends the next call and lets the oldest go where the log is full.

@@ -79,18 +79,13 @@ impl Simulator {
         let stop = shared.stop.clone();
         let router = serve::router(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await;
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
             if let Err(error) = served {
                 tracing::error!(%error, "the simulator stopped serving");
             }
         });
-        Ok(Self {
-            shared,
-            address,
-            server: Some(server),
-        })
+        Ok(Self { shared, address, server: Some(server) })
     }
 
     /// The address listened on.

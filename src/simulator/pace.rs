@@ -32,8 +32,7 @@ impl Pace {
     }
 
     pub(crate) fn micros_at(&self, tokens: u64) -> u64 {
-        self.first_us
-            .saturating_add(self.per_token_us.saturating_mul(tokens))
+        self.first_us.saturating_add(self.per_token_us.saturating_mul(tokens))
     }
 
     /// Waits until so many tokens are due.

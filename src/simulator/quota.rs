@@ -105,11 +105,7 @@ impl Quota {
         self.bucket.take(1, reserve);
         let number = self.push(now_ms, 1, reserve);
         self.worst_at_admission = highest(self.worst_at_admission, self.sum);
-        let ticket = Ticket {
-            number,
-            start_ms: now_ms,
-            reserved: reserve,
-        };
+        let ticket = Ticket { number, start_ms: now_ms, reserved: reserve };
         self.first_ms.get_or_insert(now_ms);
         if let Some(minute) = self.minute(now_ms) {
             minute.requests += 1;
@@ -125,20 +121,14 @@ impl Quota {
         self.bucket.refill(now_ms);
         self.bucket.settle(ticket.reserved, settled);
         if let Some(minute) = self.minute(ticket.start_ms) {
-            minute.tokens = minute
-                .tokens
-                .saturating_sub(ticket.reserved)
-                .saturating_add(settled);
+            minute.tokens = minute.tokens.saturating_sub(ticket.reserved).saturating_add(settled);
         }
         let position = ticket.number.checked_sub(self.oldest);
         let position = position.and_then(|p| usize::try_from(p).ok());
         if let Some(charge) = position.and_then(|p| self.window.get_mut(p)) {
             charge.tokens = settled;
-            self.sum.tokens = self
-                .sum
-                .tokens
-                .saturating_sub(ticket.reserved)
-                .saturating_add(settled);
+            self.sum.tokens =
+                self.sum.tokens.saturating_sub(ticket.reserved).saturating_add(settled);
             self.worst = highest(self.worst, self.sum);
         } else if settled > ticket.reserved {
             self.push(now_ms, 0, settled - ticket.reserved);
@@ -176,11 +166,7 @@ impl Quota {
 
     fn push(&mut self, start_ms: u64, requests: u64, tokens: u64) -> u64 {
         let length = u64::try_from(self.window.len()).unwrap_or(u64::MAX);
-        self.window.push_back(Charge {
-            start_ms,
-            requests,
-            tokens,
-        });
+        self.window.push_back(Charge { start_ms, requests, tokens });
         self.sum.requests += requests;
         self.sum.tokens = self.sum.tokens.saturating_add(tokens);
         self.worst = highest(self.worst, self.sum);
@@ -217,10 +203,7 @@ fn within(sum: u64, more: u64, limit: Option<u64>) -> bool {
 }
 
 fn highest(left: Charges, right: Charges) -> Charges {
-    Charges {
-        requests: left.requests.max(right.requests),
-        tokens: left.tokens.max(right.tokens),
-    }
+    Charges { requests: left.requests.max(right.requests), tokens: left.tokens.max(right.tokens) }
 }
 
 /// Two continuous buckets. A level is kept in 1/60,000 of a unit, so that one millisecond of refill

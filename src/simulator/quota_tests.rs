@@ -6,11 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn quota(requests: Option<u64>, tokens: Option<u64>, mode: QuotaMode) -> Quota {
-    Quota::new(QuotaLimits {
-        requests_per_minute: requests,
-        tokens_per_minute: tokens,
-        mode,
-    })
+    Quota::new(QuotaLimits { requests_per_minute: requests, tokens_per_minute: tokens, mode })
 }
 
 #[test]
@@ -87,16 +83,7 @@ fn minutes_count_from_the_first_call_and_hold_settled_use() {
     quota.settle(120_000, first, 70);
     assert_eq!(
         quota.minutes(),
-        &[
-            Charges {
-                requests: 2,
-                tokens: 80
-            },
-            Charges {
-                requests: 1,
-                tokens: 1
-            },
-        ]
+        &[Charges { requests: 2, tokens: 80 }, Charges { requests: 1, tokens: 1 },]
     );
 }
 
@@ -126,9 +113,7 @@ struct Remembered {
 
 fn sum(calls: &[Remembered], now_ms: u64) -> (u64, u64) {
     let live = calls.iter().filter(|c| c.start_ms + WINDOW_MS > now_ms);
-    live.fold((0, 0), |(requests, tokens), call| {
-        (requests + 1, tokens + call.tokens)
-    })
+    live.fold((0, 0), |(requests, tokens), call| (requests + 1, tokens + call.tokens))
 }
 
 proptest! {

@@ -92,11 +92,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn validation(message: impl Into<String>) -> Self {
-        Self {
-            status: 400,
-            code: "ValidationException",
-            message: message.into(),
-        }
+        Self { status: 400, code: "ValidationException", message: message.into() }
     }
 }
 
@@ -117,9 +113,7 @@ pub(crate) fn read(
     facts.attempt = body.request_metadata.get("attempt").cloned();
     facts.tenant = body.request_metadata.get("tenant").cloned();
     if !plausible_model_id(&facts.model_id) {
-        return Err(Refusal::validation(
-            "The provided model identifier is invalid.",
-        ));
+        return Err(Refusal::validation("The provided model identifier is invalid."));
     }
     facts.max_tokens = check_inference(&body.inference_config)?;
     check_metadata(&body.request_metadata)?;
@@ -128,16 +122,9 @@ pub(crate) fn read(
     let (content, length) = weigh(&body, &wanted, &facts.model_id, seed);
     facts.input_tokens = tokens::input_tokens(length, body.messages.len());
     if facts.input_tokens > input_tokens_max {
-        return Err(Refusal::validation(
-            "Input is too long for requested model.",
-        ));
+        return Err(Refusal::validation("Input is too long for requested model."));
     }
-    Ok(Ask {
-        content,
-        wanted,
-        topic: topic(&body),
-        stops: body.inference_config.stop_sequences,
-    })
+    Ok(Ask { content, wanted, topic: topic(&body), stops: body.inference_config.stop_sequences })
 }
 
 fn check_inference(config: &InferenceConfig) -> Result<u64, Refusal> {
@@ -178,9 +165,7 @@ fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Refusal> {
             })
     };
     let fits = metadata.len() <= METADATA_MAX
-        && metadata
-            .iter()
-            .all(|(key, value)| !key.is_empty() && plain(key) && plain(value));
+        && metadata.iter().all(|(key, value)| !key.is_empty() && plain(key) && plain(value));
     if fits {
         return Ok(());
     }
@@ -223,11 +208,7 @@ fn check_turns(turns: &[Turn]) -> Result<(), Refusal> {
             )));
         }
         for (position, block) in turn.content.iter().enumerate() {
-            if block
-                .text
-                .as_ref()
-                .is_some_and(|text| text.trim().is_empty())
-            {
+            if block.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
                 return Err(Refusal::validation(format!(
                     "The text field in the ContentBlock object at \
                      messages.{index}.content.{position} is blank. Add text to the text field, \
@@ -250,11 +231,7 @@ fn weigh(body: &Body<'_>, wanted: &Wanted, model_id: &str, seed: u64) -> (u64, u
     }
     for turn in &body.messages {
         hash.add(turn.role.as_bytes());
-        for text in turn
-            .content
-            .iter()
-            .filter_map(|block| block.text.as_deref())
-        {
+        for text in turn.content.iter().filter_map(|block| block.text.as_deref()) {
             hash.add(text.as_bytes());
             bytes += text.len();
         }
@@ -278,12 +255,7 @@ fn topic(body: &Body<'_>) -> String {
     let last = body.messages.iter().rev().find(|turn| turn.role == "user");
     let text = last.and_then(|turn| turn.content.iter().find_map(|block| block.text.as_deref()));
     let words = text.unwrap_or_default().split_whitespace().take(8);
-    words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(80)
-        .collect()
+    words.collect::<Vec<_>>().join(" ").chars().take(80).collect()
 }
 
 /// Whether this may be a model's id, an inference profile's id or an ARN of either.

@@ -63,47 +63,17 @@ fn wrong_bodies_are_refused_in_the_services_words() {
     for (body, expected) in [
         (json!({}), "must start with a user message"),
         (json!({ "messages": [] }), "must start with a user message"),
-        (
-            json!({ "messages": [{ "role": "user", "content": [] }] }),
-            "messages.0 is empty",
-        ),
-        (
-            json!({ "messages": conversation("\n") }),
-            "messages.0.content.0 is blank",
-        ),
-        (
-            json!({ "messages": turns, "inferenceConfig": { "maxTokens": 0 } }),
-            "Value '0'",
-        ),
-        (
-            json!({ "messages": turns, "inferenceConfig": { "maxTokens": -5 } }),
-            "Value '-5'",
-        ),
-        (
-            json!({ "messages": turns, "inferenceConfig": { "temperature": 1.5 } }),
-            "temperature",
-        ),
-        (
-            json!({ "messages": turns, "inferenceConfig": { "topP": -0.5 } }),
-            "topP",
-        ),
-        (
-            json!({ "messages": turns, "requestMetadata": { "a": "ü" } }),
-            "requestMetadata",
-        ),
-        (
-            json!({ "messages": turns, "requestMetadata": many }),
-            "requestMetadata",
-        ),
-        (
-            json!({ "messages": [{ "role": "robot", "content": [] }] }),
-            "must start with",
-        ),
+        (json!({ "messages": [{ "role": "user", "content": [] }] }), "messages.0 is empty"),
+        (json!({ "messages": conversation("\n") }), "messages.0.content.0 is blank"),
+        (json!({ "messages": turns, "inferenceConfig": { "maxTokens": 0 } }), "Value '0'"),
+        (json!({ "messages": turns, "inferenceConfig": { "maxTokens": -5 } }), "Value '-5'"),
+        (json!({ "messages": turns, "inferenceConfig": { "temperature": 1.5 } }), "temperature"),
+        (json!({ "messages": turns, "inferenceConfig": { "topP": -0.5 } }), "topP"),
+        (json!({ "messages": turns, "requestMetadata": { "a": "ü" } }), "requestMetadata"),
+        (json!({ "messages": turns, "requestMetadata": many }), "requestMetadata"),
+        (json!({ "messages": [{ "role": "robot", "content": [] }] }), "must start with"),
         (json!({ "messages": 3 }), "could not be read"),
-        (
-            json!({ "messages": conversation(&"long ".repeat(10_000)) }),
-            "Input is too long",
-        ),
+        (json!({ "messages": conversation(&"long ".repeat(10_000)) }), "Input is too long"),
     ] {
         check_refused(&body, expected);
     }
@@ -112,14 +82,8 @@ fn wrong_bodies_are_refused_in_the_services_words() {
 #[test]
 fn roles_must_alternate() {
     let turn = |role: &str| json!({ "role": role, "content": [{ "text": "a" }] });
-    check_refused(
-        &json!({ "messages": [turn("assistant")] }),
-        "must start with a user",
-    );
-    check_refused(
-        &json!({ "messages": [turn("user"), turn("user")] }),
-        "must alternate",
-    );
+    check_refused(&json!({ "messages": [turn("assistant")] }), "must start with a user");
+    check_refused(&json!({ "messages": [turn("user"), turn("user")] }), "must alternate");
     let fine = json!({ "messages": [turn("user"), turn("assistant"), turn("user")] });
     assert!(read_as(MODEL, &fine).1.is_ok());
 }
@@ -137,10 +101,7 @@ fn model_ids_are_taken_where_they_are_plausible() {
     }
     for id in ["gpt", "", ".", "a b.c", "arn:aws:s3:::bucket", "anthropic."] {
         let refusal = read_as(id, &body).1.unwrap_err();
-        assert_eq!(
-            refusal.message, "The provided model identifier is invalid.",
-            "{id}"
-        );
+        assert_eq!(refusal.message, "The provided model identifier is invalid.", "{id}");
     }
 }
 
@@ -148,43 +109,25 @@ fn model_ids_are_taken_where_they_are_plausible() {
 fn the_schema_is_found_in_each_of_its_places() {
     let native = json!({ "messages": conversation("a"), "outputConfig": { "textFormat": {
         "type": "json_schema", "structure": { "jsonSchema": { "schema": "{\"type\":\"null\"}" } } } } });
-    let expected = Wanted::Json {
-        schema: "{\"type\":\"null\"}".to_owned(),
-        native: true,
-    };
+    let expected = Wanted::Json { schema: "{\"type\":\"null\"}".to_owned(), native: true };
     assert_eq!(wanted_by(&native), expected);
     let tools = |choice: Value| {
         json!({ "messages": conversation("a"), "toolConfig": { "toolChoice": choice, "tools": [
             { "toolSpec": { "name": "t", "inputSchema": { "json": { "type": "object" } } } } ] } })
     };
-    let forced = Wanted::Tool {
-        name: "t".to_owned(),
-        schema: "{\"type\":\"object\"}".to_owned(),
-    };
-    assert_eq!(
-        wanted_by(&tools(json!({ "tool": { "name": "t" } }))),
-        forced
-    );
+    let forced = Wanted::Tool { name: "t".to_owned(), schema: "{\"type\":\"object\"}".to_owned() };
+    assert_eq!(wanted_by(&tools(json!({ "tool": { "name": "t" } }))), forced);
     assert_eq!(wanted_by(&tools(json!({ "any": {} }))), forced);
     assert_eq!(wanted_by(&tools(json!({ "auto": {} }))), Wanted::Text);
-    check_refused(
-        &tools(json!({ "tool": { "name": "u" } })),
-        "not among the tools",
-    );
+    check_refused(&tools(json!({ "tool": { "name": "u" } })), "not among the tools");
 }
 
 #[test]
 fn a_prompts_schema_is_the_fence_after_the_last_marker_line() {
     let prompt = "See:\n```json\n{\"no\":1}\n```\nJSON Schema: is meant below.\nJSON Schema:\r\n\
                   ```json\n{\"type\": \"null\"}\n```\nAnd:\n```json\n{\"no\":2}\n```";
-    let expected = Wanted::Json {
-        schema: "{\"type\": \"null\"}".to_owned(),
-        native: false,
-    };
-    assert_eq!(
-        wanted_by(&json!({ "messages": conversation(prompt) })),
-        expected
-    );
+    let expected = Wanted::Json { schema: "{\"type\": \"null\"}".to_owned(), native: false };
+    assert_eq!(wanted_by(&json!({ "messages": conversation(prompt) })), expected);
     let re_ask = json!({ "messages": [
         { "role": "user", "content": [{ "text": prompt }] },
         { "role": "assistant", "content": [{ "text": "{}" }] },

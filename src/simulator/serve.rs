@@ -65,10 +65,7 @@ async fn model_call(
 
 /// A signature or a bearer token must be there; whose it is does not matter here.
 fn check_signature(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers
-        .get(header::AUTHORIZATION)
-        .is_some_and(|value| !value.is_empty())
-    {
+    if headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty()) {
         return Ok(());
     }
     Err(Refusal {
@@ -91,10 +88,7 @@ async fn calls(State(shared): State<Arc<Shared>>, Query(query): Query<CallsQuery
         let job = query.job_id.is_none() || call.job_id == query.job_id;
         job && query.since.is_none_or(|since| call.seq > since)
     });
-    report(
-        &shared,
-        &serde_json::json!({ "simulated": true, "calls": calls }),
-    )
+    report(&shared, &serde_json::json!({ "simulated": true, "calls": calls }))
 }
 
 async fn summary(State(shared): State<Arc<Shared>>) -> Response {
@@ -102,10 +96,7 @@ async fn summary(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
-    report(
-        &shared,
-        &serde_json::json!({ "simulated": true, "status": "ok" }),
-    )
+    report(&shared, &serde_json::json!({ "simulated": true, "status": "ok" }))
 }
 
 async fn unknown(State(shared): State<Arc<Shared>>) -> Response {
@@ -122,10 +113,5 @@ async fn unknown(State(shared): State<Arc<Shared>>) -> Response {
 fn report(shared: &Shared, figures: &impl Serialize) -> Response {
     let body = serde_json::to_vec(figures).unwrap_or_default();
     let request_id = reply::request_id(shared, 0);
-    reply::answer(
-        StatusCode::OK,
-        "application/json",
-        request_id,
-        Body::from(body),
-    )
+    reply::answer(StatusCode::OK, "application/json", request_id, Body::from(body))
 }

@@ -97,11 +97,8 @@ impl Shared {
         if fault == Some(Fault::Throttle) {
             let outcome = Outcome::Fault(Fault::Throttle);
             let seq = state.record(self, facts, outcome, Some(THROTTLING));
-            let shortage = if seq.is_multiple_of(2) {
-                Shortage::Tokens
-            } else {
-                Shortage::Requests
-            };
+            let shortage =
+                if seq.is_multiple_of(2) { Shortage::Tokens } else { Shortage::Requests };
             return Verdict::Throttled(shortage, seq);
         }
         let reserved = facts.input_tokens.saturating_add(facts.max_tokens);
@@ -140,12 +137,7 @@ impl Shared {
     /// The calls kept, oldest first, filtered.
     pub(crate) fn calls(&self, keep: impl Fn(&Call) -> bool) -> Vec<Call> {
         let state = self.lock();
-        state
-            .log
-            .iter()
-            .filter(|call| keep(call))
-            .cloned()
-            .collect()
+        state.log.iter().filter(|call| keep(call)).cloned().collect()
     }
 
     /// Waits until the figures have reached something.
@@ -182,9 +174,7 @@ impl State {
 
     fn quota(&mut self, shared: &Shared, scope: String) -> &mut Quota {
         let limits = shared.options.limits();
-        self.quotas
-            .entry(scope)
-            .or_insert_with(|| Quota::new(limits))
+        self.quotas.entry(scope).or_insert_with(|| Quota::new(limits))
     }
 
     fn record(
@@ -203,10 +193,7 @@ impl State {
         self.log.push(Call {
             seq: self.seq,
             at_ms,
-            at: shared
-                .start_wall
-                .checked_add(since_start)
-                .unwrap_or(shared.start_wall),
+            at: shared.start_wall.checked_add(since_start).unwrap_or(shared.start_wall),
             model_id: facts.model_id.clone(),
             api: facts.api.as_str().to_owned(),
             stream: facts.api.streams(),
@@ -294,12 +281,8 @@ impl Admission {
         }
         self.ended = true;
         let (settled, output, billed) = match end {
-            End::Completed {
-                output_tokens,
-                burndown,
-            } => (
-                self.input_tokens
-                    .saturating_add(output_tokens.saturating_mul(burndown)),
+            End::Completed { output_tokens, burndown } => (
+                self.input_tokens.saturating_add(output_tokens.saturating_mul(burndown)),
                 Some(output_tokens),
                 self.input_tokens.saturating_add(output_tokens),
             ),

@@ -113,9 +113,8 @@ impl Summary {
             let (worst, at_admission) = quota.worst();
             summary.worst_window_requests = summary.worst_window_requests.max(worst.requests);
             summary.worst_window_tokens = summary.worst_window_tokens.max(worst.tokens);
-            summary.worst_window_tokens_at_admission = summary
-                .worst_window_tokens_at_admission
-                .max(at_admission.tokens);
+            summary.worst_window_tokens_at_admission =
+                summary.worst_window_tokens_at_admission.max(at_admission.tokens);
             // With a quota for each model, the minutes are those of the busiest model.
             let tokens = |minutes: &[Charges]| minutes.iter().map(|m| m.tokens).sum::<u64>();
             if minutes.is_empty() || tokens(quota.minutes()) > tokens(&minutes) {

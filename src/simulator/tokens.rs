@@ -43,11 +43,7 @@ pub(crate) fn burndown(model_id: &str) -> u64 {
         .filter_map(|part| part.parse::<u64>().ok());
     let major = version.next().unwrap_or(0);
     let minor = version.next().unwrap_or(0);
-    if major >= 4 || (major == 3 && minor == 7) {
-        5
-    } else {
-        1
-    }
+    if major >= 4 || (major == 3 && minor == 7) { 5 } else { 1 }
 }
 
 #[cfg(test)]

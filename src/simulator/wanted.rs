@@ -18,21 +18,14 @@ pub(crate) enum Wanted {
 /// Looks for a schema where the caller may have put it: the native format, a forced tool, the
 /// prompt.
 pub(super) fn wanted(body: &Body<'_>) -> Result<Wanted, Refusal> {
-    if let Some(format) = body
-        .output_config
-        .as_ref()
-        .and_then(|c| c.text_format.as_ref())
-    {
+    if let Some(format) = body.output_config.as_ref().and_then(|c| c.text_format.as_ref()) {
         return Ok(Wanted::Json {
             schema: format.structure.json_schema.schema.clone(),
             native: true,
         });
     }
     if let Some(config) = &body.tool_config {
-        let mut specs = config
-            .tools
-            .iter()
-            .filter_map(|tool| tool.tool_spec.as_ref());
+        let mut specs = config.tools.iter().filter_map(|tool| tool.tool_spec.as_ref());
         let choice = config.tool_choice.as_ref();
         let forced = match choice.and_then(|choice| choice.tool.as_ref()) {
             Some(tool) => {
@@ -54,20 +47,14 @@ pub(super) fn wanted(body: &Body<'_>) -> Result<Wanted, Refusal> {
             });
         }
     }
-    let users = body
-        .messages
-        .iter()
-        .rev()
-        .filter(|turn| turn.role == "user");
+    let users = body.messages.iter().rev().filter(|turn| turn.role == "user");
     let texts = users
         .flat_map(|turn| turn.content.iter().rev())
         .chain(body.system.iter().rev())
         .filter_map(|block| block.text.as_deref());
     let found = texts.map(schema_in_prompt).find(Option::is_some).flatten();
-    Ok(found.map_or(Wanted::Text, |schema| Wanted::Json {
-        schema: schema.to_owned(),
-        native: false,
-    }))
+    Ok(found
+        .map_or(Wanted::Text, |schema| Wanted::Json { schema: schema.to_owned(), native: false }))
 }
 
 /// The JSON fence after the last line `JSON Schema:`.

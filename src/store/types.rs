@@ -191,6 +191,8 @@ pub struct ClaimedJob {
     pub reserved_tokens: u64,
     /// What the call wants of the quota.
     pub wanted: Wanted,
+    /// Wait for a person when its outcome is unknown.
+    pub hold: bool,
 }
 
 /// Which attempt.

@@ -1,89 +1,50 @@
 //! The worker: claims what fits, calls, checks, finishes, for as long as it is wanted.
 //! Must not know: which store or provider it has, where its settings come from, who watches it.
+//!
+//! Four loops share one [`Bench`]: `claims` takes work, one `attempt` runs each call, the
+//! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
+//! process may do for all (promotion, rescue, submissions, the spool).
 
+mod attempt;
+mod claims;
+mod finisher;
+mod flight;
+mod lease;
+mod options;
+mod request;
+mod schemas;
+mod spool;
 mod status;
+mod upkeep;
+mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::admit::Admission;
-use crate::check;
 use crate::clock::Clock;
-use crate::provider::{Clocks, Provider};
-use crate::retry;
+use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
+pub use options::WorkerOptions;
+pub use request::request_for;
 pub use status::{Status, StatusHandle, WaitingFor};
-
-/// The limits of a worker; each is a setting under `[worker]`, `[bedrock]`, `[retry]` or `[check]`.
-#[derive(Debug, Clone)]
-pub struct WorkerOptions {
-    /// Calls in flight at once.
-    pub concurrency: u32,
-    /// The most waiting jobs that one claim looks at.
-    pub claim_scan_max: u32,
-    /// The most jobs that one claim takes.
-    pub claim_rows_max: u32,
-    /// The shortest time between two claims, in milliseconds.
-    pub claim_interval_ms: u64,
-    /// How often an idle worker looks for work, in milliseconds.
-    pub poll_ms: u64,
-    /// A claimed call not sent within this time goes back, in milliseconds.
-    pub send_late_ms_max: u64,
-    /// How long smaller jobs may pass one that does not fit, in milliseconds.
-    pub pass_ms_max: u64,
-    /// A lease whose beat stands still for so long is lost, in milliseconds.
-    pub lease_ms: u64,
-    /// How often the lease is renewed, in milliseconds.
-    pub beat_ms: u64,
-    /// How long calls in flight may run on after a drain began, in milliseconds.
-    pub drain_soft_ms: u64,
-    /// How long aborted calls may take to be recorded, in milliseconds.
-    pub drain_hard_ms: u64,
-    /// The most finishes of one transaction.
-    pub finish_rows_max: usize,
-    /// The most bytes of answers of one transaction.
-    pub finish_bytes_max: usize,
-    /// Bytes of answers kept in memory while the store is unreachable.
-    pub unsaved_bytes_max: usize,
-    /// The most rows that one write of maintenance moves.
-    pub write_rows_max: u32,
-    /// Where answers go that the store cannot take.
-    pub spool_dir: std::path::PathBuf,
-    /// The largest spool, in bytes.
-    pub spool_bytes_max: u64,
-    /// Stream inside.
-    pub stream: bool,
-    /// The first-token and idle clocks of every call; `total_ms` is its ceiling.
-    pub clocks: Clocks,
-    /// The whole call's clock: this ...
-    pub call_ms_base: u64,
-    /// ... and this much more for each token of max_tokens.
-    pub call_ms_per_token: u64,
-    /// How failures are decided.
-    pub retry: retry::Policy,
-    /// How answers are checked.
-    pub check: check::Limits,
-    /// Work on this batch alone.
-    pub batch: Option<Uuid>,
-    /// The most that this worker's calls may cost together, in micro-dollars.
-    pub cost_micros_max: Option<u64>,
-    /// Log prompts and answers.
-    pub log_bodies: bool,
-}
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The store refuses.
-    #[error("failed to use the store: {0}")]
+    #[error("use the store: {0}")]
     Store(#[from] StoreError),
     /// The spool folder cannot be used.
-    #[error("failed to use the spool {path}: {source}")]
+    #[error("use the spool folder {path}: {source}")]
     Spool {
-        /// The folder or file.
+        /// The folder.
         path: String,
         /// Why.
         source: std::io::Error,
@@ -93,12 +54,28 @@ pub enum WorkerError {
 /// Who works, and with what.
 #[derive(Clone)]
 pub struct Worker {
+    bench: Arc<Bench>,
+}
+
+/// What the loops of one worker share.
+struct Bench {
     store: Arc<dyn Store>,
     provider: Arc<dyn Provider>,
     admission: Arc<Admission>,
     clock: Clock,
-    options: Arc<WorkerOptions>,
+    options: WorkerOptions,
     status: StatusHandle,
+    lease: lease::Lease,
+    flight: flight::Flight,
+    schemas: schemas::Schemas,
+    spool: spool::Spool,
+    slots: Arc<Semaphore>,
+    /// Something may have changed for the claim loop: a slot, a settlement, a new job.
+    wake: Notify,
+    /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
+    money_micros: AtomicU64,
+    /// The store does not take finishes: nothing more is claimed.
+    unsaved: AtomicBool,
 }
 
 impl Worker {
@@ -111,33 +88,111 @@ impl Worker {
         clock: Clock,
         options: WorkerOptions,
     ) -> Self {
-        Self {
+        let slots = usize::try_from(options.concurrency).unwrap_or(1).max(1);
+        let bench = Bench {
+            spool: spool::Spool::new(options.spool_dir.clone(), options.spool_bytes_max),
+            lease: lease::Lease::new(&clock, options.lease_ms, options.beat_ms),
+            slots: Arc::new(Semaphore::new(slots)),
+            status: StatusHandle::default(),
+            flight: flight::Flight::default(),
+            schemas: schemas::Schemas::default(),
+            wake: Notify::new(),
+            money_micros: AtomicU64::new(0),
+            unsaved: AtomicBool::new(false),
             store,
             provider,
             admission,
             clock,
-            options: Arc::new(options),
-            status: StatusHandle::default(),
-        }
+            options,
+        };
+        Self { bench: Arc::new(bench) }
     }
 
-    /// What it has done so far; cheap to ask, at any time, from any task.
+    /// What it has done so far; cheap to ask, at any time, from anywhere.
     #[must_use]
     pub fn status(&self) -> StatusHandle {
-        self.status.clone()
+        self.bench.status.clone()
+    }
+
+    /// Tells it that there may be new work, so that it need not wait for its next look.
+    pub fn wake(&self) {
+        self.bench.wake.notify_one();
     }
 
     /// Works until `drain` is cancelled and nothing is in flight any more. `stop` aborts what is
     /// in flight: those calls are recorded as cut, and their jobs run again (or are held).
     ///
     /// # Errors
-    /// When the store cannot be used at the start. Later troubles are waited out.
+    /// When the store or the spool cannot be used at the start. Later troubles are waited out.
     pub async fn run(
         &self,
         drain: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), WorkerError> {
-        let _ = (drain, stop);
+        let bench = &self.bench;
+        bench.spool.prepare().await?;
+        bench.lease.open(bench).await?;
+        // A predecessor's answers and jobs come first: it may have died a moment ago.
+        upkeep::replay_spool(bench).await;
+        let mut watch = upkeep::Watch::default();
+        upkeep::rescue(bench, &mut watch).await;
+
+        let done = CancellationToken::new();
+        let (finisher, saved) = finisher::start(Arc::clone(bench), stop.clone());
+        let renewals = tokio::spawn(lease::keep(Arc::clone(bench), done.clone()));
+        let chores = tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()));
+        tracing::info!(lease.id = %bench.lease.id(), "worker started");
+
+        claims::work(bench, &finisher, &drain, &stop).await;
+        self.drain(&stop).await;
+        drop(finisher);
+        let saving = Duration::from_millis(bench.options.drain_hard_ms);
+        if tokio::time::timeout(saving, saved).await.is_err() {
+            tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
+        }
+        done.cancel();
+        // Both end at the token; a panic in one of them has been logged by its own hook.
+        let _: (Result<(), _>, Result<(), _>) = tokio::join!(renewals, chores);
+        bench.lease.close(bench).await;
+        tracing::info!(lease.id = %bench.lease.id(), "worker stopped");
         Ok(())
+    }
+
+    /// Lets calls in flight run to their end for a while, then aborts them.
+    async fn drain(&self, stop: &CancellationToken) {
+        let bench = &self.bench;
+        let slots = u32::try_from(bench.options.concurrency.max(1)).unwrap_or(u32::MAX);
+        let idle = bench.slots.acquire_many(slots);
+        tokio::pin!(idle);
+        let soft = Duration::from_millis(bench.options.drain_soft_ms);
+        tokio::select! {
+            _ = &mut idle => return,
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(soft) => {
+                tracing::warn!(in_flight = bench.flight.len(), "drain takes too long, aborting calls");
+            }
+        }
+        bench.flight.abort_all();
+        let hard = Duration::from_millis(bench.options.drain_hard_ms);
+        if tokio::time::timeout(hard, idle).await.is_err() {
+            tracing::error!(in_flight = bench.flight.len(), "calls did not end in time");
+        }
+    }
+}
+
+impl Bench {
+    /// What the worker may still spend at worst; none without a limit.
+    fn money_left(&self) -> Option<u64> {
+        let max = self.options.cost_micros_max?;
+        Some(max.saturating_sub(self.money_micros.load(Ordering::Relaxed)))
+    }
+
+    fn wait_for(&self, waiting: Option<WaitingFor>) {
+        self.status.update(|status| status.waiting = waiting);
+    }
+
+    /// The lease's present id.
+    fn lease_id(&self) -> Uuid {
+        self.lease.id()
     }
 }

@@ -33,6 +33,19 @@ pub enum WaitingFor {
     Store,
 }
 
+impl WaitingFor {
+    /// What is waited for, without the time: `requests, total`.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Limit { dimension, key, .. } => format!("{dimension}, {key}"),
+            Self::Pause { lane, .. } => format!("{lane} is paused"),
+            Self::Money => "the money left does not cover the next call".to_owned(),
+            Self::Store => "the store does not answer".to_owned(),
+        }
+    }
+}
+
 /// Counts since the worker began.
 #[derive(Debug, Clone, Default)]
 pub struct Status {

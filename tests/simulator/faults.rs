@@ -10,12 +10,7 @@ async fn faults_by_status_arrive_as_typed_errors() {
         (Fault::Http503, 503, "ServiceUnavailableException"),
     ] {
         let (simulator, client) = simulator(faulty(fault)).await;
-        let result = client
-            .converse()
-            .model_id(MODEL)
-            .messages(user("Hello."))
-            .send()
-            .await;
+        let result = client.converse().model_id(MODEL).messages(user("Hello.")).send().await;
         let (got_status, got_code, _) = refusal(result);
         assert_eq!((got_status, got_code.as_str()), (status, code));
         let calls = simulator.calls();
@@ -25,13 +20,7 @@ async fn faults_by_status_arrive_as_typed_errors() {
             (Outcome::Fault(fault), Some(0), 0)
         );
         simulator.set_faults(Faults::none());
-        client
-            .converse()
-            .model_id(MODEL)
-            .messages(user("Hello."))
-            .send()
-            .await
-            .unwrap();
+        client.converse().model_id(MODEL).messages(user("Hello.")).send().await.unwrap();
     }
 }
 
@@ -52,25 +41,13 @@ async fn a_caller_who_leaves_a_hanging_call_stays_charged() {
 #[tokio::test]
 async fn a_caller_who_leaves_a_silent_stream_stays_charged_and_a_stop_ends_it() {
     let (simulator, client) = simulator(faulty(Fault::HangStream)).await;
-    let open = || {
-        client
-            .converse_stream()
-            .model_id(MODEL)
-            .messages(user("Hello."))
-            .send()
-    };
+    let open = || client.converse_stream().model_id(MODEL).messages(user("Hello.")).send();
     let mut left = open().await.unwrap();
-    assert!(matches!(
-        left.stream.recv().await,
-        Ok(Some(Event::MessageStart(_)))
-    ));
+    assert!(matches!(left.stream.recv().await, Ok(Some(Event::MessageStart(_)))));
     drop(left);
     simulator.until(|summary| summary.client_gone == 1).await;
     let mut held = open().await.unwrap();
-    assert!(matches!(
-        held.stream.recv().await,
-        Ok(Some(Event::MessageStart(_)))
-    ));
+    assert!(matches!(held.stream.recv().await, Ok(Some(Event::MessageStart(_)))));
     simulator.stop().await;
     let got = drain(&mut held.stream).await;
     assert!(got.usage.is_none());
@@ -95,19 +72,9 @@ async fn a_stream_cut_inside_a_frame_is_an_error() {
 #[tokio::test]
 async fn a_whole_answer_that_is_cut_breaks_its_connection() {
     let (_simulator, client) = simulator(faulty(Fault::CutStream)).await;
-    let error = client
-        .converse()
-        .model_id(MODEL)
-        .messages(user("Hello."))
-        .send()
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .as_service_error()
-            .is_none_or(|error| error.code().is_none()),
-        "{error:?}"
-    );
+    let error =
+        client.converse().model_id(MODEL).messages(user("Hello.")).send().await.unwrap_err();
+    assert!(error.as_service_error().is_none_or(|error| error.code().is_none()), "{error:?}");
 }
 
 #[tokio::test]
@@ -122,10 +89,7 @@ async fn a_truncated_answer_says_so_and_has_used_all_its_tokens() {
 #[tokio::test]
 async fn an_answer_longer_than_its_limit_is_truncated() {
     let (_simulator, client) = simulator(SimulatorOptions::default()).await;
-    let call = client
-        .converse()
-        .model_id(MODEL)
-        .messages(user(&prompt_with_schema()));
+    let call = client.converse().model_id(MODEL).messages(user(&prompt_with_schema()));
     let output = call.inference_config(limits(3)).send().await.unwrap();
     assert_eq!(output.stop_reason(), &StopReason::MaxTokens);
     assert_eq!(output.usage().unwrap().output_tokens(), 3);
@@ -134,12 +98,7 @@ async fn an_answer_longer_than_its_limit_is_truncated() {
 
 #[tokio::test]
 async fn spoilt_json_is_spoilt_in_the_way_that_was_asked_for() {
-    for fault in [
-        Fault::Prose,
-        Fault::MalformedJson,
-        Fault::WrongSchema,
-        Fault::Empty,
-    ] {
+    for fault in [Fault::Prose, Fault::MalformedJson, Fault::WrongSchema, Fault::Empty] {
         let (simulator, client) = simulator(faulty(fault)).await;
         let got = stream(&client, user(&prompt_with_schema())).await;
         let parsed: Result<Value, _> = serde_json::from_str(&got.text);
@@ -149,10 +108,7 @@ async fn spoilt_json_is_spoilt_in_the_way_that_was_asked_for() {
             _ => assert!(parsed.is_err(), "{}", got.text),
         }
         assert_eq!(got.stop, Some(StopReason::EndTurn));
-        assert_eq!(
-            simulator.calls().first().unwrap().outcome,
-            Outcome::Fault(fault)
-        );
+        assert_eq!(simulator.calls().first().unwrap().outcome, Outcome::Fault(fault));
         // Free text has no JSON to spoil: such a call counts as admitted.
         let plain = stream(&client, user("Hello.")).await;
         assert_eq!(plain.text.is_empty(), fault == Fault::Empty);

@@ -37,13 +37,7 @@ async fn simulator(options: SimulatorOptions) -> (Simulator, Client) {
     let config = aws_sdk_bedrockruntime::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(
-            "AKIDSIMULATED",
-            "secret",
-            None,
-            None,
-            "test",
-        ))
+        .credentials_provider(Credentials::new("AKIDSIMULATED", "secret", None, None, "test"))
         .endpoint_url(simulator.endpoint_url())
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -52,19 +46,12 @@ async fn simulator(options: SimulatorOptions) -> (Simulator, Client) {
 }
 
 fn faulty(fault: Fault) -> SimulatorOptions {
-    SimulatorOptions {
-        faults: Faults::one(fault, 1.0),
-        ..SimulatorOptions::default()
-    }
+    SimulatorOptions { faults: Faults::one(fault, 1.0), ..SimulatorOptions::default() }
 }
 
 fn turn(role: ConversationRole, text: &str) -> Message {
     let block = ContentBlock::Text(text.to_owned());
-    Message::builder()
-        .role(role)
-        .content(block)
-        .build()
-        .unwrap()
+    Message::builder().role(role).content(block).build().unwrap()
 }
 
 fn user(text: &str) -> Message {
@@ -72,17 +59,12 @@ fn user(text: &str) -> Message {
 }
 
 fn limits(max_tokens: i32) -> InferenceConfiguration {
-    InferenceConfiguration::builder()
-        .max_tokens(max_tokens)
-        .build()
+    InferenceConfiguration::builder().max_tokens(max_tokens).build()
 }
 
 fn text_of(output: &ConverseOutput) -> String {
     let message = output.output().unwrap().as_message().unwrap();
-    let texts = message
-        .content()
-        .iter()
-        .filter_map(|block| block.as_text().ok());
+    let texts = message.content().iter().filter_map(|block| block.as_text().ok());
     texts.cloned().collect()
 }
 
@@ -107,10 +89,7 @@ fn fits(text: &str) -> bool {
 }
 
 fn prompt_with_schema() -> String {
-    format!(
-        "Fill this in.\n\nJSON Schema:\n```json\n{:#}\n```\nAnswer with JSON only.",
-        schema()
-    )
+    format!("Fill this in.\n\nJSON Schema:\n```json\n{:#}\n```\nAnswer with JSON only.", schema())
 }
 
 /// What a stream brought: its text, its stop reason, its usage (input, output), how it ended.
@@ -168,9 +147,5 @@ fn refusal(result: Result<ConverseOutput, SdkError<ConverseError>>) -> (u16, Str
     let status = error.raw_response().unwrap().status().as_u16();
     let service = error.into_service_error();
     let code = service.code().unwrap_or_default().to_owned();
-    (
-        status,
-        code,
-        service.message().unwrap_or_default().to_owned(),
-    )
+    (status, code, service.message().unwrap_or_default().to_owned())
 }

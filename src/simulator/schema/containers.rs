@@ -31,9 +31,7 @@ impl Generator<'_> {
             }
         }
         self.dependent(schema, properties, &mut made, depth);
-        let additional = schema
-            .get("additionalProperties")
-            .unwrap_or(&Value::Bool(true));
+        let additional = schema.get("additionalProperties").unwrap_or(&Value::Bool(true));
         for name in required {
             if !made.contains_key(name) {
                 let value = self.value(additional, name, depth + 1);
@@ -42,11 +40,7 @@ impl Generator<'_> {
         }
         let open = properties.is_empty()
             && (additional.is_object() || schema.contains_key("patternProperties"));
-        let wanted = if open && !self.lean(depth) {
-            self.draw.within(1, 3)
-        } else {
-            0
-        };
+        let wanted = if open && !self.lean(depth) { self.draw.within(1, 3) } else { 0 };
         let at_least = length(schema, "minProperties").unwrap_or(0);
         let wanted = wanted.max(at_least).min(at_most).min(LENGTH_MAX);
         self.fill_up(schema, properties, &mut made, (wanted, depth));
@@ -87,9 +81,7 @@ impl Generator<'_> {
         }
         let by_pattern = schema.get("patternProperties").and_then(Value::as_object);
         let by_pattern = by_pattern.and_then(|patterns| patterns.iter().next());
-        let additional = schema
-            .get("additionalProperties")
-            .unwrap_or(&Value::Bool(true));
+        let additional = schema.get("additionalProperties").unwrap_or(&Value::Bool(true));
         for _ in 0..wanted.saturating_mul(4) {
             if size(made.len()) >= wanted {
                 return;
@@ -125,17 +117,9 @@ impl Generator<'_> {
         let contained = schema.get("contains");
         let contains = length(schema, "minContains").unwrap_or(1);
         let contains = if contained.is_some() { contains } else { 0 };
-        let usual = if prefix.is_empty() {
-            self.draw.within(1, 3)
-        } else {
-            size(prefix.len())
-        };
+        let usual = if prefix.is_empty() { self.draw.within(1, 3) } else { size(prefix.len()) };
         let closed = rest == &Value::Bool(false);
-        let usual = if self.lean(depth) || (closed && prefix.is_empty()) {
-            0
-        } else {
-            usual
-        };
+        let usual = if self.lean(depth) || (closed && prefix.is_empty()) { 0 } else { usual };
         let wanted = low.max(usual).max(contains).min(high);
         let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
         let item_name = name.strip_suffix('s').unwrap_or(name);

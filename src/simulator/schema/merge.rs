@@ -24,9 +24,7 @@ pub(super) fn merge(left: &Schema, right: &Schema) -> Schema {
         joined.insert(key.clone(), merge_keyword(key, &before, value));
     }
     if !beside.is_empty() {
-        let all_of = joined
-            .entry("allOf")
-            .or_insert_with(|| Value::Array(Vec::new()));
+        let all_of = joined.entry("allOf").or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(branches) = all_of {
             branches.push(Value::Object(beside));
         }

@@ -58,12 +58,7 @@ impl Prepared {
         let (strict, loose) = (compile(true)?, compile(false)?);
         let mut patterns = HashMap::new();
         strings::collect_patterns(&root, &mut patterns);
-        Ok(Self {
-            root,
-            strict,
-            loose,
-            patterns,
-        })
+        Ok(Self { root, strict, loose, patterns })
     }
 
     /// A value that fits, the same for the same seed; where no draw fits, the last one and why.
@@ -79,10 +74,7 @@ impl Prepared {
             let draw = Draw::new(join(seed, number));
             value = Generator::new(&self.root, &self.patterns, draw, optional).root_value();
             if self.strict.is_valid(&value) {
-                return Made {
-                    value,
-                    misfit: None,
-                };
+                return Made { value, misfit: None };
             }
         }
         let misfit = self
@@ -106,11 +98,7 @@ impl Prepared {
                 let mut without = map.clone();
                 without.shift_remove(key);
                 candidates.push(Value::Object(without));
-                for odd in [
-                    Value::from("simulated mismatch"),
-                    Value::from(-1.5),
-                    Value::Null,
-                ] {
+                for odd in [Value::from("simulated mismatch"), Value::from(-1.5), Value::Null] {
                     let mut with = map.clone();
                     with.insert(key.clone(), odd);
                     candidates.push(Value::Object(with));
@@ -123,9 +111,7 @@ impl Prepared {
             Value::from(-1.5),
             Value::Null,
         ]);
-        candidates
-            .into_iter()
-            .find(|candidate| !self.loose.is_valid(candidate))
+        candidates.into_iter().find(|candidate| !self.loose.is_valid(candidate))
     }
 
     /// Whether a value fits.

@@ -33,11 +33,7 @@ pub(super) fn number(schema: &Map<String, Value>, draw: &mut Draw) -> Value {
     } else {
         let exact = low + (high - low) * (draw.unit() * 0.98 + 0.01);
         let rounded = (exact * 100.0).round() / 100.0;
-        if (low..=high).contains(&rounded) && (high - low) > 0.1 {
-            rounded
-        } else {
-            exact
-        }
+        if (low..=high).contains(&rounded) && (high - low) > 0.1 { rounded } else { exact }
     };
     match whole(drawn).filter(|_| drawn.fract() == 0.0) {
         Some(whole) => Value::from(whole),
@@ -55,18 +51,10 @@ fn bounds(schema: &Map<String, Value>, margin: f64) -> (f64, f64) {
     let exclusive_high =
         get("exclusiveMaximum").or(get("maximum").filter(|_| flag("exclusiveMaximum")));
     let above = |bound: f64| {
-        if margin > 0.0 {
-            bound.floor() + margin
-        } else {
-            bound
-        }
+        if margin > 0.0 { bound.floor() + margin } else { bound }
     };
     let below = |bound: f64| {
-        if margin > 0.0 {
-            bound.ceil() - margin
-        } else {
-            bound
-        }
+        if margin > 0.0 { bound.ceil() - margin } else { bound }
     };
     let low = [get("minimum"), exclusive_low.map(above)];
     let high = [get("maximum"), exclusive_high.map(below)];
@@ -84,10 +72,7 @@ fn bounds(schema: &Map<String, Value>, margin: f64) -> (f64, f64) {
 fn multiple(low: f64, high: f64, step: f64, draw: &mut Draw) -> f64 {
     let first = (low / step).ceil();
     let last = (high / step).floor().max(first);
-    let chosen = first
-        + ((last - first + 1.0) * draw.unit())
-            .floor()
-            .min(last - first);
+    let chosen = first + ((last - first + 1.0) * draw.unit()).floor().min(last - first);
     // Dividing by 10 is exact to the last bit where multiplying by 0.1 is not.
     let inverse = (1.0 / step).round();
     if step < 1.0 && (inverse * step - 1.0).abs() < 1e-12 {

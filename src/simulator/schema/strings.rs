@@ -167,14 +167,10 @@ fn expand(hir: &Hir, stretch: u64, draw: &mut Draw, out: &mut String) {
 /// narrower classes of ECMA expressions are kept too.
 fn character(class: &Class, draw: &mut Draw) -> char {
     let holds = |c: char| match class {
-        Class::Unicode(class) => class
-            .ranges()
-            .iter()
-            .any(|r| r.start() <= c && c <= r.end()),
-        Class::Bytes(class) => class
-            .ranges()
-            .iter()
-            .any(|r| char::from(r.start()) <= c && c <= char::from(r.end())),
+        Class::Unicode(class) => class.ranges().iter().any(|r| r.start() <= c && c <= r.end()),
+        Class::Bytes(class) => {
+            class.ranges().iter().any(|r| char::from(r.start()) <= c && c <= char::from(r.end()))
+        }
     };
     let alphanumeric = ('a'..='z').chain('A'..='Z').chain('0'..='9');
     let mut plain: Vec<char> = alphanumeric.filter(|c| holds(*c)).collect();
@@ -183,10 +179,7 @@ fn character(class: &Class, draw: &mut Draw) -> char {
     }
     draw.pick(&plain).copied().unwrap_or_else(|| match class {
         Class::Unicode(class) => class.ranges().first().map_or('x', ClassUnicodeRange::start),
-        Class::Bytes(class) => class
-            .ranges()
-            .first()
-            .map_or('x', |r| char::from(r.start())),
+        Class::Bytes(class) => class.ranges().first().map_or('x', |r| char::from(r.start())),
     })
 }
 

@@ -50,13 +50,7 @@ impl<'a> Generator<'a> {
         draw: Draw,
         optional: f64,
     ) -> Self {
-        Self {
-            root,
-            patterns,
-            draw,
-            optional,
-            values: 0,
-        }
+        Self { root, patterns, draw, optional, values: 0 }
     }
 
     /// A value for the whole schema.
@@ -88,9 +82,8 @@ impl<'a> Generator<'a> {
             let Some(target) = self.resolve(reference) else {
                 return Value::Null;
             };
-            let alone = schema
-                .keys()
-                .all(|key| key == "$ref" || ANNOTATIONS.contains(&key.as_str()));
+            let alone =
+                schema.keys().all(|key| key == "$ref" || ANNOTATIONS.contains(&key.as_str()));
             return match target {
                 Value::Object(target) if !alone => {
                     let joined = merge(target, &without(schema, &["$ref"]));
@@ -151,11 +144,7 @@ impl<'a> Generator<'a> {
         match schema.get("type") {
             Some(Value::String(one)) => {
                 let nullable = schema.get("nullable") == Some(&Value::Bool(true));
-                if nullable && self.lean(depth) {
-                    "null"
-                } else {
-                    one
-                }
+                if nullable && self.lean(depth) { "null" } else { one }
             }
             Some(Value::Array(several)) => {
                 let names: Vec<&str> = several.iter().filter_map(Value::as_str).collect();
@@ -184,9 +173,7 @@ impl<'a> Generator<'a> {
         } else {
             self.draw.pick(branches)
         };
-        chosen
-            .map(|branch| self.dereferenced(branch))
-            .unwrap_or_default()
+        chosen.map(|branch| self.dereferenced(branch)).unwrap_or_default()
     }
 
     /// A branch as keywords of its own, references followed.
@@ -211,8 +198,7 @@ impl<'a> Generator<'a> {
     /// The part of the schema that a local reference means.
     fn resolve(&self, reference: &str) -> Option<&'a Value> {
         let pointer = reference.strip_prefix('#')?;
-        self.root
-            .pointer(&pointer.replace("%24", "$").replace("%25", "%"))
+        self.root.pointer(&pointer.replace("%24", "$").replace("%25", "%"))
     }
 }
 
@@ -223,11 +209,8 @@ fn impossible() -> Schema {
 }
 
 fn without(schema: &Schema, keys: &[&str]) -> Schema {
-    let kept = schema
-        .iter()
-        .filter(|(key, _)| !keys.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    let kept = schema.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn implied_type(schema: &Schema) -> &'static str {
@@ -240,22 +223,9 @@ fn implied_type(schema: &Schema) -> &'static str {
         "minProperties",
     ]) {
         "object"
-    } else if has(&[
-        "items",
-        "prefixItems",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "contains",
-    ]) {
+    } else if has(&["items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"]) {
         "array"
-    } else if has(&[
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-    ]) {
+    } else if has(&["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]) {
         "number"
     } else {
         "string"

@@ -139,6 +139,8 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
     let mut admitted = Vec::with_capacity(jobs.len());
     let mut fresh = Vec::new();
     let mut lines = Vec::new();
+    let replaced = replaced(jobs, &seen);
+    holders.retain(|_, holder| !replaced.contains(holder));
     for job in jobs {
         let answer = judge(job, &mut seen, &mut holders);
         let job_id = match &answer {
@@ -155,6 +157,11 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
         }
         admitted.push(answer);
     }
+    // Before the new ones come in, so that they find their dedupe keys free.
+    let error = || (ErrorKind::Cancelled, "replaced by a changed document".to_owned());
+    let ends: Vec<End> =
+        replaced.iter().map(|id| End::with_error(*id, State::Cancelled, Some(error()))).collect();
+    end::end_jobs(tx, &ends, now).await?;
     insert(tx, &fresh, now).await?;
     if !lines.is_empty() {
         let lines = bulk::list(&lines)?;
@@ -165,6 +172,18 @@ async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Adm
     Ok(admitted)
 }
 
+/// Jobs that a rerun of their changed document replaces: those that have not ended are cancelled,
+/// so that nobody pays for both.
+fn replaced(jobs: &[NewJob], seen: &HashMap<Key, Seen>) -> Vec<Uuid> {
+    let live = jobs.iter().filter(|job| job.rerun).filter_map(|job| {
+        let key = (job.tenant.clone(), job.identity.clone()?);
+        let before = seen.get(&key)?;
+        let is_live = before.state.is_some_and(|state| !state.is_terminal());
+        (is_live && before.document_hash != job.document_hash).then_some(before.job_id)
+    });
+    live.collect()
+}
+
 /// Judges one job by what is there, and lets it be found by those after it.
 fn judge(
     job: &NewJob,
@@ -172,7 +191,9 @@ fn judge(
     holders: &mut HashMap<Key, Uuid>,
 ) -> Admitted {
     let identity = job.identity.as_ref().map(|key| (job.tenant.clone(), key.clone()));
-    if let Some(before) = identity.as_ref().and_then(|key| seen.get(key)) {
+    let before = identity.as_ref().and_then(|key| seen.get(key));
+    let changed = |before: &Seen| before.document_hash != job.document_hash;
+    if let Some(before) = before.filter(|before| !(job.rerun && changed(before))) {
         return if before.document_hash == job.document_hash {
             Admitted::Existing(before.job_id, before.state)
         } else {

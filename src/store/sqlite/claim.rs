@@ -27,6 +27,7 @@ struct Candidate {
     max_attempts: Option<u32>,
     deadline_at: i64,
     wanted: Wanted,
+    hold: bool,
     reservation: Charge,
     keys: Vec<usize>,
 }
@@ -152,6 +153,7 @@ async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> 
                 wanted.burndown,
             ),
             wanted,
+            hold: row.hold != 0,
             keys: Vec::new(),
         }
     });
@@ -269,6 +271,7 @@ async fn take(
             queue: candidate.queue.clone(),
             reserved_tokens: candidate.reservation.tokens,
             wanted: candidate.wanted,
+            hold: candidate.hold,
         });
     }
     Ok(jobs)

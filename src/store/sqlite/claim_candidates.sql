@@ -1,7 +1,7 @@
 -- sqlite: the head of a lane in the order of place; of one batch where named.
 select
     id as "id!: Hyphenated", external_id, tenant, queue, place as "place!: f64", calls, failures,
-    reasks, crashes, throttles, max_attempts, deadline_at, input_tokens_max, max_tokens, burndown
+    reasks, crashes, throttles, max_attempts, deadline_at, input_tokens_max, max_tokens, burndown, hold
 from job
 where
     lane = ?1 and state = 'ready' and due = 1

@@ -1,0 +1,129 @@
+//! One attempt: rooms 4 to 6 in order. Call, check, finish.
+//! Must not know: which provider, which store.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::Bench;
+use super::finisher::Finisher;
+use super::request::{CallSettings, request_for};
+use super::verdict::{self, Rules};
+use crate::check;
+use crate::completion::Message;
+use crate::job::JobDocument;
+use crate::provider::GenerateRequest;
+use crate::store::{ClaimedJob, Finish};
+
+/// A claimed job on its way.
+pub(super) struct Turn {
+    pub(super) job: ClaimedJob,
+    /// Cancelled when its call shall be aborted.
+    pub(super) abort: CancellationToken,
+    /// When its claim was asked for, on the suspend-aware clock.
+    pub(super) claimed_mono_ms: u64,
+    /// What it may cost at worst, in micro-dollars.
+    pub(super) worst_micros: u64,
+}
+
+/// Makes the attempt and keeps its slot until the finish is committed or spooled.
+pub(super) async fn run(
+    bench: Arc<Bench>,
+    finisher: Finisher,
+    turn: Turn,
+    slot: OwnedSemaphorePermit,
+) {
+    let job_id = turn.job.job_id;
+    let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
+    let finish = match AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await {
+        Ok(finish) => finish,
+        Err(_) => {
+            let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
+            verdict::broken(&turn.job, message, true, &rules(&bench))
+        }
+    };
+    let fence = finish.key.fence;
+    finisher.save(finish, turn.worst_micros, turn.job).await;
+    bench.flight.end(fence);
+    bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
+    drop(slot);
+    bench.wake.notify_one();
+}
+
+fn rules(bench: &Bench) -> Rules<'_> {
+    Rules {
+        policy: &bench.options.retry,
+        check: &bench.options.check,
+        now_ms: bench.clock.now().wall_ms,
+    }
+}
+
+async fn make(bench: &Bench, turn: &Turn) -> Finish {
+    let job = &turn.job;
+    let document: JobDocument = match serde_json::from_str(&job.document) {
+        Ok(document) => document,
+        Err(error) => {
+            let message = format!("the stored document cannot be read: {error}");
+            return verdict::broken(job, message, false, &rules(bench));
+        }
+    };
+    let request = request(bench, job, &document);
+
+    // A machine that slept, or a worker that was stopped, must not send on old quota.
+    let now_mono_ms = bench.clock.now().mono_ms;
+    let late_ms = now_mono_ms.saturating_sub(turn.claimed_mono_ms);
+    if late_ms > bench.options.send_late_ms_max || !bench.lease.is_fresh(now_mono_ms) {
+        tracing::warn!(late_ms, "claimed too long ago, giving it back unsent");
+        return verdict::not_sent(job);
+    }
+    if bench.options.log_bodies {
+        tracing::debug!(prompt = ?request.messages, "request body");
+    }
+    let called = tokio::select! {
+        biased;
+        () = turn.abort.cancelled() => {
+            return verdict::aborted(job);
+        }
+        called = bench.provider.generate(&request) => called,
+    };
+    match called {
+        Ok(completion) => {
+            if bench.options.log_bodies {
+                tracing::debug!(answer = completion.text, "response body");
+            }
+            let checked = match &document.schema {
+                None => check::check(&completion, None, &bench.options.check),
+                Some(schema) => match bench.schemas.compile(schema, &bench.options.check) {
+                    Ok(schema) => check::check(&completion, Some(&schema), &bench.options.check),
+                    Err(error) => {
+                        let message = format!("the admitted schema does not compile: {error}");
+                        return verdict::broken(job, message, true, &rules(bench));
+                    }
+                },
+            };
+            verdict::completed(job, completion, checked, &rules(bench))
+        }
+        Err(error) => verdict::failed(job, error, &rules(bench)),
+    }
+}
+
+fn request(bench: &Bench, job: &ClaimedJob, document: &JobDocument) -> GenerateRequest {
+    // Stored by ourselves; if it cannot be read, the plain call is the better loss.
+    let reask: Vec<Message> =
+        job.reask.as_deref().and_then(|turns| serde_json::from_str(turns).ok()).unwrap_or_default();
+    let metadata = vec![
+        ("job_id".to_owned(), job.job_id.to_string()),
+        ("attempt".to_owned(), job.number.to_string()),
+        ("tenant".to_owned(), job.tenant.clone()),
+    ];
+    let settings = CallSettings {
+        stream: bench.options.stream,
+        clocks: bench.options.clocks_for(job.resolved.max_tokens),
+        answer_bytes_max: bench.options.check.answer_bytes_max,
+    };
+    request_for(document, &job.resolved, reask, metadata, settings)
+}

@@ -1,0 +1,230 @@
+//! The claim loop: asks each lane for what fits, and starts it.
+//! Must not know: how fitting is judged, what a call is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{self, Turn};
+use super::finisher::Finisher;
+use super::{Bench, WaitingFor};
+use crate::catalogue::cost_micros_max;
+use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
+
+/// A little noise, so that workers that wait for the same moment do not come together.
+const JITTER_MS_MAX: u64 = 10;
+
+/// The same wait is logged again after this.
+const WAIT_LOG_MS: u64 = 60_000;
+
+/// Logs a wait when it begins or changes its reason, and now and then while it lasts: at a limit
+/// of one call a second there is one a second.
+#[derive(Default)]
+struct WaitLog {
+    last: Option<(String, u64)>,
+}
+
+impl WaitLog {
+    fn note(&mut self, waiting: Option<&WaitingFor>, mono_ms: u64) {
+        let Some(waiting) = waiting else { return };
+        let reason = waiting.reason();
+        let fresh = |(logged, at): &(String, u64)| {
+            *logged == reason && mono_ms.saturating_sub(*at) < WAIT_LOG_MS
+        };
+        if !self.last.as_ref().is_some_and(fresh) {
+            tracing::warn!(reason, "waiting: {reason}");
+            self.last = Some((reason, mono_ms));
+        }
+    }
+}
+
+/// What one look at all lanes came to.
+#[derive(Default)]
+struct Look {
+    /// Jobs claimed.
+    claimed: usize,
+    /// A lane gave all that was asked of it, so there may be more.
+    more: bool,
+    /// When the first waiting job may fit.
+    again_in_ms: Option<u64>,
+    /// Why nothing was claimed.
+    waiting: Option<WaitingFor>,
+}
+
+/// Claims and starts work until `drain` or `stop`.
+pub(super) async fn work(
+    bench: &Arc<Bench>,
+    finisher: &Finisher,
+    drain: &CancellationToken,
+    stop: &CancellationToken,
+) {
+    let mut first_lane = 0;
+    let mut log = WaitLog::default();
+    while !drain.is_cancelled() && !stop.is_cancelled() {
+        let look = if may_claim(bench) {
+            look(bench, finisher, &mut first_lane).await
+        } else {
+            Look { waiting: Some(WaitingFor::Store), ..Look::default() }
+        };
+        if look.more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        // Settlements make room early, but a busy lane is not asked for each of them apart.
+        let pause = Duration::from_millis(bench.options.claim_interval_ms);
+        if look.claimed > 0 || look.again_in_ms.is_some() {
+            tokio::time::sleep(pause).await;
+        }
+        let poll_ms = bench.options.poll_ms;
+        let jitter_ms = rand::rng().random_range(0..=JITTER_MS_MAX);
+        let wait_ms = look.again_in_ms.map_or(poll_ms, |ms| (ms + jitter_ms).min(poll_ms));
+        log.note(look.waiting.as_ref(), bench.clock.now().mono_ms);
+        bench.wait_for(look.waiting);
+        tokio::select! {
+            () = drain.cancelled() => {}
+            () = stop.cancelled() => {}
+            () = bench.wake.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+        }
+    }
+    bench.wait_for(None);
+}
+
+fn may_claim(bench: &Bench) -> bool {
+    bench.lease.is_fresh(bench.clock.now().mono_ms) && !bench.unsaved.load(Ordering::Relaxed)
+}
+
+/// Asks every lane once, beginning with another one each time, so that no lane starves another of
+/// a limit that they share.
+async fn look(bench: &Arc<Bench>, finisher: &Finisher, first_lane: &mut usize) -> Look {
+    let mut look = Look::default();
+    let lanes = match bench.store.ready_lanes().await {
+        Ok(lanes) => lanes,
+        Err(error) => {
+            tracing::warn!(%error, "lanes not read");
+            look.waiting = Some(WaitingFor::Store);
+            return look;
+        }
+    };
+    let count = lanes.len().max(1);
+    *first_lane = (*first_lane + 1) % count;
+    for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
+        let slots = take_slots(bench);
+        if slots.is_empty() {
+            // A freed slot wakes the loop.
+            return look;
+        }
+        let asked = slots.len();
+        match claim(bench, lane, asked).await {
+            Ok((claimed, claimed_mono_ms)) => {
+                note(bench, lane, &claimed, &mut look);
+                look.claimed += claimed.jobs.len();
+                look.more |= claimed.jobs.len() == asked;
+                start(bench, finisher, claimed.jobs, slots, claimed_mono_ms);
+            }
+            Err(error) => {
+                tracing::warn!(lane, %error, "claim failed");
+                look.waiting = Some(WaitingFor::Store);
+            }
+        }
+    }
+    if look.claimed > 0 {
+        look.waiting = None;
+    }
+    look
+}
+
+fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
+    let mut slots = Vec::new();
+    let slots_max = usize::try_from(bench.options.claim_rows_max.max(1)).unwrap_or(1);
+    while slots.len() < slots_max {
+        let Ok(slot) = Arc::clone(&bench.slots).try_acquire_owned() else { break };
+        slots.push(slot);
+    }
+    slots
+}
+
+async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed, u64)> {
+    let fences = bench.flight.ask(slots);
+    // The time of asking: the claim's own transaction may have waited.
+    let asked_mono_ms = bench.clock.now().mono_ms;
+    let ask = ClaimAsk {
+        lane: lane.to_owned(),
+        lease: bench.lease_id(),
+        fences: fences.clone(),
+        scan_max: bench.options.claim_scan_max,
+        pass_ms_max: bench.options.pass_ms_max,
+        money_micros_max: bench.money_left(),
+        batch: bench.options.batch,
+    };
+    let claimed = bench.store.claim(ask).await;
+    if let Ok(claimed) = &claimed {
+        // Registered before the asked-for fences are forgotten: the lease's loop compares at any
+        // time.
+        for job in &claimed.jobs {
+            bench.flight.begin(key_of(job), asked_mono_ms);
+        }
+    }
+    bench.flight.forget_asked(&fences);
+    Ok((claimed?, asked_mono_ms))
+}
+
+fn key_of(job: &ClaimedJob) -> AttemptKey {
+    AttemptKey { job_id: job.job_id, number: job.number, fence: job.fence }
+}
+
+fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
+    let now_ms = bench.clock.now().mono_ms;
+    let earliest = |old: Option<u64>, new: u64| Some(old.map_or(new, |old: u64| old.min(new)));
+    if let (Some(ms), Some(waiting)) = (claimed.fits_in_ms, &claimed.waiting) {
+        if look.again_in_ms.is_none_or(|before| ms < before) {
+            look.waiting = Some(WaitingFor::Limit {
+                dimension: waiting.dimension,
+                key: waiting.key.clone(),
+                until_mono_ms: now_ms.saturating_add(ms),
+            });
+        }
+        look.again_in_ms = earliest(look.again_in_ms, ms);
+    }
+    if let Some(ms) = claimed.paused_ms {
+        let until_mono_ms = now_ms.saturating_add(ms);
+        look.waiting = Some(WaitingFor::Pause { lane: lane.to_owned(), until_mono_ms });
+        look.again_in_ms = earliest(look.again_in_ms, ms);
+    }
+    if claimed.money_exhausted {
+        look.waiting = Some(WaitingFor::Money);
+    }
+    if claimed.never_fit > 0 {
+        let ends = u64::from(claimed.never_fit);
+        bench.status.update(|status| status.failed += ends);
+        bench.status.notify();
+        tracing::error!(lane, jobs = ends, "jobs ended that can never fit their limit");
+    }
+}
+
+fn start(
+    bench: &Arc<Bench>,
+    finisher: &Finisher,
+    jobs: Vec<ClaimedJob>,
+    slots: Vec<OwnedSemaphorePermit>,
+    claimed_mono_ms: u64,
+) {
+    let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    bench.status.update(|status| {
+        status.in_flight += count;
+        status.claimed += u64::from(count);
+    });
+    for (job, slot) in jobs.into_iter().zip(slots) {
+        let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
+        let worst_micros = job.resolved.prices.as_ref().map_or(0, |prices| {
+            cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
+        });
+        bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
+        let turn = Turn { job, abort, claimed_mono_ms, worst_micros };
+        tokio::spawn(attempt::run(Arc::clone(bench), finisher.clone(), turn, slot));
+    }
+}

@@ -1,0 +1,256 @@
+//! The finisher: one per process, commits finished attempts in groups. What arrives during one
+//! commit is the next group.
+//! Must not know: how an attempt came out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Bench;
+use crate::error::ErrorKind;
+use crate::job::{Outcome, State};
+use crate::store::{ClaimedJob, Finish, Finished, Next, Settlement, StoreError};
+
+/// A store that has not taken a group for so long gets it later, from the spool.
+const SPOOL_AFTER_MS: u64 = 2_000;
+/// How often it is tried meanwhile.
+const RETRY_MS_MIN: u64 = 20;
+const RETRY_MS_MAX: u64 = 500;
+
+/// The way to the finisher.
+#[derive(Clone)]
+pub(super) struct Finisher(mpsc::Sender<Item>);
+
+struct Item {
+    finish: Finish,
+    worst_micros: u64,
+    job: ClaimedJob,
+    saved: oneshot::Sender<()>,
+}
+
+impl Finisher {
+    /// Returns when the finish is committed or spooled.
+    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) {
+        let (saved, done) = oneshot::channel();
+        if self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() {
+            // An error means that the finisher is gone: the drain has reported it.
+            let _: Result<(), _> = done.await;
+        }
+    }
+}
+
+/// Starts the finisher; it ends when every sender is gone.
+pub(super) fn start(bench: Arc<Bench>, stop: CancellationToken) -> (Finisher, JoinHandle<()>) {
+    let rows_max = bench.options.finish_rows_max.max(1);
+    let (sender, receiver) = mpsc::channel(rows_max);
+    (Finisher(sender), tokio::spawn(work(bench, receiver, stop)))
+}
+
+async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, stop: CancellationToken) {
+    while let Some(first) = items.recv().await {
+        let group = gather(&bench, &mut items, first);
+        save(&bench, &stop, group).await;
+    }
+}
+
+fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<Item> {
+    let size = |item: &Item| item.finish.raw_text.as_ref().map_or(0, String::len);
+    let mut bytes = size(&first);
+    let mut group = vec![first];
+    while group.len() < bench.options.finish_rows_max && bytes < bench.options.finish_bytes_max {
+        let Ok(item) = items.try_recv() else { break };
+        bytes = bytes.saturating_add(size(&item));
+        group.push(item);
+    }
+    group
+}
+
+/// Commits a group; a store that is away is asked again, then the spool takes it.
+async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
+    let finishes: Vec<Finish> = group.iter().map(|item| item.finish.clone()).collect();
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
+        .with_max_delay(Duration::from_millis(RETRY_MS_MAX))
+        .with_jitter()
+        .without_max_times()
+        .build();
+    let began_mono_ms = bench.clock.now().mono_ms;
+    loop {
+        let error = match bench.store.finish(&finishes).await {
+            Ok(outcomes) => {
+                bench.unsaved.store(false, Ordering::Relaxed);
+                for (item, outcome) in group.into_iter().zip(outcomes) {
+                    report(bench, item, outcome);
+                }
+                bench.status.notify();
+                return;
+            }
+            Err(StoreError::Transient(text)) => text,
+            Err(error) => return save_apart(bench, stop, group, &error).await,
+        };
+        bench.unsaved.store(true, Ordering::Relaxed);
+        let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
+        if waited_ms > SPOOL_AFTER_MS || stop.is_cancelled() {
+            if spool(bench, &finishes, &error).await {
+                // Its slot is free; the spool's replay reports what became of it.
+                for item in group {
+                    let _: Result<(), ()> = item.saved.send(());
+                }
+                return;
+            }
+        }
+        let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
+        tokio::time::sleep(delay).await;
+    }
+}
+
+async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
+    let group: Vec<&Finish> = finishes.iter().collect();
+    match bench.spool.write(&group).await {
+        Ok(()) => {
+            tracing::warn!(
+                answers = group.len(),
+                why,
+                "the store is away, answers are in the spool"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::error!(answers = group.len(), %error, "answers are only in memory");
+            false
+        }
+    }
+}
+
+/// The store refuses the group's data: one by one, so that only the culprit suffers, and then the
+/// culprit as an end that can be stored.
+async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, error: &StoreError) {
+    if group.len() > 1 {
+        tracing::warn!(answers = group.len(), %error, "group refused, trying one by one");
+        for item in group {
+            Box::pin(save(bench, stop, vec![item])).await;
+        }
+        return;
+    }
+    for mut item in group {
+        let already = matches!(&item.finish.error, Some((ErrorKind::Unstorable, _)));
+        if already {
+            tracing::error!(job.id = %item.finish.key.job_id, %error, "an answer cannot be stored at all");
+            spool(bench, std::slice::from_ref(&item.finish), &error.to_string()).await;
+            let _: Result<(), ()> = item.saved.send(());
+            return;
+        }
+        item.finish = unstorable(&item.finish, error);
+        Box::pin(save(bench, stop, vec![item])).await;
+    }
+}
+
+/// The same finish with its text in a form that any column holds, and the job at its end.
+fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
+    let escaped = finish.raw_text.as_ref().map(|text| text.escape_default().to_string());
+    Finish {
+        raw_text: escaped,
+        schema_errors: None,
+        error: Some((ErrorKind::Unstorable, format!("the answer could not be stored: {error}"))),
+        next: Next::End { state: State::Failed, output: None, text: None, provenance: None },
+        ..finish.clone()
+    }
+}
+
+/// Tells those who watch, and frees the slot.
+fn report(bench: &Bench, item: Item, outcome: Finished) {
+    let Item { finish, worst_micros, job, saved } = item;
+    // What is known replaces the worst; what is unknown stays at the worst.
+    if finish.settlement != Settlement::Held {
+        let known = finish.cost_micros.unwrap_or(0);
+        if let Some(unspent) = worst_micros.checked_sub(known) {
+            bench.money_micros.fetch_sub(unspent, Ordering::Relaxed);
+        } else {
+            bench.money_micros.fetch_add(known - worst_micros, Ordering::Relaxed);
+        }
+    }
+    count(bench, &finish, &job, outcome);
+    log(&finish, &job, outcome);
+    // Nobody waits for it any more only when the worker is being torn down.
+    let _: Result<(), ()> = saved.send(());
+}
+
+fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
+    bench.status.update(|status| {
+        if let Some(usage) = finish.usage {
+            status.usage.input += usage.input;
+            status.usage.output += usage.output;
+            status.usage.cache_read += usage.cache_read;
+            status.usage.cache_write += usage.cache_write;
+        }
+        status.cost_micros += finish.cost_micros.unwrap_or(0);
+        match finish.outcome {
+            Outcome::Throttled => status.throttled += 1,
+            Outcome::Cut | Outcome::Unknown => status.unknown += 1,
+            Outcome::Completed | Outcome::Refused | Outcome::NotSent => {}
+        }
+        match (outcome, &finish.next) {
+            (Finished::Moved(State::Succeeded), _) => status.succeeded += 1,
+            (Finished::Moved(State::Failed), _) => status.failed += 1,
+            (Finished::Moved(State::Expired | State::Cancelled | State::Held), _) => {
+                status.other_ends += 1;
+            }
+            (Finished::Moved(_), Next::Again { counters, .. }) => {
+                status.reasked += u64::from(counters.reasks > job.counters.reasks);
+                status.retried += u64::from(counters.failures > job.counters.failures);
+            }
+            _ => {}
+        }
+        if let Finished::Moved(state) = outcome
+            && state.is_terminal()
+        {
+            let id = job.external_id.clone().unwrap_or_else(|| job.job_id.to_string());
+            status.last = Some(format!("{id} {}", state.as_str()));
+        }
+    });
+}
+
+fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
+    let (id, attempt) = (finish.key.job_id, finish.key.number);
+    let usage = finish.usage.unwrap_or_default();
+    tracing::debug!(
+        job.id = %id,
+        job.attempt = attempt,
+        gen_ai.request.model = job.resolved.model,
+        gen_ai.usage.input_tokens = usage.input,
+        gen_ai.usage.output_tokens = usage.output,
+        latency_ms = finish.total_ms,
+        request_id = finish.request_id,
+        outcome = finish.outcome.as_str(),
+        "attempt {attempt} of job {id} recorded"
+    );
+    let kind = finish.error.as_ref().map(|(kind, _)| kind.as_str());
+    match outcome {
+        Finished::Moved(state) if state.is_terminal() => tracing::info!(
+            job.id = %id,
+            job.attempt = attempt,
+            state = state.as_str(),
+            error.kind = kind,
+            cost_micros = finish.cost_micros,
+            "job {id} {}", state.as_str()
+        ),
+        Finished::Moved(_) if finish.outcome != Outcome::NotSent => tracing::warn!(
+            job.id = %id,
+            job.attempt = attempt,
+            error.kind = kind,
+            "job {id} will be called again"
+        ),
+        Finished::Moved(_) | Finished::Replayed => {}
+        Finished::Late => {
+            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another")
+        }
+        Finished::Lost => {
+            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt")
+        }
+    }
+}

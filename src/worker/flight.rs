@@ -1,0 +1,100 @@
+//! What this process knows to be its own: fences asked for, calls in flight, answers being saved.
+//! Must not know: the store.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::{AttemptKey, RunningAttempt};
+
+/// The fences of this process. A std mutex: nothing is awaited while it is held.
+#[derive(Debug, Default)]
+pub(super) struct Flight(Mutex<HashMap<Uuid, Entry>>);
+
+#[derive(Debug)]
+enum Entry {
+    /// Asked for in a claim whose outcome is not known yet.
+    Asked,
+    /// Its call is in flight, or its answer is being saved.
+    Running { key: AttemptKey, abort: CancellationToken, since_mono_ms: u64 },
+}
+
+impl Flight {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes fences for a claim, known before the claim is made: whatever its outcome, a row with
+    /// one of them is ours.
+    pub(super) fn ask(&self, count: usize) -> Vec<Uuid> {
+        let fences: Vec<Uuid> = std::iter::repeat_with(Uuid::new_v4).take(count).collect();
+        self.entries().extend(fences.iter().map(|fence| (*fence, Entry::Asked)));
+        fences
+    }
+
+    /// The claim did not bring these, or its outcome is unknown: a row that has one of them
+    /// nevertheless will be given back.
+    pub(super) fn forget_asked(&self, fences: &[Uuid]) {
+        let mut entries = self.entries();
+        for fence in fences {
+            if matches!(entries.get(fence), Some(Entry::Asked)) {
+                entries.remove(fence);
+            }
+        }
+    }
+
+    /// A claimed job is on its way; the token aborts its call.
+    pub(super) fn begin(&self, key: AttemptKey, mono_ms: u64) -> CancellationToken {
+        let abort = CancellationToken::new();
+        let entry = Entry::Running { key, abort: abort.clone(), since_mono_ms: mono_ms };
+        self.entries().insert(key.fence, entry);
+        abort
+    }
+
+    /// Its finish is committed or spooled.
+    pub(super) fn end(&self, fence: Uuid) {
+        self.entries().remove(&fence);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    pub(super) fn abort(&self, fence: Uuid) {
+        if let Some(Entry::Running { abort, .. }) = self.entries().get(&fence) {
+            abort.cancel();
+        }
+    }
+
+    pub(super) fn abort_all(&self) {
+        for entry in self.entries().values() {
+            if let Entry::Running { abort, .. } = entry {
+                abort.cancel();
+            }
+        }
+    }
+
+    /// Rows of the store that this process does not know: claims whose commit was lost on the way.
+    pub(super) fn unknown(&self, rows: &[RunningAttempt]) -> Vec<AttemptKey> {
+        let entries = self.entries();
+        rows.iter().map(|row| row.key).filter(|key| !entries.contains_key(&key.fence)).collect()
+    }
+
+    /// Calls in flight since before `mono_ms` that the store does not count as running: their
+    /// jobs have ended elsewhere, or were rescued from us.
+    pub(super) fn missing(&self, rows: &[RunningAttempt], mono_ms: u64) -> Vec<AttemptKey> {
+        let known: std::collections::HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
+        let entries = self.entries();
+        let missing = entries.values().filter_map(|entry| match entry {
+            Entry::Running { key, since_mono_ms, .. }
+                if *since_mono_ms < mono_ms && !known.contains(&key.fence) =>
+            {
+                Some(*key)
+            }
+            Entry::Running { .. } | Entry::Asked => None,
+        });
+        missing.collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! This process's lease: renewed while it lives, compared with what it knows, replaced when lost.
+//! Must not know: what the calls are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Bench;
+use crate::clock::Clock;
+use crate::store::{LeaseInfo, RunningAttempt, StoreResult};
+
+/// The lease and how fresh it is.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// A std mutex: nothing is awaited while it is held.
+    id: Mutex<Uuid>,
+    /// The last renewal that the store confirmed, on the suspend-aware clock.
+    renewed_mono_ms: AtomicU64,
+    /// Without a renewal for so long, nothing is claimed and nothing unsent is sent.
+    stale_ms: u64,
+}
+
+impl Lease {
+    pub(super) fn new(clock: &Clock, lease_ms: u64, beat_ms: u64) -> Self {
+        Self {
+            id: Mutex::new(Uuid::now_v7()),
+            renewed_mono_ms: AtomicU64::new(clock.now().mono_ms),
+            // Others may call us dead after lease_ms; we stop a beat before.
+            stale_ms: lease_ms.saturating_sub(beat_ms),
+        }
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while nobody can have taken this process for dead.
+    pub(super) fn is_fresh(&self, mono_ms: u64) -> bool {
+        mono_ms.saturating_sub(self.renewed_mono_ms.load(Ordering::Relaxed)) < self.stale_ms
+    }
+
+    pub(super) async fn open(&self, bench: &Bench) -> StoreResult<()> {
+        let asked_mono_ms = bench.clock.now().mono_ms;
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
+        let lease = LeaseInfo { id: self.id(), host, pid: std::process::id() };
+        bench.store.open_lease(&lease).await?;
+        self.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Leaves the lease to its rescuers if it cannot be closed.
+    pub(super) async fn close(&self, bench: &Bench) {
+        if bench.flight.len() > 0 {
+            return;
+        }
+        if let Err(error) = bench.store.close_lease(self.id()).await {
+            tracing::warn!(%error, "lease not closed; another process will");
+        }
+    }
+}
+
+/// Renews the lease until `done`.
+pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
+    let period = Duration::from_millis(bench.options.beat_ms.max(1));
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        if let Err(error) = renew(&bench).await {
+            tracing::warn!(%error, "lease not renewed");
+        }
+    }
+}
+
+async fn renew(bench: &Bench) -> StoreResult<()> {
+    // The time of asking counts, not that of the answer: the store may have been slow.
+    let asked_mono_ms = bench.clock.now().mono_ms;
+    let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
+        return replace(bench).await;
+    };
+    bench.lease.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+    reconcile(bench, &rows, asked_mono_ms).await
+}
+
+/// Others took this process for dead. Its calls in flight run on, because they are paid for and
+/// their answers still count; new claims need a new lease.
+async fn replace(bench: &Bench) -> StoreResult<()> {
+    tracing::warn!(lease.id = %bench.lease_id(), "lease lost, opening another");
+    *bench.lease.id.lock().unwrap_or_else(PoisonError::into_inner) = Uuid::now_v7();
+    bench.lease.open(bench).await
+}
+
+/// Compares what the store counts as running here with what is.
+async fn reconcile(bench: &Bench, rows: &[RunningAttempt], mono_ms: u64) -> StoreResult<()> {
+    let unknown = bench.flight.unknown(rows);
+    if !unknown.is_empty() {
+        tracing::warn!(attempts = unknown.len(), "claims with a lost answer go back unsent");
+        bench.store.give_back(&unknown).await?;
+        bench.wake.notify_one();
+    }
+    for key in bench.flight.missing(rows, mono_ms) {
+        let page = bench.store.job(&key.job_id.to_string()).await?;
+        if page.is_none_or(|page| page.row.state.is_terminal()) {
+            bench.flight.abort(key.fence);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The spool: finishes that the store cannot take, one file a group, until it can (G5).
+//! Must not know: why the store cannot.
+//!
+//! A file is written under another name, synced, and then given its own, so it is whole or not
+//! there. Replaying one twice is harmless, because a finish is recorded once.
+
+use std::fs::File;
+use std::io::{Error, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::WorkerError;
+use crate::store::Finish;
+
+/// How a spool file's name ends.
+const SUFFIX: &str = ".finishes.jsonl";
+
+/// A folder of finishes.
+#[derive(Debug)]
+pub(super) struct Spool {
+    folder: PathBuf,
+    bytes_max: u64,
+}
+
+impl Spool {
+    pub(super) fn new(folder: PathBuf, bytes_max: u64) -> Self {
+        Self { folder, bytes_max }
+    }
+
+    /// Makes the folder.
+    pub(super) async fn prepare(&self) -> Result<(), WorkerError> {
+        let made = tokio::fs::create_dir_all(&self.folder).await;
+        made.map_err(|source| {
+            let path = self.folder.display().to_string();
+            WorkerError::Spool { path, source }
+        })
+    }
+
+    /// Writes a group, durably.
+    pub(super) async fn write(&self, group: &[&Finish]) -> Result<(), Error> {
+        let mut text = Vec::new();
+        for finish in group {
+            serde_json::to_writer(&mut text, finish)?;
+            text.push(b'\n');
+        }
+        let (folder, bytes_max) = (self.folder.clone(), self.bytes_max);
+        let written = tokio::task::spawn_blocking(move || write_whole(&folder, bytes_max, &text));
+        written.await.map_err(Error::other)?
+    }
+
+    /// The files that wait, oldest first.
+    pub(super) async fn files(&self) -> Result<Vec<PathBuf>, Error> {
+        let folder = self.folder.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .filter(|path| is_spool_file(path))
+                .collect();
+            files.sort();
+            Ok(files)
+        });
+        listed.await.map_err(Error::other)?
+    }
+
+    /// The finishes of a file; lines that cannot be read are counted.
+    pub(super) async fn read(&self, path: &Path) -> Result<(Vec<Finish>, usize), Error> {
+        let text = tokio::fs::read_to_string(path).await?;
+        let mut unreadable = 0;
+        let finishes = text
+            .lines()
+            .filter_map(|line| match serde_json::from_str(line) {
+                Ok(finish) => Some(finish),
+                Err(_) => {
+                    unreadable += 1;
+                    None
+                }
+            })
+            .collect();
+        Ok((finishes, unreadable))
+    }
+
+    /// Removes a file that is stored, or puts one aside that holds unreadable lines.
+    pub(super) async fn done(&self, path: &Path, keep: bool) -> Result<(), Error> {
+        if keep {
+            tokio::fs::rename(path, path.with_extension("unreadable")).await
+        } else {
+            tokio::fs::remove_file(path).await
+        }
+    }
+}
+
+fn is_spool_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX))
+}
+
+fn write_whole(folder: &Path, bytes_max: u64, text: &[u8]) -> Result<(), Error> {
+    let mut held: u64 = 0;
+    for entry in std::fs::read_dir(folder)? {
+        held = held.saturating_add(entry?.metadata()?.len());
+    }
+    if held.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)) > bytes_max {
+        return Err(Error::new(ErrorKind::StorageFull, "the spool has reached spool_bytes_max"));
+    }
+    // Version 7 names sort by time.
+    let name = Uuid::now_v7().to_string();
+    let unfinished = folder.join(format!("{name}.part"));
+    let mut file = File::create(&unfinished)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, folder.join(format!("{name}{SUFFIX}")))?;
+    // The name itself must survive a power cut.
+    File::open(folder)?.sync_all()
+}

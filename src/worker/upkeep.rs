@@ -1,0 +1,183 @@
+//! What any process does for all: promotion, expiry, submissions, rescue of the dead, the spool.
+//! Must not know: what this worker itself has in flight.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Bench;
+use crate::admit::{Origin, Overrides};
+use crate::store::{RescueAsk, StoreResult};
+
+/// How often identities that are over are looked for, in rounds of upkeep.
+const FORGET_EVERY_ROUNDS: u64 = 600;
+
+/// The beats of other leases, and since when each has stood still, on this process's own clock.
+#[derive(Debug, Default)]
+pub(super) struct Watch(HashMap<Uuid, (i64, u64)>);
+
+/// Does the rounds until `done`.
+pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
+    let mut next_ms = 0;
+    for round in 1_u64.. {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(next_ms)) => {}
+        }
+        next_ms = match promote(&bench).await {
+            Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms),
+            Err(error) => {
+                tracing::warn!(%error, "due jobs not promoted");
+                bench.options.poll_ms
+            }
+        };
+        if let Err(error) = submissions(&bench).await {
+            tracing::warn!(%error, "submissions not admitted");
+        }
+        rescue(&bench, &mut watch).await;
+        replay_spool(&bench).await;
+        if round % FORGET_EVERY_ROUNDS == 0
+            && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
+        {
+            tracing::warn!(%error, "old identities not forgotten");
+        }
+    }
+}
+
+/// Returns in how many ms the next job becomes due.
+async fn promote(bench: &Bench) -> StoreResult<u64> {
+    let promoted = bench.store.promote(bench.options.write_rows_max).await?;
+    if promoted.due > 0 {
+        bench.wake.notify_one();
+    }
+    if promoted.expired > 0 {
+        let ends = u64::from(promoted.expired);
+        bench.status.update(|status| status.other_ends += ends);
+        bench.status.notify();
+        tracing::warn!(jobs = promoted.expired, "jobs expired before their turn");
+    }
+    if promoted.due >= bench.options.write_rows_max {
+        return Ok(0);
+    }
+    let now = bench.clock.now().wall_ms;
+    let due_in_ms = promoted
+        .next_due_at
+        .map_or(u64::MAX, |at| u64::try_from(at.saturating_sub(now)).unwrap_or(0));
+    // A round is never quicker than a claim.
+    Ok(due_in_ms.max(bench.options.claim_interval_ms))
+}
+
+/// Admits what other programs have put into the store.
+async fn submissions(bench: &Bench) -> StoreResult<()> {
+    let submissions = bench.store.submissions(bench.options.write_rows_max).await?;
+    if submissions.is_empty() {
+        return Ok(());
+    }
+    let limits = bench.store.limits().await?;
+    let now = bench.clock.now();
+    let jobs = submissions.into_iter().map(|submission| {
+        // The row's own id makes a second admission after a lost commit find the first.
+        let identity = Some(format!("submission:{}", submission.id));
+        let origin = Origin { identity, batch: None };
+        let text = &submission.document;
+        let prepared = bench.admission.prepare(text, &Overrides::default(), origin, &limits, now);
+        let job = prepared.unwrap_or_else(|problems| {
+            tracing::warn!(submission.id, "submission rejected: {}", summary(&problems));
+            bench.admission.rejected(text, &problems, now)
+        });
+        (submission.id, job)
+    });
+    bench.store.admit_submissions(jobs.collect()).await?;
+    bench.wake.notify_one();
+    Ok(())
+}
+
+fn summary(problems: &[crate::job::Problem]) -> String {
+    problems.first().map_or_else(String::new, ToString::to_string)
+}
+
+/// Ends the leases of dead processes: at once where the system says so, else when this process has
+/// itself read the same beat for `lease_ms` of its own time. A failed read starts that time anew,
+/// so an outage of the store rescues nobody.
+pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
+    let others = match bench.store.other_leases(bench.lease_id()).await {
+        Ok(others) => others,
+        Err(error) => {
+            tracing::warn!(%error, "leases not read");
+            watch.0.clear();
+            return;
+        }
+    };
+    let now_ms = bench.clock.now().mono_ms;
+    watch.0.retain(|id, _| others.iter().any(|other| other.id == *id));
+    for other in others {
+        let (beat, since_ms) = *watch.0.entry(other.id).or_insert((other.beat, now_ms));
+        if beat != other.beat {
+            watch.0.insert(other.id, (other.beat, now_ms));
+            continue;
+        }
+        if !other.dead && now_ms.saturating_sub(since_ms) < bench.options.lease_ms {
+            continue;
+        }
+        let ask = RescueAsk {
+            lease: other.id,
+            beat: other.beat,
+            policy: bench.options.retry.clone(),
+            rows_max: bench.options.write_rows_max,
+        };
+        match bench.store.rescue(&ask).await {
+            Ok(rescued) => {
+                if rescued.attempts > 0 {
+                    tracing::warn!(
+                        lease.id = %other.id,
+                        attempts = rescued.attempts,
+                        ready = rescued.ready,
+                        held = rescued.held,
+                        ended = rescued.ended,
+                        "rescued the jobs of a dead worker; their calls' outcome is unknown"
+                    );
+                    bench.status.update(|status| status.unknown += u64::from(rescued.attempts));
+                }
+                bench.wake.notify_one();
+                bench.status.notify();
+            }
+            Err(error) => tracing::warn!(lease.id = %other.id, %error, "rescue failed"),
+        }
+    }
+}
+
+/// Hands the spool's finishes to the store.
+pub(super) async fn replay_spool(bench: &Bench) {
+    let files = match bench.spool.files().await {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::error!(%error, "spool not read");
+            return;
+        }
+    };
+    for path in files {
+        let (finishes, unreadable) = match bench.spool.read(&path).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "spool file not read");
+                continue;
+            }
+        };
+        for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
+            if let Err(error) = bench.store.finish(group).await {
+                tracing::warn!(path = %path.display(), %error, "spool not replayed yet");
+                return;
+            }
+        }
+        tracing::warn!(answers = finishes.len(), "answers of the spool are stored");
+        if let Err(error) = bench.spool.done(&path, unreadable > 0).await {
+            tracing::error!(path = %path.display(), %error, "spool file not removed");
+        }
+        bench.unsaved.store(false, std::sync::atomic::Ordering::Relaxed);
+        bench.wake.notify_one();
+        bench.status.notify();
+    }
+}

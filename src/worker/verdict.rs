@@ -1,0 +1,192 @@
+//! From how a call came out to the finish that records it: what it cost, what it takes of the
+//! quota, and where it leaves its job.
+//! Must not know: the store, the provider, time (the deadline is an argument).
+
+use crate::budget::{self, Dimension};
+use crate::catalogue::cost_micros;
+use crate::check::{Checked, Failed, Limits, reask_messages};
+use crate::completion::{Completion, Message};
+use crate::error::ErrorKind;
+use crate::estimate;
+use crate::job::{Outcome, State};
+use crate::provider::{CallError, FailedCharge};
+use crate::retry::{self, EndState, Policy, Timing, Verdict};
+use crate::store::{AttemptKey, ClaimedJob, Finish, LaneNews, Next, Settlement};
+
+/// What decides, besides the outcome itself.
+pub(super) struct Rules<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) check: &'a Limits,
+    /// Unix time in milliseconds.
+    pub(super) now_ms: i64,
+}
+
+/// A finish that says nothing yet but which attempt it is of.
+fn blank(job: &ClaimedJob, outcome: Outcome, settlement: Settlement, next: Next) -> Finish {
+    Finish {
+        key: AttemptKey { job_id: job.job_id, number: job.number, fence: job.fence },
+        outcome,
+        settlement,
+        usage: None,
+        cost_micros: None,
+        raw_text: None,
+        stop: None,
+        request_id: None,
+        first_token_ms: None,
+        total_ms: None,
+        error: None,
+        schema_errors: None,
+        next,
+        lane: LaneNews::default(),
+    }
+}
+
+/// The job goes on as if this attempt had not been.
+fn unchanged(job: &ClaimedJob) -> Next {
+    Next::Again {
+        after_ms: 0,
+        counters: job.counters,
+        reask: None,
+        input_tokens_max: job.wanted.input_tokens_max,
+    }
+}
+
+/// It was claimed too late to be sent, or not at all: uncounted, everything given back.
+pub(super) fn not_sent(job: &ClaimedJob) -> Finish {
+    blank(job, Outcome::NotSent, Settlement::GivenBack, unchanged(job))
+}
+
+/// It was stopped in the middle of its call, by a person or by the drain's end.
+pub(super) fn aborted(job: &ClaimedJob) -> Finish {
+    let next = if job.hold { Next::Held } else { unchanged(job) };
+    let mut finish = blank(job, Outcome::Cut, Settlement::Held, next);
+    let message = "the call was stopped before its end; it may be billed".to_owned();
+    finish.error = Some((ErrorKind::Cancelled, message));
+    finish
+}
+
+/// It ran to its end, and the check says what the answer is worth.
+pub(super) fn completed(
+    job: &ClaimedJob,
+    completion: Completion,
+    checked: Result<Checked, Failed>,
+    rules: &Rules<'_>,
+) -> Finish {
+    let (next, error, schema_errors) = match checked {
+        Ok(Checked { output, text, provenance }) => {
+            let text = output.is_none().then_some(text);
+            let provenance = Some(provenance.reasked(job.counters.reasks).to_string());
+            (Next::End { state: State::Succeeded, output, text, provenance }, None, None)
+        }
+        Err(failed) => {
+            let reask =
+                failed.reask.then(|| reask_messages(&completion.text, &failed, rules.check));
+            let (next, _) = after(job, failed.kind, None, reask.as_deref(), rules);
+            let errors = (!failed.errors.is_empty())
+                .then(|| serde_json::to_string(&failed.errors).ok())
+                .flatten();
+            (next, Some((failed.kind, failed.message)), errors)
+        }
+    };
+    let usage = completion.usage;
+    let used = budget::settled(&usage, job.wanted.burndown).tokens;
+    let mut finish = blank(job, Outcome::Completed, Settlement::Used(used), next);
+    finish.usage = Some(usage);
+    finish.cost_micros = job.resolved.prices.as_ref().map(|prices| cost_micros(prices, &usage));
+    finish.stop = Some(completion.stop);
+    finish.request_id = completion.request_id;
+    finish.first_token_ms = completion.first_token_ms;
+    finish.total_ms = Some(completion.total_ms);
+    finish.raw_text = Some(completion.text);
+    finish.error = error;
+    finish.schema_errors = schema_errors;
+    finish
+}
+
+/// It did not run to its end.
+pub(super) fn failed(job: &ClaimedJob, error: CallError, rules: &Rules<'_>) -> Finish {
+    let (next, lane) = after(job, error.kind, error.retry_after_ms, None, rules);
+    let throttled = retry::counter(error.kind) == Some(retry::Counter::Throttles);
+    let (outcome, settlement) = match error.charge {
+        FailedCharge::None if throttled => (Outcome::Throttled, Settlement::Nothing),
+        FailedCharge::None => (Outcome::Refused, Settlement::Nothing),
+        FailedCharge::Unknown => (Outcome::Cut, Settlement::Held),
+        FailedCharge::NotSent => (Outcome::NotSent, Settlement::GivenBack),
+    };
+    let mut finish = blank(job, outcome, settlement, next);
+    // What was refused, or never sent, is known to cost nothing; what was cut is unknown.
+    finish.cost_micros = (error.charge != FailedCharge::Unknown).then_some(0);
+    finish.raw_text = error.partial_text;
+    finish.request_id = error.request_id;
+    finish.error = Some((error.kind, error.message));
+    finish.lane = lane;
+    finish
+}
+
+/// Something in this program broke.
+pub(super) fn broken(job: &ClaimedJob, message: String, sent: bool, rules: &Rules<'_>) -> Finish {
+    let charge = if sent { FailedCharge::Unknown } else { FailedCharge::NotSent };
+    let error = CallError {
+        kind: ErrorKind::Bug,
+        message,
+        retry_after_ms: None,
+        request_id: None,
+        partial_text: None,
+        charge,
+    };
+    failed(job, error, rules)
+}
+
+/// Where a failure leaves the job, and what it says of the lane.
+fn after(
+    job: &ClaimedJob,
+    kind: ErrorKind,
+    retry_after_ms: Option<u64>,
+    reask: Option<&[Message]>,
+    rules: &Rules<'_>,
+) -> (Next, LaneNews) {
+    let mut policy = rules.policy.clone();
+    if let Some(max_attempts) = job.max_attempts {
+        policy.failures_max = max_attempts;
+    }
+    let deadline_in_ms = job.deadline_at.saturating_sub(rules.now_ms);
+    let timing = Timing { retry_after_ms, deadline_in_ms };
+    let verdict = retry::decide(kind, &job.counters, &policy, timing, &mut rand::rng());
+    let again = |after_ms: u64, reask: Option<&[Message]>| Next::Again {
+        after_ms,
+        counters: job.counters.plus(retry::counter(kind)),
+        reask: reask.and_then(|turns| serde_json::to_string(turns).ok()),
+        input_tokens_max: job.wanted.input_tokens_max.saturating_add(
+            reask.map_or(0, |turns| estimate::input_tokens_max(job.resolved.family, None, turns)),
+        ),
+    };
+    match verdict {
+        Verdict::Retry { after_ms } => (again(after_ms, None), LaneNews::default()),
+        Verdict::Reask => (again(0, reask), LaneNews::default()),
+        Verdict::Snooze { after_ms, slow_lane, pause_lane } => {
+            let lane = LaneNews {
+                throttled: slow_lane,
+                dimension: dimension(kind),
+                pause_ms: pause_lane.then_some(after_ms),
+            };
+            (again(after_ms, None), lane)
+        }
+        Verdict::End { state, .. } => {
+            let state = match state {
+                EndState::Failed => State::Failed,
+                EndState::Expired => State::Expired,
+                EndState::Cancelled => State::Cancelled,
+            };
+            let next = Next::End { state, output: None, text: None, provenance: None };
+            (next, LaneNews::default())
+        }
+    }
+}
+
+fn dimension(kind: ErrorKind) -> Option<Dimension> {
+    match kind {
+        ErrorKind::ThrottledRequests => Some(Dimension::Requests),
+        ErrorKind::ThrottledTokens => Some(Dimension::Tokens),
+        _ => None,
+    }
+}
