@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admit::{AdmitSettings, Admission};
+use crate::admit::{Admission, AdmitSettings};
 use crate::budget::Limit;
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};

@@ -97,7 +97,12 @@ pub(super) const RANGES: &[Range] = &[
     range("retry.retry_after_ms_max", 1, DAY_MS, WAIT),
     range("check.schema_bytes_max", 64, 16 << 20, "a schema is compiled, and sent with every call"),
     range("check.schema_depth_max", 1, 256, "schemas are read recursively"),
-    range("check.schema_unfolded_max", 16, 100_000_000, "a schema is compiled, and each node takes memory"),
+    range(
+        "check.schema_unfolded_max",
+        16,
+        100_000_000,
+        "a schema is compiled, and each node takes memory",
+    ),
     range("check.validation_steps_max", 1_000, 1_000_000_000_000, "a check must end"),
     range("check.answer_bytes_max", 1_024, GIB, BYTES),
     range("check.errors_shown_max", 1, 1_000, "a re-ask repeats them to the model"),

@@ -48,8 +48,7 @@ impl StopIfFailed {
     /// Whether so many jobs of this run have failed.
     pub(super) fn is_reached(self, status: &Status) -> bool {
         let failed = status.failed;
-        let finished =
-            status.succeeded.saturating_add(failed).saturating_add(status.other_ends);
+        let finished = status.succeeded.saturating_add(failed).saturating_add(status.other_ends);
         match self.failed {
             Failed::Jobs(jobs) => failed >= jobs,
             Failed::Percent(percent) => {
@@ -65,7 +64,12 @@ pub(super) fn dollars(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no amount of dollars, such as 5 or 0.25");
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if text.is_empty() || whole.is_empty() || part.len() > 6 || !all_digits(whole) || !all_digits(part) {
+    if text.is_empty()
+        || whole.is_empty()
+        || part.len() > 6
+        || !all_digits(whole)
+        || !all_digits(part)
+    {
         return Err(wrong());
     }
     let micros = format!("{part:0<6}").parse::<u64>().map_err(|_| wrong())?;

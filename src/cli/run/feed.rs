@@ -125,13 +125,14 @@ impl Feed {
             }
             chunk.lines = chunk.lines.saturating_add(1);
             bytes = bytes.saturating_add(text.as_ref().map_or(0, String::len));
-            let prepared = text.map_err(|reason| vec![Problem::new("$", reason)]).and_then(|text| {
-                let line = i64::try_from(number).unwrap_or(i64::MAX);
-                let origin = Origin { identity: None, batch: Some((batch, line)) };
-                let overrides = &self.options.overrides;
-                let job = admission.prepare(&text, overrides, origin, limits, clock.now())?;
-                Ok(self.identified(job, &text))
-            });
+            let prepared =
+                text.map_err(|reason| vec![Problem::new("$", reason)]).and_then(|text| {
+                    let line = i64::try_from(number).unwrap_or(i64::MAX);
+                    let origin = Origin { identity: None, batch: Some((batch, line)) };
+                    let overrides = &self.options.overrides;
+                    let job = admission.prepare(&text, overrides, origin, limits, clock.now())?;
+                    Ok(self.identified(job, &text))
+                });
             match prepared {
                 Ok(job) => chunk.jobs.push((number, job)),
                 Err(problems) => chunk.refused.push(RefusedLine { number, problems }),
@@ -159,8 +160,7 @@ impl Feed {
 }
 
 fn open(path: &Path) -> anyhow::Result<BufReader<File>> {
-    let file =
-        File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let file = File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
@@ -185,8 +185,7 @@ pub(super) async fn admit(
         let here = rooms.clone();
         // Reading and preparing blocks: a schema takes its time to compile.
         let (back, chunk) = tokio::task::spawn_blocking(move || {
-            let chunk =
-                feed.next_chunk(&here.admission, &here.limits, &here.clock, here.batch);
+            let chunk = feed.next_chunk(&here.admission, &here.limits, &here.clock, here.batch);
             (feed, chunk)
         })
         .await
@@ -235,9 +234,8 @@ async fn admit_chunk(
             Admitted::Existing(_, Some(_)) => fed.open = fed.open.saturating_add(1),
             Admitted::Existing(_, None) => fed.forgotten = fed.forgotten.saturating_add(1),
             Admitted::Duplicate(_) => fed.duplicates = fed.duplicates.saturating_add(1),
-            Admitted::IdConflict { document: stored, state, .. } => {
-                let reason =
-                    changed(id.as_deref(), &document, stored.as_deref(), state, options);
+            Admitted::IdConflict { document: stored, .. } => {
+                let reason = changed(id.as_deref(), &document, stored.as_deref());
                 let problems = vec![Problem::new("$.id", reason)];
                 fed.refused.push(RefusedLine { number, problems });
             }
@@ -248,25 +246,15 @@ async fn admit_chunk(
 }
 
 /// Why a line is refused whose id belongs to a job with another document.
-fn changed(
-    id: Option<&str>,
-    document: &str,
-    stored: Option<&str>,
-    state: Option<State>,
-    options: &FeedOptions,
-) -> String {
+fn changed(id: Option<&str>, document: &str, stored: Option<&str>) -> String {
     let id = id.unwrap_or_default();
     let fields = stored.and_then(|stored| {
         let (ours, theirs) = (job::parse(document).ok()?, job::parse(stored).ok()?);
         Some(format!("in {}", ours.changed_fields(&theirs).join(", ")))
     });
     let fields = fields.unwrap_or_else(|| "but its document is deleted".to_owned());
-    let way_out = match state {
-        Some(state) if options.rerun_changed && !state.is_terminal() => {
-            format!("that job is still {}: wait for its end or cancel it", state.as_str())
-        }
-        _ if options.rerun_changed => "it could not take over the id: give the line a new one".to_owned(),
-        _ => "give the changed line a new id, or add --rerun-changed".to_owned(),
-    };
-    format!("the job {id:?} was admitted before with another document (it differs {fields}); {way_out}")
+    let way_out = "give the changed line a new id, or add --rerun-changed";
+    format!(
+        "the job {id:?} was admitted before with another document (it differs {fields}); {way_out}"
+    )
 }

@@ -33,11 +33,8 @@ impl Out {
         }
         check_kind(&path, simulated)?;
         let writing = || format!("failed to write {shown}");
-        let held = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(writing)?;
+        let held =
+            OpenOptions::new().create(true).append(true).open(&path).with_context(writing)?;
         lock(&held, &path)?;
         let path = path.canonicalize().with_context(writing)?;
         let beside = beside(&path);
@@ -78,9 +75,7 @@ impl Out {
 
     /// Makes everything durable.
     pub(super) fn sync(&self) -> anyhow::Result<()> {
-        self.held
-            .sync_all()
-            .with_context(|| format!("failed to write {}", self.path.display()))
+        self.held.sync_all().with_context(|| format!("failed to write {}", self.path.display()))
     }
 }
 

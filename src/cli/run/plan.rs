@@ -15,7 +15,6 @@ use crate::store::{LimitRule, NewJob, rule_for};
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     jobs: u64,
-    refused: u64,
     input_tokens_max: u64,
     output_tokens_max: u64,
     cost_low: u64,
@@ -36,16 +35,6 @@ struct Asked {
 }
 
 impl Plan {
-    /// Counts a line that would be refused.
-    pub(super) fn refuse(&mut self, lines: u64) {
-        self.refused = self.refused.saturating_add(lines);
-    }
-
-    /// Whether any line would be refused.
-    pub(super) fn has_refused(&self) -> bool {
-        self.refused > 0
-    }
-
     /// Adds a job.
     pub(super) fn add(&mut self, job: &NewJob) {
         let wanted = job.wanted;
@@ -94,12 +83,18 @@ impl Plan {
     }
 
     /// The plan in words.
-    pub(super) fn text(&self, rules: &[LimitRule], now_ms: i64, simulated: bool) -> String {
+    pub(super) fn text(
+        &self,
+        rules: &[LimitRule],
+        refused: u64,
+        now_ms: i64,
+        simulated: bool,
+    ) -> String {
         let mut text = format!(
             "Dry run: {} jobs, {} refused lines; nothing was stored or called.\n\
              Tokens: up to {} in, up to {} out.\n",
             self.jobs,
-            self.refused,
+            refused,
             show::short(self.input_tokens_max),
             show::short(self.output_tokens_max),
         );

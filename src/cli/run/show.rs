@@ -3,15 +3,20 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::job::Problem;
 use crate::store::KeyLevel;
 use crate::worker::{Status, WaitingFor};
 
 /// Between two plain lines, in milliseconds, unless the reason to wait changes.
 const PLAIN_LINE_MS: u64 = 5_000;
+
+/// How many refused lines are told one by one.
+const REFUSED_SHOWN_MAX: u64 = 20;
 
 /// Over how much of the last time the speed is measured, in milliseconds.
 const SPEED_MS: u64 = 60_000;
@@ -98,9 +103,9 @@ impl Show {
                 bar.set_message(view.figures());
             }
             Self::Plain { written_ms, waiting } => {
-                let reason = view.status.waiting.as_ref().map(waiting_reason);
-                let is_due = written_ms
-                    .is_none_or(|at| view.mono_ms.saturating_sub(at) >= PLAIN_LINE_MS);
+                let reason = view.status.waiting.as_ref().map(WaitingFor::reason);
+                let is_due =
+                    written_ms.is_none_or(|at| view.mono_ms.saturating_sub(at) >= PLAIN_LINE_MS);
                 if is_due || *waiting != reason {
                     eprintln!("{}/{} done, {}", view.ended, view.jobs, view.figures());
                     *written_ms = Some(view.mono_ms);
@@ -126,23 +131,51 @@ impl Show {
     }
 }
 
-/// `waiting: requests, total, 12 s`.
-pub(in crate::cli) fn waiting_text(waiting: &WaitingFor, mono_ms: u64) -> String {
-    let reason = waiting_reason(waiting);
-    match waiting {
-        WaitingFor::Limit { until_mono_ms, .. } | WaitingFor::Pause { until_mono_ms, .. } => {
-            format!("{reason}, {}", duration(until_mono_ms.saturating_sub(mono_ms)))
+/// Lines that were refused: the first are told, the rest counted.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    file: String,
+    lines: u64,
+}
+
+impl Refusals {
+    /// Nothing refused yet of this file.
+    pub(super) fn new(file: &Path) -> Self {
+        Self { file: file.display().to_string(), lines: 0 }
+    }
+
+    /// How many lines were refused.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Tells a line, unless many were told before.
+    pub(super) fn add(&mut self, number: u64, problems: &[Problem], say: impl Fn(&str)) {
+        self.lines = self.lines.saturating_add(1);
+        if self.lines <= REFUSED_SHOWN_MAX {
+            for problem in problems {
+                say(&format!("{}:{number}: {problem}", self.file));
+            }
         }
-        WaitingFor::Money | WaitingFor::Store => reason,
+    }
+
+    /// Tells how many were not told.
+    pub(super) fn end(&self, say: impl Fn(&str)) {
+        let more = self.lines.saturating_sub(REFUSED_SHOWN_MAX);
+        if more > 0 {
+            say(&format!("{}: {more} more lines are refused", self.file));
+        }
     }
 }
 
-fn waiting_reason(waiting: &WaitingFor) -> String {
+/// `waiting: requests, total, 12 s`.
+pub(in crate::cli) fn waiting_text(waiting: &WaitingFor, mono_ms: u64) -> String {
+    let reason = waiting.reason();
     match waiting {
-        WaitingFor::Limit { dimension, key, .. } => format!("waiting: {dimension}, {key}"),
-        WaitingFor::Pause { lane, .. } => format!("waiting: {lane} is paused"),
-        WaitingFor::Money => "waiting: the money is used up".to_owned(),
-        WaitingFor::Store => "waiting: the store does not answer".to_owned(),
+        WaitingFor::Limit { until_mono_ms, .. } | WaitingFor::Pause { until_mono_ms, .. } => {
+            format!("waiting: {reason}, {}", duration(until_mono_ms.saturating_sub(mono_ms)))
+        }
+        WaitingFor::Money | WaitingFor::Store => format!("waiting: {reason}"),
     }
 }
 
@@ -193,7 +226,11 @@ pub(in crate::cli) fn short(number: u64) -> String {
     let scaled = |unit: u64, name: &str| {
         let hundredths = number.saturating_mul(100) / unit;
         let (whole, part) = (hundredths / 100, hundredths % 100);
-        if whole < 10 { format!("{whole}.{part:02}{name}") } else { format!("{whole}.{}{name}", part / 10) }
+        if whole < 10 {
+            format!("{whole}.{part:02}{name}")
+        } else {
+            format!("{whole}.{}{name}", part / 10)
+        }
     };
     match number {
         0..10_000 => number.to_string(),
