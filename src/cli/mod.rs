@@ -3,14 +3,24 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
+pub mod enqueue;
 pub mod generate;
+pub mod jobs;
+pub mod jsonl;
+pub mod limits;
+mod look;
+pub mod migrate;
 pub mod models;
 pub mod result_line;
+pub mod results;
 pub mod rooms;
 pub mod run;
 pub mod serve;
 pub mod simulate;
 pub mod stop;
+mod table;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
@@ -21,7 +31,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{LoadArgs, Loaded, LogLevel, Override};
+use crate::config::{LoadArgs, Loaded, Override};
 use crate::telemetry;
 
 /// Gets language-model work done on AWS Bedrock: every job once, inside the quota, with JSON that
@@ -49,13 +59,26 @@ pub enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Work on the store's jobs until stopped.
     Serve(serve::ServeArgs),
+    /// Put the jobs of a file into the store, for workers to do.
+    Enqueue(enqueue::EnqueueArgs),
+    /// Write the results of all jobs that have ended.
+    Results(results::ResultsArgs),
+    /// Look at jobs and act on them.
+    Jobs(jobs::JobsArgs),
+    /// How full the rates are.
+    Limits(limits::LimitsArgs),
     /// Which models there are, what they cost, and which are retired.
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.
     Config(config::ConfigArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
+    /// Bring a store's tables up to date; every command that opens a store does the same.
+    Migrate(migrate::MigrateArgs),
 }
+
+/// What commands log that show their progress themselves, and the reasons to wait with it.
+const QUIET_LEVEL: &str = "warn,quarrier::worker::claims=error";
 
 /// What went wrong after the work had begun: no fault of the command line.
 #[derive(Debug, thiserror::Error)]
@@ -97,46 +120,30 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let load = LoadArgs { file: cli.config, env, ..LoadArgs::default() };
     let given = Given { load, rust_log };
     let clock = Clock::real();
-    let mut out = std::io::stdout().lock();
     match cli.command {
         Command::Run(args) => {
-            drop(out);
             let loaded = given.load(args.overrides())?;
-            given.start_log(&loaded, LogLevel::Warn)?;
+            given.start_log(&loaded, QUIET_LEVEL)?;
             Box::pin(run::run(&args, &loaded, clock)).await
         }
         Command::Generate(args) => {
-            drop(out);
             let loaded = given.load(args.overrides())?;
-            given.start_log(&loaded, LogLevel::Warn)?;
+            given.start_log(&loaded, QUIET_LEVEL)?;
             Box::pin(generate::run(&args, &loaded, clock)).await
         }
         Command::Serve(args) => {
-            drop(out);
             let loaded = given.load(args.work.overrides())?;
-            given.start_log(&loaded, LogLevel::Info)?;
+            given.start_log(&loaded, "info")?;
             Box::pin(serve::run(&args, &loaded, clock)).await
         }
-        Command::Models(args) => {
-            let loaded = given.load(Vec::new())?;
-            let catalogue = crate::config::catalogue(&loaded.settings)
-                .map_err(|error| anyhow!("failed to {error}"))?;
-            models::run(&args, &catalogue, today(&clock), &mut out)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Config(args) => {
-            config::run(&args, &given.load, &mut out)
-                .map_err(|error| anyhow!("failed to {error:#}"))?;
-            Ok(ExitCode::SUCCESS)
-        }
         Command::Simulate(args) => {
-            drop(out);
             let loaded = given.load(Vec::new())?;
-            given.start_log(&loaded, LogLevel::Info)?;
+            given.start_log(&loaded, "info")?;
             let stop = stop::Stop::on_signals()?;
             simulate::run(args, stop.drain).await?;
             Ok(ExitCode::SUCCESS)
         }
+        command => Box::pin(look::run(command, &given, clock, &mut std::io::stdout())).await,
     }
 }
 
@@ -147,12 +154,12 @@ impl Given {
     }
 
     /// Starts logging, at this level where nobody says otherwise.
-    fn start_log(&self, loaded: &Loaded, level: LogLevel) -> anyhow::Result<()> {
+    fn start_log(&self, loaded: &Loaded, level: &str) -> anyhow::Result<()> {
         let said = loaded.origins.iter().find(|setting| setting.key == "log.level");
         let is_said = said.is_some_and(|setting| setting.origin != "default");
         let log = &loaded.settings.log;
-        let level = if is_said { log.level } else { level };
-        telemetry::init(log.format, level.as_str(), self.rust_log.as_deref())
+        let level = if is_said { log.level.as_str() } else { level };
+        telemetry::init(log.format, level, self.rust_log.as_deref())
     }
 }
 
@@ -182,11 +189,4 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
             cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
         io.or(json) == Some(ErrorKind::BrokenPipe)
     })
-}
-
-fn today(clock: &Clock) -> jiff::civil::Date {
-    jiff::Timestamp::from_millisecond(clock.now().wall_ms)
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date()
 }

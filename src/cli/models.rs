@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 use jiff::civil::Date;
 use serde_json::json;
 
+use super::table::dollars;
 use crate::catalogue::{Catalogue, Model, Prices};
 
 /// Which models there are, what they cost, and which are retired.
@@ -98,14 +99,6 @@ fn status(model: &Model, today: Date) -> String {
         (false, Some(date)) => format!("until {date}"),
         (false, None) => String::new(),
     }
-}
-
-/// Micro-dollars as dollars, exactly: `35_000` is `0.035`, `1_000_000` is `1.00`.
-fn dollars(micros: u64) -> String {
-    let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
-    let digits = format!("{part:06}");
-    let digits = digits.trim_end_matches('0');
-    format!("{whole}.{digits:0<2}")
 }
 
 fn as_json(model: &Model, today: Date) -> serde_json::Value {
@@ -234,15 +227,5 @@ mod tests {
     #[test]
     fn without_a_filter_every_model_is_listed() {
         assert_eq!(shown("", false).lines().count(), 47 + 4);
-    }
-
-    #[test]
-    fn dollars_are_exact() {
-        assert_eq!(dollars(35_000), "0.035");
-        assert_eq!(dollars(1_000_000), "1.00");
-        assert_eq!(dollars(2_650_000), "2.65");
-        assert_eq!(dollars(8_750), "0.00875");
-        assert_eq!(dollars(500_000), "0.50");
-        assert_eq!(dollars(0), "0.00");
     }
 }

@@ -65,9 +65,6 @@ impl WorkFlags {
             let key = key.to_owned();
             given.extend(value.map(|value| Override { key, value, flag: flag.to_owned() }));
         };
-        if self.simulate {
-            set("catalogue.allow_retired_models", Some(json!(true)), "--simulate");
-        }
         if self.is_simulator_ours() {
             let limited = self.tokens_per_minute.is_some();
             let requests = if limited { 0 } else { SIMULATED_REQUESTS_PER_MINUTE };
@@ -82,6 +79,9 @@ impl WorkFlags {
         set("limits.total.requests_per_minute", requests.map(|it| json!(it)), flag);
         let flag = "--tokens-per-minute";
         set("limits.total.tokens_per_minute", tokens.map(|it| json!(it)), flag);
+        if self.simulate {
+            given.push(retired_models_override());
+        }
         given
     }
 
@@ -97,6 +97,13 @@ impl WorkFlags {
 pub fn model_override(model: Option<&String>) -> Option<Override> {
     let model = model?;
     Some(Override { key: "job.model".to_owned(), value: json!(model), flag: "--model".to_owned() })
+}
+
+/// What `--simulate` sets wherever it stands: the simulator answers for retired models too.
+#[must_use]
+pub fn retired_models_override() -> Override {
+    let key = "catalogue.allow_retired_models".to_owned();
+    Override { key, value: json!(true), flag: "--simulate".to_owned() }
 }
 
 /// The rooms of a command that makes calls.

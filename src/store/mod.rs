@@ -123,6 +123,9 @@ pub trait ReadStore: Send + Sync {
     /// returns those that moved. Their old results are gone, their attempts stay.
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>>;
 
+    /// The lanes that nobody calls for now.
+    async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>>;
+
     /// The budget's keys with their levels.
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>>;
 

@@ -438,6 +438,8 @@ pub struct JobFilter {
     pub model: Option<String>,
     /// Admitted at or after this time, in Unix ms.
     pub since: Option<i64>,
+    /// Admitted before this job: the last one of the page before.
+    pub before: Option<Uuid>,
     /// At most so many.
     pub rows_max: u32,
 }
@@ -531,6 +533,17 @@ pub struct JobPage {
     pub result: Option<ResultRow>,
     /// Until when its lane is paused, in Unix ms.
     pub lane_paused_until: Option<i64>,
+}
+
+/// A lane that nobody calls for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PausedLane {
+    /// Its name.
+    pub lane: String,
+    /// Until when, in Unix ms.
+    pub until: i64,
+    /// The error's kind that paused it.
+    pub reason: Option<String>,
 }
 
 /// A budget key's level.

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::lines::{Line, Lines, Sample};
+use super::sample::{self, Sample};
 use crate::admit::{Admission, Origin, Overrides};
+use crate::cli::jsonl::{JsonLine, JsonLines};
 use crate::clock::Clock;
 use crate::job::{self, Problem, State};
 use crate::store::{Admitted, LimitRule, NewJob, Store};
@@ -74,7 +75,7 @@ pub(super) struct FeedOptions {
 /// A file being read.
 #[derive(Debug)]
 pub(super) struct Feed {
-    lines: Lines<BufReader<File>>,
+    lines: JsonLines<BufReader<File>>,
     sample: Option<Sample>,
     /// How often each line without an `id` has come so far, by the first half of its digest.
     ordinals: HashMap<[u8; 16], u32>,
@@ -95,13 +96,13 @@ impl Feed {
         let path = &options.file;
         let sample = match options.sample {
             Some(wanted) => {
-                let lines = super::lines::count(open(path)?, options.bytes_max)
+                let lines = sample::count(open(path)?, options.bytes_max)
                     .with_context(|| format!("failed to read {}", path.display()))?;
                 Some(Sample::draw(lines, wanted))
             }
             None => None,
         };
-        let lines = Lines::new(open(path)?, options.bytes_max);
+        let lines = JsonLines::new(open(path)?, options.bytes_max);
         Ok(Self { lines, sample, ordinals: HashMap::new(), options })
     }
 
@@ -116,23 +117,22 @@ impl Feed {
         let mut chunk = Chunk::default();
         let mut bytes = 0_usize;
         while chunk.jobs.len() < self.options.rows_max && bytes < CHUNK_BYTES_MAX {
-            let line = self.lines.next();
+            let line = self.lines.next_line();
             let line =
                 line.with_context(|| format!("failed to read {}", self.options.file.display()))?;
-            let Some(Line { number, text }) = line else { break };
+            let Some(JsonLine { number, text }) = line else { break };
             if self.sample.as_mut().is_some_and(|sample| !sample.takes_next()) {
                 continue;
             }
             chunk.lines = chunk.lines.saturating_add(1);
             bytes = bytes.saturating_add(text.as_ref().map_or(0, String::len));
-            let prepared =
-                text.map_err(|reason| vec![Problem::new("$", reason)]).and_then(|text| {
-                    let line = i64::try_from(number).unwrap_or(i64::MAX);
-                    let origin = Origin { identity: None, batch: Some((batch, line)) };
-                    let overrides = &self.options.overrides;
-                    let job = admission.prepare(&text, overrides, origin, limits, clock.now())?;
-                    Ok(self.identified(job, &text))
-                });
+            let prepared = text.map_err(|problem| vec![problem]).and_then(|text| {
+                let line = i64::try_from(number).unwrap_or(i64::MAX);
+                let origin = Origin { identity: None, batch: Some((batch, line)) };
+                let overrides = &self.options.overrides;
+                let job = admission.prepare(&text, overrides, origin, limits, clock.now())?;
+                Ok(self.identified(job, &text))
+            });
             match prepared {
                 Ok(job) => chunk.jobs.push((number, job)),
                 Err(problems) => chunk.refused.push(RefusedLine { number, problems }),
@@ -149,7 +149,7 @@ impl Feed {
             return job;
         }
         let model = self.options.overrides.model.as_deref().unwrap_or_default();
-        let digest = Sha256::digest([text, "\n", model].concat());
+        let digest = Sha256::digest([text.trim(), "\n", model].concat());
         let mut key = [0_u8; 16];
         key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         let ordinal = self.ordinals.entry(key).or_default();

@@ -7,9 +7,9 @@
 mod bounds;
 mod feed;
 mod follow;
-mod lines;
 mod out;
 mod plan;
+mod sample;
 pub(in crate::cli) mod show;
 mod summary;
 mod watch;
@@ -26,6 +26,7 @@ use self::feed::{Feed, FeedOptions, FeedRooms};
 use self::out::Out;
 use self::plan::Plan;
 use self::watch::Watch;
+use super::jsonl::JsonLines;
 use super::rooms::{self, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::admit::Overrides;
@@ -173,7 +174,7 @@ fn check_file(path: &Path, bytes_max: usize) -> anyhow::Result<PathBuf> {
         );
     }
     let reader = std::io::BufReader::new(std::fs::File::open(path).with_context(reading)?);
-    if lines::Lines::new(reader, bytes_max).next().with_context(reading)?.is_none() {
+    if JsonLines::new(reader, bytes_max).next_line().with_context(reading)?.is_none() {
         bail!(
             "failed to read {shown}: it holds no jobs, only {} bytes of blank lines",
             found.len()

@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::result_line::is_result_line;
+
 /// How much of a first line is looked at: a result may be long, its head is not.
 const HEAD_BYTES_MAX: u64 = 64 << 20;
+
+/// How every result line begins.
+const LINE_BEGIN: &[u8] = b"{\"format_version\":";
 
 /// A file of result lines, held against other processes until dropped.
 #[derive(Debug)]
@@ -103,11 +108,9 @@ pub(super) fn check_kind(path: &Path, simulated: bool) -> anyhow::Result<()> {
     if head.is_empty() {
         return Ok(());
     }
-    let line: Option<serde_json::Value> = serde_json::from_slice(&head).ok();
-    let is = line.as_ref().and_then(|line| {
-        let ours = line.get("state")?.is_string() && line.get("job_id")?.is_string();
-        line.get("simulated")?.as_bool().filter(|_| ours)
-    });
+    let is = std::str::from_utf8(&head).ok().and_then(is_result_line);
+    // A process that was killed in the middle of its first write leaves a beginning.
+    let is = is.or_else(|| torn(&head, simulated));
     match is {
         None => bail!(
             "failed to write {shown}: its first line is no result of quarrier, and it would be \
@@ -123,6 +126,11 @@ pub(super) fn check_kind(path: &Path, simulated: bool) -> anyhow::Result<()> {
         }
         Some(_) => Ok(()),
     }
+}
+
+/// A first line of ours that was never written to its end holds no result, of whatever kind.
+fn torn(head: &[u8], simulated: bool) -> Option<bool> {
+    (!head.ends_with(b"\n") && head.starts_with(LINE_BEGIN)).then_some(simulated)
 }
 
 fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
@@ -154,7 +162,7 @@ mod tests {
         path
     }
 
-    const SIMULATED: &str = r#"{"job_id":"x","state":"succeeded","simulated":true}"#;
+    const SIMULATED: &str = r#"{"format_version":1,"job_id":"00000000-0000-0000-0000-000000000000","state":"succeeded","simulated":true}"#;
 
     #[test]
     fn what_stood_there_stays_until_the_new_file_is_put_in_place() {

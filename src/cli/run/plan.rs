@@ -114,14 +114,15 @@ impl Plan {
         match self.takes(rules) {
             Some((low, high, by)) => {
                 let at = |ms: u64| clock::rfc3339(now_ms.saturating_add_unsigned(ms));
+                let (takes, ends) = if low == high {
+                    (show::duration(low), format!("at {}", at(low)))
+                } else {
+                    let takes = format!("{} to {}", show::duration(low), show::duration(high));
+                    (takes, format!("between {} and {}", at(low), at(high)))
+                };
                 let _: std::fmt::Result = writeln!(
                     text,
-                    "At this quota it takes at least {} to {} (limited by {by}) and ends between \
-                     {} and {} if it starts now.",
-                    show::duration(low),
-                    show::duration(high),
-                    at(low),
-                    at(high),
+                    "At this quota ({by}) it takes {takes}, and ends {ends} if it starts now."
                 );
             }
             None => text.push_str("No limit is set: it ends as soon as the calls do.\n"),

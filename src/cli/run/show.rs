@@ -15,6 +15,9 @@ use crate::worker::{Status, WaitingFor};
 /// Between two plain lines, in milliseconds, unless the reason to wait changes.
 const PLAIN_LINE_MS: u64 = 5_000;
 
+/// Waits shorter than this are no news, in milliseconds.
+const WAIT_TOLD_MS: u64 = 1_000;
+
 /// How many refused lines are told one by one.
 const REFUSED_SHOWN_MAX: u64 = 20;
 
@@ -45,6 +48,16 @@ pub(super) struct View {
 }
 
 impl View {
+    /// What is waited for, if it takes long.
+    fn long_wait(&self) -> Option<&WaitingFor> {
+        self.status.waiting.as_ref().filter(|waiting| match waiting {
+            WaitingFor::Limit { until_mono_ms, .. } => {
+                until_mono_ms.saturating_sub(self.mono_ms) >= WAIT_TOLD_MS
+            }
+            WaitingFor::Pause { .. } | WaitingFor::Money | WaitingFor::Store => true,
+        })
+    }
+
     /// Everything but the count of ended jobs.
     fn figures(&self) -> String {
         let status = &self.status;
@@ -59,7 +72,7 @@ impl View {
         if self.feeding {
             parts.push("reading".to_owned());
         }
-        match status.waiting.as_ref() {
+        match self.long_wait() {
             Some(waiting) => parts.push(waiting_text(waiting, self.mono_ms)),
             None => parts.push(format!("{} in flight", status.in_flight)),
         }
@@ -103,7 +116,8 @@ impl Show {
                 bar.set_message(view.figures());
             }
             Self::Plain { written_ms, waiting } => {
-                let reason = view.status.waiting.as_ref().map(WaitingFor::reason);
+                // Short waits come and go with every claim; only a long one is news.
+                let reason = view.long_wait().map(WaitingFor::reason).or_else(|| waiting.clone());
                 let is_due =
                     written_ms.is_none_or(|at| view.mono_ms.saturating_sub(at) >= PLAIN_LINE_MS);
                 if is_due || *waiting != reason {

@@ -177,8 +177,14 @@ impl Provider for Bedrock {
     }
 
     fn wire_body(&self, request: &GenerateRequest) -> serde_json::Value {
-        wire::body(request)
+        wire_body(request)
     }
+}
+
+/// The body that a call would send, as JSON. Needs no client and no credentials.
+#[must_use]
+pub fn wire_body(request: &GenerateRequest) -> serde_json::Value {
+    wire::body(request)
 }
 
 /// A call that never left this process.

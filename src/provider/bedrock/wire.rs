@@ -2,7 +2,7 @@
 //! are both made from the same parts.
 //! Must not know: clients, clocks, answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_bedrockruntime::error::BuildError;
 use aws_sdk_bedrockruntime::types::{
@@ -83,7 +83,9 @@ fn body_of(parts: &Parts) -> Value {
     }
     body.insert("inferenceConfig".to_owned(), inference_of(&parts.inference));
     if let Some(metadata) = &parts.metadata {
-        body.insert("requestMetadata".to_owned(), json!(metadata));
+        // Sorted, so that the same request always shows the same body.
+        let sorted: BTreeMap<_, _> = metadata.iter().collect();
+        body.insert("requestMetadata".to_owned(), json!(sorted));
     }
     Value::Object(body)
 }

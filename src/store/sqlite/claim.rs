@@ -49,6 +49,7 @@ impl SqliteStore {
         if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
             return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
+        held(&mut tx, ask.lease).await?;
         let mut draws = Draws::open(self, &mut tx).await?;
         let mut candidates = candidates(&mut tx, &ask).await?;
         for candidate in &mut candidates {
@@ -108,6 +109,16 @@ impl SqliteStore {
             paused_ms: None,
             money_exhausted: false,
         })
+    }
+}
+
+/// A process whose lease was ended by others claims nothing under it.
+async fn held(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
+    let lease = lease.to_string();
+    let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
+    match row.await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Transient("this process's lease is gone".to_owned())),
     }
 }
 

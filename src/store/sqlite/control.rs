@@ -12,8 +12,8 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{
     About, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, JobFilter, JobPage, JobRow,
-    KeyLevel, LeaseInfo, OtherLease, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
-    ResultsAsk, RunningAttempt, StoreResult, WorkStore,
+    KeyLevel, LeaseInfo, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
+    ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -107,6 +107,10 @@ impl ReadStore for SqliteStore {
         Ok(moved)
     }
 
+    async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>> {
+        self.read_paused_lanes().await
+    }
+
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         self.key_levels().await
     }
@@ -158,6 +162,7 @@ impl SqliteStore {
         sqlx::query_file!("src/store/sqlite/retry_job.sql", text, now, place, deadline_at)
             .execute(&mut *tx)
             .await?;
+        sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
         sqlx::query_file!("src/store/sqlite/retry_result.sql", text).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(true)

@@ -10,5 +10,6 @@ where
     and (?4 is null or reason = ?4)
     and (?5 is null or model = ?5)
     and (?6 is null or created_at >= ?6)
+    and id < coalesce(?7, 'g')  -- greater than any id, so that the key's order serves every page
 order by id desc
-limit ?7
+limit ?8

@@ -17,6 +17,9 @@ use crate::store::{
     AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt, StoreError, StoreResult,
 };
 
+/// The beat of a lease whose row is gone, as `lease_others.sql` says it.
+const GONE: i64 = -1;
+
 #[derive(Serialize)]
 struct RescuedRow {
     id: String,
@@ -123,7 +126,7 @@ impl SqliteStore {
             let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if row.is_none_or(|row| row.beat != ask.beat) {
+            if row.map_or(GONE, |row| row.beat) != ask.beat {
                 return Ok(rescued);
             }
             let orphans = orphans(&mut tx, &lease, ask.rows_max).await?;

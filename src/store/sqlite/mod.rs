@@ -24,7 +24,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use uuid::Uuid;
 
 use crate::budget::LaneTime;
@@ -107,10 +107,54 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// The migration at which a file stands, before it is opened for work: opening brings it up to
+    /// date. None where there is no file, or no store in it.
+    pub async fn migration_of(path: &Path) -> StoreResult<Option<i64>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection = options.connect().await?;
+        let there: i64 = sqlx::query_scalar(
+            "select count(*) from sqlite_master where name = '_sqlx_migrations'",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        let found = if there == 0 {
+            None
+        } else {
+            sqlx::query_scalar("select max(version) from _sqlx_migrations")
+                .fetch_one(&mut connection)
+                .await?
+        };
+        connection.close().await?;
+        Ok(found)
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The migration at which a file stands; none where there is no file, or no store in it.
+    pub async fn migration_at(path: &Path) -> StoreResult<Option<i64>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connect = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await?;
+        let table = "select name from sqlite_master where name = '_sqlx_migrations'";
+        let found: Option<String> = sqlx::query_scalar(table).fetch_optional(&pool).await?;
+        let migration = match found {
+            Some(_) => {
+                let newest = "select max(version) from _sqlx_migrations";
+                sqlx::query_scalar(newest).fetch_one(&pool).await?
+            }
+            None => None,
+        };
+        pool.close().await;
+        Ok(migration)
     }
 
     /// Remembers whether this store is simulated, and refuses the other kind.

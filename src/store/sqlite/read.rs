@@ -9,7 +9,7 @@ use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
 use crate::store::{
-    AttemptRow, Counts, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk, StoreResult,
+    AttemptRow, Counts, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk, StoreResult,
 };
 
 /// How many attempts of one job are shown.
@@ -125,6 +125,7 @@ impl SqliteStore {
 
     pub(super) async fn read_jobs(&self, filter: &JobFilter) -> StoreResult<Vec<JobRow>> {
         let state = filter.state.map(State::as_str);
+        let before = filter.before.map(|before| before.to_string());
         let rows_max = Self::page(filter.rows_max);
         let rows = sqlx::query_file_as!(
             ListedRow,
@@ -135,11 +136,25 @@ impl SqliteStore {
             filter.error,
             filter.model,
             filter.since,
+            before,
             rows_max
         )
         .fetch_all(&self.reader)
         .await?;
         Ok(rows.into_iter().map(JobRow::from).collect())
+    }
+
+    pub(super) async fn read_paused_lanes(&self) -> StoreResult<Vec<PausedLane>> {
+        let now = self.clock.now().wall_ms;
+        let rows = sqlx::query_file!("src/store/sqlite/lane_paused.sql", now)
+            .fetch_all(&self.reader)
+            .await?;
+        let lanes = rows.into_iter().map(|row| PausedLane {
+            lane: row.key,
+            until: row.paused_until,
+            reason: row.pause_reason,
+        });
+        Ok(lanes.collect())
     }
 
     async fn read_attempts(&self, job_id: &str) -> StoreResult<Vec<AttemptRow>> {

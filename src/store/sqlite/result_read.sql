@@ -16,7 +16,10 @@ select
     coalesce(sum(attempt.cache_write), 0) as "cache_write!: i64",
     sum(attempt.cost_micros) as "cost_micros?: i64",
     count(attempt.number) filter (where attempt.outcome is not 'not_sent') as "attempts!: i64",
-    count(attempt.number) filter (where attempt.outcome in ('unknown', 'cut')) as "attempts_unknown!: i64",
+    -- A job cancelled in flight has an attempt whose outcome is still to come.
+    count(attempt.number) filter (
+        where attempt.outcome is null or attempt.outcome in ('unknown', 'cut')
+    ) as "attempts_unknown!: i64",
     result.provenance as "provenance?",
     job_spec.document -> '$.metadata' as "metadata?: String"
 from result
