@@ -112,18 +112,18 @@ async fn answer(
     let worker = rooms.worker(Some(batch), None);
     let (status, drain) = (worker.status(), stop.drain.child_token());
     let (draining, now) = (drain.clone(), stop.now.clone());
-    let mut work = tokio::spawn(async move { worker.run(draining, now).await });
+    let mut working = tokio::spawn(async move { worker.run(draining, now).await });
     let page = tokio::select! {
         page = wait_for(rooms, job_id, &status) => page.map_err(super::midway),
-        worked = &mut work => match worked {
+        ended = &mut working => match ended {
             Ok(Err(error)) => return Err(anyhow!("failed to {error}")),
-            _ => Err(super::midway(anyhow!("stopped before the answer came"))),
+            _ => last_look(rooms, job_id).await.map_err(super::midway),
         },
     };
     drain.cancel();
-    if !work.is_finished() {
+    if !working.is_finished() {
         // What it says has been said: the answer is in the store, or the error is at hand.
-        drop(work.await);
+        drop(working.await);
     }
     page
 }
@@ -162,6 +162,18 @@ async fn wait_for(rooms: &Rooms, job_id: Uuid, status: &StatusHandle) -> anyhow:
         tokio::select! {
             () = status.changed() => {}
             () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {}
+        }
+    }
+}
+
+/// The worker was stopped: either the answer came in time, or the job goes no further.
+async fn last_look(rooms: &Rooms, job_id: Uuid) -> anyhow::Result<JobPage> {
+    let page = rooms.store.job(&job_id.to_string()).await.context("failed to read the job")?;
+    match page {
+        Some(page) if page.row.state.is_terminal() => Ok(page),
+        _ => {
+            rooms.store.cancel(&[job_id]).await.context("failed to cancel the job")?;
+            bail!("stopped before the answer came")
         }
     }
 }

@@ -77,8 +77,8 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
 }
 
-/// What commands log that show their progress themselves, and the reasons to wait with it.
-const QUIET_LEVEL: &str = "warn,quarrier::worker::claims=error";
+/// What commands log that show by themselves how they go and what they wait for.
+const QUIET_LEVEL: &str = "warn,quarrier::waiting=error";
 
 /// What went wrong after the work had begun: no fault of the command line.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Simulator, SimulatorOptions};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{AdmitStore as _, LimitRule};
+use crate::store::{AdmitStore as _, LimitRule, Store};
 use crate::worker::{Worker, WorkerOptions};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.
@@ -156,12 +156,18 @@ impl Rooms {
         })
     }
 
+    /// The store, as the port that it is.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::<SqliteStore>::clone(&self.store)
+    }
+
     /// A worker in these rooms: on one batch alone where named, up to a cost where named.
     #[must_use]
     pub fn worker(&self, batch: Option<Uuid>, cost_micros_max: Option<u64>) -> Worker {
         let options = worker_options(&self.settings, self.store.path());
         Worker::new(
-            Arc::clone(&self.store) as Arc<_>,
+            self.store(),
             Arc::clone(&self.provider),
             Arc::clone(&self.admission),
             self.clock.clone(),

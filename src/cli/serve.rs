@@ -35,13 +35,13 @@ pub async fn run(args: &ServeArgs, loaded: &Loaded, clock: Clock) -> anyhow::Res
     );
     let worker = rooms.worker(None, None);
     let heard = stop.clone();
-    let told = tokio::spawn(async move {
+    let notice = tokio::spawn(async move {
         heard.drain.cancelled().await;
         tracing::info!("draining: calls in flight run to their end and no more are started");
     });
-    let worked = worker.run(stop.drain, stop.now).await;
-    told.abort();
+    let ended = worker.run(stop.drain, stop.now).await;
+    notice.abort();
     rooms.close().await;
-    worked.map_err(|error| anyhow!("failed to {error}"))?;
+    ended.map_err(|error| anyhow!("failed to {error}"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -192,8 +192,8 @@ pub(super) async fn admit(
         .context("failed to read the file: a defect of this program")?;
         feed = back;
         let Some(chunk) = chunk? else { break };
-        let fed = admit_chunk(&rooms, chunk, &feed.options).await?;
-        if told.send(fed).await.is_err() {
+        let came_to = admit_chunk(&rooms, chunk, &feed.options).await?;
+        if told.send(came_to).await.is_err() {
             break;
         }
     }

@@ -124,7 +124,7 @@ pub async fn run(args: &RunArgs, loaded: &Loaded, clock: Clock) -> anyhow::Resul
         .context("failed to open the batch")?;
     let feed = Feed::open(Arc::new(args.feed_options(loaded)))?;
     let feed_rooms = FeedRooms {
-        store: Arc::clone(&rooms.store) as Arc<_>,
+        store: rooms.store(),
         admission: Arc::clone(&rooms.admission),
         limits: rooms.limits.clone().into(),
         clock,

@@ -135,14 +135,13 @@ fn torn(head: &[u8], simulated: bool) -> Option<bool> {
 
 fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
     match file.try_lock() {
-        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => bail!(
             "failed to write {}: another quarrier is writing it; wait for its end, or name another \
              file with --out",
             path.display()
         ),
-        // A file system without locks: nothing is known, and nothing is in the way.
-        Err(TryLockError::Error(_)) => Ok(()),
+        // On a file system without locks nothing is known, and nothing is in the way.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 

@@ -2,7 +2,6 @@
 //! Must not know: stores, workers.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::show;
 use crate::budget::{self, Dimension, Limit};
@@ -90,44 +89,40 @@ impl Plan {
         now_ms: i64,
         simulated: bool,
     ) -> String {
-        let mut text = format!(
+        let mut lines = vec![format!(
             "Dry run: {} jobs, {} refused lines; nothing was stored or called.\n\
-             Tokens: up to {} in, up to {} out.\n",
+             Tokens: up to {} in, up to {} out.",
             self.jobs,
             refused,
             show::short(self.input_tokens_max),
             show::short(self.output_tokens_max),
-        );
+        )];
         let cost = |micros| show::cost(micros, simulated);
-        // Writing to a String cannot fail.
-        let _: std::fmt::Result = writeln!(
-            text,
+        lines.push(format!(
             "Cost: {} if every answer is empty to {} if every answer is as long as it may be; \
              re-asks and retries come on top.",
             cost(self.cost_low),
             cost(self.cost_high),
-        );
+        ));
         if self.unpriced > 0 {
-            let _: std::fmt::Result =
-                writeln!(text, "Without {} jobs whose model has no known price.", self.unpriced);
+            lines.push(format!("Without {} jobs whose model has no known price.", self.unpriced));
         }
-        match self.takes(rules) {
-            Some((low, high, by)) => {
-                let at = |ms: u64| clock::rfc3339(now_ms.saturating_add_unsigned(ms));
-                let (takes, ends) = if low == high {
-                    (show::duration(low), format!("at {}", at(low)))
-                } else {
-                    let takes = format!("{} to {}", show::duration(low), show::duration(high));
-                    (takes, format!("between {} and {}", at(low), at(high)))
-                };
-                let _: std::fmt::Result = writeln!(
-                    text,
-                    "At this quota ({by}) it takes {takes}, and ends {ends} if it starts now."
-                );
-            }
-            None => text.push_str("No limit is set: it ends as soon as the calls do.\n"),
-        }
-        text
+        lines.push(self.time(rules, now_ms));
+        lines.join("\n") + "\n"
+    }
+
+    fn time(&self, rules: &[LimitRule], now_ms: i64) -> String {
+        let Some((low, high, by)) = self.takes(rules) else {
+            return "No limit is set: it ends as soon as the calls do.".to_owned();
+        };
+        let at = |ms: u64| clock::rfc3339(now_ms.saturating_add_unsigned(ms));
+        let (takes, ends) = if low == high {
+            (show::duration(low), format!("at {}", at(low)))
+        } else {
+            let takes = format!("{} to {}", show::duration(low), show::duration(high));
+            (takes, format!("between {} and {}", at(low), at(high)))
+        };
+        format!("At this quota ({by}) it takes {takes}, and ends {ends} if it starts now.")
     }
 }
 

@@ -112,6 +112,25 @@ enum Event {
     StopNow,
 }
 
+/// How far the file has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feeding {
+    /// There is more.
+    Reading,
+    /// To its end.
+    Whole,
+    /// A person or an error stopped it.
+    Cut,
+}
+
+/// Which of a person's wishes has been answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Nothing,
+    Drain,
+    Now,
+}
+
 type Joined<T> = Option<JoinHandle<T>>;
 
 /// A run being watched.
@@ -128,11 +147,9 @@ pub(super) struct Watch<'r> {
     show: Show,
     refusals: Refusals,
     tally: Tally,
-    fed_all: bool,
-    fed_whole: bool,
+    feeding: Feeding,
     why: Option<End>,
-    said_drain: bool,
-    said_now: bool,
+    said: Said,
     /// Jobs of the batch, once every line is read.
     jobs: Option<u64>,
     next_count_ms: u64,
@@ -162,11 +179,9 @@ impl<'r> Watch<'r> {
             show: Show::start(),
             refusals: Refusals::new(&args.file),
             tally: Tally::default(),
-            fed_all: false,
-            fed_whole: false,
+            feeding: Feeding::Reading,
             why: None,
-            said_drain: false,
-            said_now: false,
+            said: Said::Nothing,
             jobs: None,
             next_count_ms: 0,
             money_since_ms: None,
@@ -180,9 +195,9 @@ impl<'r> Watch<'r> {
     /// Watches until it is over.
     pub(super) async fn run(mut self, feed: Feed, rooms: FeedRooms) -> anyhow::Result<Ended> {
         let (told, mut hears) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let mut fed = Some(tokio::spawn(feed::admit(feed, rooms, told, self.drain.clone())));
+        let mut feeding = Some(tokio::spawn(feed::admit(feed, rooms, told, self.drain.clone())));
         let watched = loop {
-            let event = self.next(&mut hears, &mut fed).await;
+            let event = self.next(&mut hears, &mut feeding).await;
             match self.take(event).await {
                 Ok(true) => break Ok(()),
                 Ok(false) => {}
@@ -203,7 +218,7 @@ impl<'r> Watch<'r> {
         self.refusals.end(|text| show.say(text));
         Ok(Ended {
             why: self.why.unwrap_or(End::Worker),
-            fed_whole: self.fed_whole,
+            fed_whole: self.feeding == Feeding::Whole,
             refused: self.refusals.lines(),
             status: self.worker.status().now(),
             fed: self.tally,
@@ -217,7 +232,7 @@ impl<'r> Watch<'r> {
     ) -> Event {
         let status = self.worker.status();
         tokio::select! {
-            told = hears.recv(), if !self.fed_all => match told {
+            told = hears.recv(), if self.feeding == Feeding::Reading => match told {
                 Some(chunk) => Event::Fed(chunk),
                 None => Event::FedAll(joined(fed.take()).await),
             },
@@ -225,8 +240,8 @@ impl<'r> Watch<'r> {
                 self.work = None;
                 Event::WorkEnded(ended)
             }
-            () = self.stop.drain.cancelled(), if !self.said_drain => Event::Drain,
-            () = self.stop.now.cancelled(), if !self.said_now => Event::StopNow,
+            () = self.stop.drain.cancelled(), if self.said < Said::Drain => Event::Drain,
+            () = self.stop.now.cancelled(), if self.said < Said::Now => Event::StopNow,
             () = status.changed() => {
                 tokio::time::sleep(Duration::from_millis(GATHER_MS)).await;
                 Event::Look
@@ -240,17 +255,16 @@ impl<'r> Watch<'r> {
         match event {
             Event::Fed(fed) => self.count(&fed),
             Event::FedAll(result) => {
-                self.fed_all = true;
+                self.feeding = Feeding::Cut;
                 result?;
-                self.fed_whole = !self.drain.is_cancelled();
-                if self.fed_whole {
+                if !self.drain.is_cancelled() {
+                    self.feeding = Feeding::Whole;
                     self.follow.put_in_place(&*self.rooms.store).await?;
                     self.jobs = Some(self.count_jobs().await?.0);
                 }
             }
             Event::Look => {}
             Event::WorkEnded(result) => {
-                self.fed_all |= self.drain.is_cancelled();
                 result?;
                 self.why = self.why.or(Some(End::Worker));
                 if self.follow.in_place {
@@ -260,7 +274,7 @@ impl<'r> Watch<'r> {
             }
             Event::Drain => self.say_drain(),
             Event::StopNow => {
-                self.said_now = true;
+                self.said = Said::Now;
                 self.show.say("stopping now: calls in flight are cut and recorded as such");
             }
         }
@@ -269,7 +283,7 @@ impl<'r> Watch<'r> {
         }
         self.judge().await?;
         self.look().await?;
-        Ok(self.why.is_some() && self.work.is_none() && self.fed_all)
+        Ok(self.why.is_some() && self.work.is_none() && self.feeding != Feeding::Reading)
     }
 
     /// Counts a chunk, tells what was refused, and sets the worker to work on the first.
@@ -289,7 +303,7 @@ impl<'r> Watch<'r> {
     }
 
     fn say_drain(&mut self) {
-        self.said_drain = true;
+        self.said = self.said.max(Said::Drain);
         self.why = self.why.or(Some(End::Stopped));
         let in_flight = self.worker.status().now().in_flight;
         self.show.say(&format!(
@@ -307,11 +321,13 @@ impl<'r> Watch<'r> {
         let now_ms = self.rooms.clock.now().mono_ms;
         if self.stop_if_failed.is_some_and(|bound| bound.is_reached(&status)) {
             self.show.say("stopping: as many jobs have failed as --stop-if-failed allows");
-            return Ok(self.end(End::Failed));
+            self.end(End::Failed);
+            return Ok(());
         }
         let Some(jobs) = self.jobs else { return Ok(()) };
         if self.follow.ended >= jobs {
-            return Ok(self.end(End::Done));
+            self.end(End::Done);
+            return Ok(());
         }
         if status.in_flight > 0 {
             self.money_since_ms = None;
@@ -372,11 +388,14 @@ impl<'r> Watch<'r> {
         };
         let jobs = self.jobs.unwrap_or_else(|| self.tally.jobs());
         self.speed.note(mono_ms, here);
-        let left_ms =
-            if self.fed_all { self.speed.left_ms(jobs.saturating_sub(ended)) } else { None };
+        let left_ms = if self.feeding == Feeding::Reading {
+            None
+        } else {
+            self.speed.left_ms(jobs.saturating_sub(ended))
+        };
         self.show.update(&View {
             jobs,
-            feeding: !self.fed_all,
+            feeding: self.feeding == Feeding::Reading,
             ended,
             failed,
             status,
