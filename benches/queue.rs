@@ -153,6 +153,12 @@ async fn main() -> anyhow::Result<()> {
 
     let succeeded = store.counts(None).await?.states;
     ensure!(succeeded == [(State::Succeeded, options.jobs)], "not all succeeded: {succeeded:?}");
+    report(&options, (began, admitted, drained), memory_held.saturating_sub(memory_before))
+}
+
+/// Prints the one line; times in seconds, memory in KB.
+fn report(options: &Options, times: (f64, f64, f64), memory_kb: u64) -> anyhow::Result<()> {
+    let (began, admitted, drained) = times;
     let rate = |from: f64, to: f64| {
         (f64::from(u32::try_from(options.jobs).unwrap_or(u32::MAX)) / (to - from)).round()
     };
@@ -165,7 +171,7 @@ async fn main() -> anyhow::Result<()> {
         "whole_jobs_per_s": rate(began, drained),
         "drain_s": ((drained - admitted) * 1_000.0).round() / 1_000.0,
         "cpu_s": (cpu_seconds() * 1_000.0).round() / 1_000.0,
-        "memory_kb_per_call": (memory_held.saturating_sub(memory_before)) / options.jobs.max(1),
+        "memory_kb_per_call": memory_kb / options.jobs.max(1),
         "resident_mb": resident_kb()? / 1_024,
     });
     writeln!(std::io::stdout(), "{line}")?;

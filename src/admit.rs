@@ -91,6 +91,7 @@ impl Admission {
     /// # Errors
     /// Every reason why it cannot be admitted, each with the field's JSON path, the limit and the
     /// way out.
+    #[expect(clippy::too_many_arguments, reason = "each door has these five apart")]
     pub fn prepare(
         &self,
         text: &str,
@@ -115,13 +116,14 @@ impl Admission {
         self.settle(document, origin, limits, now)
     }
 
-    /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer.
+    /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It
+    /// can be found by the document's `id`, where that can be read, and leaves the id free.
     #[must_use]
     pub fn rejected(&self, text: &str, problems: &[Problem], now: Now) -> NewJob {
         let reasons: Vec<String> = problems.iter().map(ToString::to_string).collect();
         NewJob {
             job_id: Uuid::now_v7(),
-            external_id: None,
+            external_id: readable_id(text),
             identity: None,
             document_hash: job::digest(text),
             document: serde_json::Value::String(text.to_owned()).to_string(),
@@ -162,9 +164,9 @@ impl Admission {
                 return Err(problems);
             }
         };
-        let wanted = wanted(&document, &resolved);
-        problems.extend(misfits(&resolved, wanted, window));
-        let job = self.job(document, origin, resolved, wanted, now);
+        let model = resolved.model.clone();
+        let job = self.job(document, origin, resolved, now);
+        problems.extend(misfits(&model, job.wanted, window));
         problems.extend(never_fits(&job, limits));
         if job.deadline_at <= now.wall_ms {
             problems.push(Problem::new("$.deadline", "has already passed"));
@@ -213,15 +215,9 @@ impl Admission {
         Ok((resolved, (found.window, found.output_max)))
     }
 
-    fn job(
-        &self,
-        document: JobDocument,
-        origin: Origin,
-        resolved: Resolved,
-        wanted: Wanted,
-        now: Now,
-    ) -> NewJob {
+    fn job(&self, document: JobDocument, origin: Origin, resolved: Resolved, now: Now) -> NewJob {
         let settings = &self.settings;
+        let wanted = wanted(&document, &resolved);
         let run_at = document.run_at.map_or(now.wall_ms, Timestamp::as_millisecond);
         let deadline_at = document.deadline.map_or_else(
             || run_at.max(now.wall_ms).saturating_add(settings.deadline_ms),
@@ -259,6 +255,15 @@ impl Admission {
     }
 }
 
+/// The `id` of a text that is at least a JSON object.
+fn readable_id(text: &str) -> Option<String> {
+    const CHARS_MAX: usize = 256;
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let id = object.get("id")?.as_str()?;
+    let fits = !id.trim().is_empty() && id.chars().count() <= CHARS_MAX;
+    fits.then(|| id.to_owned())
+}
+
 /// What a call of this document says, before any re-ask.
 #[must_use]
 pub fn render(document: &JobDocument, supports_system: bool) -> Rendered {
@@ -285,8 +290,7 @@ fn wanted(document: &JobDocument, resolved: &Resolved) -> Wanted {
 }
 
 /// What the model's own sizes forbid.
-fn misfits(resolved: &Resolved, wanted: Wanted, (window, output_max): (u64, u64)) -> Vec<Problem> {
-    let model = &resolved.model;
+fn misfits(model: &str, wanted: Wanted, (window, output_max): (u64, u64)) -> Vec<Problem> {
     let mut problems = Vec::new();
     if wanted.max_tokens > output_max {
         let reason = format!(
@@ -335,3 +339,6 @@ fn today(now: Now) -> jiff::civil::Date {
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -19,7 +19,8 @@ pub enum Role {
 pub struct Message {
     /// Who says it.
     pub role: Role,
-    /// What is said; not empty.
+    /// What is said; not blank.
+    #[schemars(regex(pattern = r"\S"))]
     pub text: String,
 }
 

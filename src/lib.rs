@@ -1,5 +1,6 @@
-//! Quarrier gets language-model work done on AWS Bedrock: every job once, inside the quota, with
-//! JSON that fits its schema, and with the bill known.
+//! Quarrier's library: the rooms of the daemon. The map of them follows.
+#![doc = ""]
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod admit;
 pub mod budget;

@@ -18,7 +18,8 @@ pub struct ContextItem {
     /// What the document is called; shown to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The document itself.
+    /// The document itself; not blank.
+    #[schemars(regex(pattern = r"\S"))]
     pub text: String,
     /// Where it comes from, such as a URL or a file name; shown to the model, never fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]

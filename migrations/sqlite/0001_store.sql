@@ -162,7 +162,7 @@ create index seen_expires on seen (expires_at);
 
 -- The door for programs in other languages: insert a document, and a worker admits it.
 create table submission (
-    id       text primary key not null,
+    id       text primary key not null check (typeof(id) = 'text'),
     document text not null
 );
 

@@ -1,20 +1,26 @@
-//! The job document, version 1: what a producer hands in, and what is wrong with it.
-//! Must not know: models' limits (admission checks those), stores, the clock.
+//! The job document, version 1: what a producer hands in, and what is impossible about its values.
+//! Must not know: its text (`parse` reads it), models' limits (admission checks those), stores,
+//! the clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::parse;
+use super::schema;
 use crate::catalogue::Family;
 use crate::completion::{Message, Role};
 use crate::prompt::ContextItem;
 
 /// The longest `id`, `dedupe_key`, `queue`, `tenant`, label key or label value, in characters.
 const NAME_CHARS_MAX: usize = 256;
+/// The longest `model`, in characters: what the provider takes.
+const MODEL_CHARS_MAX: usize = 2_048;
 /// The most `stop` strings; Bedrock Converse takes up to 2,500, models far fewer.
 const STOP_MAX: usize = 16;
 /// The most labels.
@@ -25,23 +31,29 @@ const PRIORITY_MAX: i32 = 100;
 /// A JSON object that comes back with the result, untouched.
 pub type MetadataMap = serde_json::Map<String, Value>;
 
-/// A generation job as its producer writes it. Absent fields take the configuration's defaults.
+/// A generation job as its producer writes it. An absent field, or null, takes the configuration's
+/// default. Exactly one of `prompt` and `messages` is given.
+// The limits in the attributes are those that `problems` checks; a test holds the two together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Quarrier job document, version 1")]
+#[schemars(title = "Quarrier job document, version 1", transform = schema::finish)]
 pub struct JobDocument {
     /// The document's version; 1 is the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1))]
     pub version: Option<u32>,
     /// The producer's idempotency key, unique per tenant: the same id with the same document
     /// finds the existing job, with another document it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = schema::NAME))]
     pub id: Option<String>,
-    /// The named queue that it belongs to.
+    /// The named queue that it belongs to, for limits, lists and costs; `default` unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = schema::NAME))]
     pub queue: Option<String>,
     /// A model alias, a model id, an inference-profile id or an ARN.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2_048), regex(pattern = schema::NAME))]
     pub model: Option<String>,
     /// Which family an id unknown to the catalogue belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,60 +61,84 @@ pub struct JobDocument {
     /// The system prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// The prompt, for a single turn. Exactly one of `prompt` and `messages` is given.
+    /// The prompt, for a single turn.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = schema::NOT_BLANK))]
     pub prompt: Option<String>,
     /// A conversation: turns alternate, the first and the last are the user's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "parse::list_of_objects"
+    )]
+    #[schemars(length(min = 1))]
     pub messages: Option<Vec<Message>>,
-    /// Sources for a retrieval-augmented prompt, rendered before the last user turn's text.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Documents to read before answering; they stand before the last user turn's text.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "parse::list_of_objects"
+    )]
     pub context: Option<Vec<ContextItem>>,
-    /// The JSON Schema that the answer must fit, inline.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The JSON Schema that the answer must fit, inline. With it the result has `output`, without
+    /// it `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::any_schema")]
     pub schema: Option<Value>,
-    /// Sampling temperature, 0 to 1.
+    /// Sampling temperature, 0 to 1; left out for models that take none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
     pub temperature: Option<f32>,
-    /// Nucleus sampling, 0 to 1.
+    /// Nucleus sampling, 0 to 1; left out for models that take none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f32>,
-    /// The longest answer, in tokens; the quota reserves it.
+    /// The longest answer, in tokens. The quota reserves all of it: as small as the work allows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub max_tokens: Option<u32>,
     /// Strings that end the answer, at most 16.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), inner(length(min = 1)))]
     pub stop: Option<Vec<String>>,
     /// -100 (later) to 100 (sooner); 0 unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -100, max = 100))]
     pub priority: Option<i32>,
-    /// Not before this time (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Not before this time (RFC 3339, with an offset).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "parse::time")]
     pub run_at: Option<Timestamp>,
-    /// Expired if not done by this time (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Expired if not done by this time (RFC 3339, with an offset); 7 days from `run_at` or from
+    /// admission unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "parse::time")]
     pub deadline: Option<Timestamp>,
-    /// How many calls may fail before the job does, 1 to 100. Throttled calls do not count.
+    /// How many calls may fail before the job does, 1 to 100. Throttled calls and re-asks do not
+    /// count.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
     pub max_attempts: Option<u32>,
-    /// Unique per tenant among jobs that have not ended.
+    /// Unique per tenant among jobs that have not ended: a second one is not admitted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = schema::NAME))]
     pub dedupe_key: Option<String>,
-    /// Whose job it is.
+    /// On whose behalf: fair shares, limits, `id` and `dedupe_key` are kept by tenant; `default`
+    /// unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = schema::NAME))]
     pub tenant: Option<String>,
     /// Any JSON object; comes back with the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<MetadataMap>,
-    /// Short strings to find jobs by.
+    /// Short strings that sort jobs, at most 64; kept with the document, found with SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::labels)]
     pub labels: Option<BTreeMap<String, String>>,
-    /// What to do when a worker died in the middle of a paid call.
+    /// What to do when a crash hides a call's outcome; `retry` unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_outcome_unknown: Option<IfOutcomeUnknown>,
     /// Reserved: documents and images are not there yet, and are refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "never")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::nothing")]
     pub attachments: Option<Value>,
 }
 
@@ -134,41 +170,16 @@ impl Problem {
     }
 }
 
-fn never(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema: schemars::Schema = false.into();
-    schema.insert("not".to_owned(), Value::Object(MetadataMap::new()));
-    schema
-}
-
-/// Reads a document and checks everything that needs no catalogue and no clock.
-///
-/// # Errors
-/// Every problem found, each with its JSON path. A document that is not JSON, or has an unknown
-/// field or a wrong type, gives the first such problem alone.
-pub fn parse(text: &str) -> Result<JobDocument, Vec<Problem>> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let document: JobDocument = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = match error.path().to_string().as_str() {
-            "." => "$".to_owned(),
-            path => format!("$.{path}"),
-        };
-        vec![Problem::new(path, error.into_inner().to_string())]
-    })?;
-    reader.end().map_err(|error| vec![Problem::new("$", error.to_string())])?;
-    let problems = document.problems();
-    if problems.is_empty() { Ok(document) } else { Err(problems) }
-}
-
 impl JobDocument {
     /// Everything impossible about the values themselves.
-    fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         if let Some(version) = self.version.filter(|version| *version != 1) {
             let reason = format!("version {version} is not known; the only version is 1");
             found.push(Problem::new("$.version", reason));
         }
         if self.attachments.is_some() {
-            let reason = "attachments are reserved and not there yet; put the text into `context` or the prompt";
+            let reason = "is reserved and not there yet; put the text into `context` or the prompt";
             found.push(Problem::new("$.attachments", reason));
         }
         self.check_names(&mut found);
@@ -187,15 +198,21 @@ impl JobDocument {
         ];
         for (path, value) in names {
             let Some(value) = value else { continue };
-            let limit = if path == "$.model" { 2_048 } else { NAME_CHARS_MAX };
+            let limit = if path == "$.model" { MODEL_CHARS_MAX } else { NAME_CHARS_MAX };
             check_name(path, value, limit, found);
         }
         let labels = self.labels.iter().flatten();
         if labels.clone().count() > LABELS_MAX {
-            found.push(Problem::new("$.labels", format!("more than {LABELS_MAX} labels")));
+            let reason = format!("more than {LABELS_MAX} labels; `metadata` takes any number");
+            found.push(Problem::new("$.labels", reason));
         }
         for (key, value) in labels {
-            check_name(&format!("$.labels.{key}"), value, NAME_CHARS_MAX, found);
+            if key.chars().count() > NAME_CHARS_MAX {
+                let reason = format!("a key has more than {NAME_CHARS_MAX} characters");
+                found.push(Problem::new("$.labels", reason));
+            } else {
+                check_name(&format!("$.labels.{key}"), value, NAME_CHARS_MAX, found);
+            }
         }
     }
 
@@ -228,15 +245,16 @@ impl JobDocument {
                 found.push(Problem::new(path, reason));
             }
         };
-        range("$.temperature", self.temperature.map(f64::from), 0.0, 1.0);
-        range("$.top_p", self.top_p.map(f64::from), 0.0, 1.0);
+        range("$.temperature", self.temperature.map(as_written), 0.0, 1.0);
+        range("$.top_p", self.top_p.map(as_written), 0.0, 1.0);
         range("$.max_tokens", self.max_tokens.map(f64::from), 1.0, 10_000_000.0);
         range("$.max_attempts", self.max_attempts.map(f64::from), 1.0, 100.0);
         let priority_max = f64::from(PRIORITY_MAX);
         range("$.priority", self.priority.map(f64::from), -priority_max, priority_max);
         let stop = self.stop.iter().flatten();
         if stop.clone().count() > STOP_MAX {
-            found.push(Problem::new("$.stop", format!("more than {STOP_MAX} stop strings")));
+            let reason = format!("more than {STOP_MAX} stop strings; leave out the rarest");
+            found.push(Problem::new("$.stop", reason));
         }
         for (index, text) in stop.enumerate() {
             if text.is_empty() {
@@ -250,6 +268,12 @@ impl JobDocument {
             found.push(Problem::new("$.deadline", reason));
         }
     }
+}
+
+/// The shortest decimal that stands for this number: 1.1, where widening it would make
+/// 1.100000023841858.
+fn as_written(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::NAN)
 }
 
 fn check_name(path: &str, value: &str, chars_max: usize, found: &mut Vec<Problem>) {
@@ -295,10 +319,10 @@ impl JobDocument {
     pub fn canonical(&self) -> String {
         // A BTreeMap sorts the top level; nested objects keep the producer's order, which the
         // digest therefore treats as part of the document (a schema's order reaches the model).
-        let sorted: BTreeMap<String, Value> = match serde_json::to_value(self) {
-            Ok(Value::Object(map)) => map.into_iter().collect(),
-            _ => BTreeMap::new(),
-        };
+        // Values stay text, because a number that passes through `Value` grows decimals.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let sorted: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&text).unwrap_or_default();
         serde_json::to_string(&sorted).unwrap_or_default()
     }
 
@@ -312,83 +336,14 @@ impl JobDocument {
         let (ours, theirs) = (fields(self), fields(other));
         let names = ours.keys().chain(theirs.keys());
         let changed = names.filter(|name| ours.get(*name) != theirs.get(*name));
-        let unique: std::collections::BTreeSet<String> = changed.cloned().collect();
+        let unique: BTreeSet<String> = changed.cloned().collect();
         unique.into_iter().collect()
     }
 }
 
 /// SHA-256 of a text as lowercase hex.
 pub(crate) fn digest(text: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _: Result<(), std::fmt::Error> = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    fn check(text: &str, expected: &Expect) {
-        let shown = match parse(text) {
-            Ok(document) => document.canonical(),
-            Err(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                lines.join("\n")
-            }
-        };
-        expected.assert_eq(&shown);
-    }
-
-    #[test]
-    fn a_minimal_document_is_a_prompt() {
-        check(r#"{"prompt":"hi"}"#, &expect![[r#"{"prompt":"hi"}"#]]);
-    }
-
-    #[test]
-    fn an_unknown_field_is_refused_with_its_name() {
-        check(r#"{"prompt":"hi","promt":1}"#, &expect![[""]]);
-    }
-
-    #[test]
-    fn a_wrong_type_is_refused_with_its_path() {
-        check(r#"{"messages":[{"role":"user","text":7}]}"#, &expect![[""]]);
-        check(r#"{"messages":[{"role":"system","text":"x"}]}"#, &expect![[""]]);
-        check(r#"{"prompt":"x","run_at":"tomorrow"}"#, &expect![[""]]);
-    }
-
-    #[test]
-    fn every_impossible_value_is_named_at_once() {
-        check(
-            r#"{"prompt":"x","messages":[],"temperature":1.5,"max_tokens":0,"id":"","priority":1000,
-                "stop":[""],"attachments":[],"version":2,"labels":{"a":""}}"#,
-            &expect![[""]],
-        );
-    }
-
-    #[test]
-    fn turns_alternate_from_user_to_user() {
-        check(r#"{"messages":[{"role":"assistant","text":"x"}]}"#, &expect![[""]]);
-        let two = r#"{"messages":[{"role":"user","text":"x"},{"role":"assistant","text":"y"}]}"#;
-        check(two, &expect![[""]]);
-    }
-
-    #[test]
-    fn what_is_not_a_document_is_refused() {
-        check("", &expect![[""]]);
-        check("[1]", &expect![[""]]);
-        check(r#"{"prompt":"x"} {"prompt":"y"}"#, &expect![[""]]);
-        check(r#"{"model":"m"}"#, &expect![[""]]);
-    }
-
-    #[test]
-    fn changed_fields_are_named() {
-        let one = parse(r#"{"prompt":"a","queue":"q"}"#).unwrap();
-        let two = parse(r#"{"prompt":"b","queue":"q","model":"m"}"#).unwrap();
-        assert_eq!(one.changed_fields(&two), ["model", "prompt"]);
-    }
+    let digest = Sha256::digest(text.as_bytes());
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }

@@ -2,9 +2,12 @@
 //! Must not know: stores, providers, the clock.
 
 mod document;
+mod parse;
 mod resolved;
+mod schema;
 
-pub use document::{IfOutcomeUnknown, JobDocument, MetadataMap, Problem, parse};
+pub use document::{IfOutcomeUnknown, JobDocument, MetadataMap, Problem};
+pub use parse::parse;
 pub use resolved::{Outcome, Resolved, State, Wanted};
 
 pub(crate) use document::digest;

@@ -50,8 +50,8 @@ pub trait AdmitStore: Send + Sync {
     /// Documents that other programs put into the table `submission`, oldest first.
     async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>>;
 
-    /// Admits submissions' jobs (rejected ones as failed jobs) and deletes their rows, in one
-    /// transaction.
+    /// Admits submissions' jobs and deletes their rows, in one transaction. Rejected documents, and
+    /// those whose id belongs to another document, become failed jobs; a held `dedupe_key` none.
     async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()>;
 
     /// The rules that limits are judged by, configured ones first.

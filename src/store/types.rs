@@ -18,13 +18,14 @@ pub struct NewJob {
     pub job_id: Uuid,
     /// The producer's `id`.
     pub external_id: Option<String>,
-    /// What makes it the same job again, unique per tenant: `id:...`, `line:...`; none = always new.
+    /// What makes it the same job again, unique per tenant: `id:...`, `line:...` or
+    /// `submission:...`, by the door that gave it; none = always new.
     pub identity: Option<String>,
     /// SHA-256 of the canonical document, in hex.
     pub document_hash: String,
-    /// The canonical document, as JSON text.
+    /// The canonical document, as JSON text; a rejected one as a JSON string of what was handed in.
     pub document: String,
-    /// What admission settled; none where the document was rejected.
+    /// What admission settled, or why the document was rejected: then the job ends at once.
     pub resolved: Result<Resolved, String>,
     /// Whose it is.
     pub tenant: String,
@@ -34,7 +35,7 @@ pub struct NewJob {
     pub lane: String,
     /// -100 to 100, higher is sooner.
     pub priority: i32,
-    /// Not before this time, in Unix ms; 0 = at once.
+    /// Not before this time, in Unix ms.
     pub run_at: i64,
     /// Expired after this time, in Unix ms.
     pub deadline_at: i64,
@@ -398,7 +399,7 @@ pub struct ResultRow {
     pub model: String,
     /// Summed over its attempts.
     pub usage: Usage,
-    /// Summed over its attempts; absent where no price is known.
+    /// The known part of what its attempts cost, in micro-dollars; absent where nothing is known.
     pub cost_micros: Option<u64>,
     /// Calls made, the unsent not counted.
     pub attempts: u32,
@@ -500,7 +501,7 @@ pub struct AttemptRow {
     pub settled_tokens: Option<u64>,
     /// What the provider counted.
     pub usage: Option<Usage>,
-    /// In micro-dollars.
+    /// What it cost, in micro-dollars; absent where that is unknown.
     pub cost_micros: Option<u64>,
     /// The provider's request id.
     pub request_id: Option<String>,

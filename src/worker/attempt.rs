@@ -14,7 +14,8 @@ use super::finisher::Finisher;
 use super::request::{CallSettings, request_for};
 use super::verdict::{self, Rules};
 use crate::check;
-use crate::completion::Message;
+use crate::completion::{Completion, Message};
+use crate::error::ErrorKind;
 use crate::job::JobDocument;
 use crate::provider::GenerateRequest;
 use crate::store::{ClaimedJob, Finish};
@@ -80,6 +81,10 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
         tracing::warn!(late_ms, "claimed too long ago, giving it back unsent");
         return verdict::not_sent(job);
     }
+    // Upkeep expires jobs that wait, a bounded number a round: this one came before its round.
+    if job.deadline_at <= bench.clock.now().wall_ms {
+        return verdict::expired(job);
+    }
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
     }
@@ -95,20 +100,29 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
             if bench.options.log_bodies {
                 tracing::debug!(answer = completion.text, "response body");
             }
-            let checked = match &document.schema {
-                None => check::check(&completion, None, &bench.options.check),
-                Some(schema) => match bench.schemas.compile(schema, &bench.options.check) {
-                    Ok(schema) => check::check(&completion, Some(&schema), &bench.options.check),
-                    Err(error) => {
-                        let message = format!("the admitted schema does not compile: {error}");
-                        return verdict::broken(job, message, true, &rules(bench));
-                    }
-                },
-            };
+            let checked = judge(bench, &document, &completion);
             verdict::completed(job, completion, checked, &rules(bench))
         }
         Err(error) => verdict::failed(job, error, &rules(bench)),
     }
+}
+
+/// Whatever breaks in here, the answer is paid for: it is kept with what broke.
+fn judge(bench: &Bench, document: &JobDocument, completion: &Completion) -> check::Verdict {
+    let limits = &bench.options.check;
+    let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let schema = document.schema.as_ref().map(|schema| bench.schemas.compile(schema, limits));
+        match schema.transpose() {
+            Ok(schema) => check::check(completion, schema.as_ref(), limits),
+            Err(error) => Err(broken(format!("the admitted schema does not compile: {error}"))),
+        }
+    }));
+    let panicked = |_| Err(broken("a panic in the check; see the worker's log".to_owned()));
+    judged.unwrap_or_else(panicked)
+}
+
+fn broken(message: String) -> check::Failed {
+    check::Failed { kind: ErrorKind::Bug, message, errors: Vec::new(), reask: false }
 }
 
 fn request(bench: &Bench, job: &ClaimedJob, document: &JobDocument) -> GenerateRequest {

@@ -18,6 +18,9 @@ use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
 /// A little noise, so that workers that wait for the same moment do not come together.
 const JITTER_MS_MAX: u64 = 10;
 
+/// A claim is worth its commit when this fraction of the slots is free.
+const CLAIMS_WORTH: usize = 16;
+
 /// The same wait is logged again after this.
 const WAIT_LOG_MS: u64 = 60_000;
 
@@ -71,14 +74,11 @@ pub(super) async fn work(
         } else {
             Look { waiting: Some(WaitingFor::Store), ..Look::default() }
         };
-        if look.more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        // Settlements make room early, but a busy lane is not asked for each of them apart.
-        let pause = Duration::from_millis(bench.options.claim_interval_ms);
         if look.claimed > 0 || look.again_in_ms.is_some() {
-            tokio::time::sleep(pause).await;
+            pause(bench, &look).await;
+        }
+        if look.more {
+            continue;
         }
         let poll_ms = bench.options.poll_ms;
         let jitter_ms = rand::rng().random_range(0..=JITTER_MS_MAX);
@@ -93,6 +93,27 @@ pub(super) async fn work(
         }
     }
     bench.wait_for(None);
+}
+
+/// The time between two claims: `claim_interval_ms`, because a settlement makes room early but a
+/// busy lane is not asked for each of them apart; less, where no limit binds, once enough slots are
+/// free to make a claim worth its commit.
+async fn pause(bench: &Bench, look: &Look) {
+    let interval = Duration::from_millis(bench.options.claim_interval_ms);
+    if look.again_in_ms.is_some() {
+        return tokio::time::sleep(interval).await;
+    }
+    let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
+    let worth = (slots / CLAIMS_WORTH).max(1);
+    let enough = async {
+        while bench.slots.available_permits() < worth {
+            bench.wake.notified().await;
+        }
+    };
+    // The time being over is no failure.
+    let _: Result<(), _> = tokio::time::timeout(interval, enough).await;
+    // A wake-up that was used up here may have been a new job's.
+    bench.wake.notify_one();
 }
 
 fn may_claim(bench: &Bench) -> bool {

@@ -22,6 +22,12 @@ const SPOOL_AFTER_MS: u64 = 2_000;
 const RETRY_MS_MIN: u64 = 20;
 const RETRY_MS_MAX: u64 = 500;
 
+/// Calls that end together are committed in at least so many groups, so that the first slots work
+/// again while the rest commits ...
+const GROUPS_MIN: usize = 4;
+/// ... unless they are so few that a group is not worth splitting.
+const GROUP_ROWS: usize = 16;
+
 /// The way to the finisher.
 #[derive(Clone)]
 pub(super) struct Finisher(mpsc::Sender<Item>);
@@ -60,9 +66,11 @@ async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, stop: Cancella
 
 fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<Item> {
     let size = |item: &Item| item.finish.raw_text.as_ref().map_or(0, String::len);
+    let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
+    let rows_max = (slots / GROUPS_MIN).max(GROUP_ROWS).min(bench.options.finish_rows_max);
     let mut bytes = size(&first);
     let mut group = vec![first];
-    while group.len() < bench.options.finish_rows_max && bytes < bench.options.finish_bytes_max {
+    while group.len() < rows_max && bytes < bench.options.finish_bytes_max {
         let Ok(item) = items.try_recv() else { break };
         bytes = bytes.saturating_add(size(&item));
         group.push(item);

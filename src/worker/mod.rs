@@ -1,7 +1,7 @@
 //! The worker: claims what fits, calls, checks, finishes, for as long as it is wanted.
 //! Must not know: which store or provider it has, where its settings come from, who watches it.
 //!
-//! Four loops share one [`Bench`]: `claims` takes work, one `attempt` runs each call, the
+//! Four loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
 //! process may do for all (promotion, rescue, submissions, the spool).
 

@@ -56,6 +56,15 @@ pub(super) fn not_sent(job: &ClaimedJob) -> Finish {
     blank(job, Outcome::NotSent, Settlement::GivenBack, unchanged(job))
 }
 
+/// Its deadline passed before it was sent: nothing more is paid for it.
+pub(super) fn expired(job: &ClaimedJob) -> Finish {
+    let next = Next::End { state: State::Expired, output: None, text: None, provenance: None };
+    let mut finish = blank(job, Outcome::NotSent, Settlement::GivenBack, next);
+    let message = "its deadline passed before its turn came; raise the limit or the deadline";
+    finish.error = Some((ErrorKind::DeadlineExceeded, message.to_owned()));
+    finish
+}
+
 /// It was stopped in the middle of its call, by a person or by the drain's end.
 pub(super) fn aborted(job: &ClaimedJob) -> Finish {
     let next = if job.hold { Next::Held } else { unchanged(job) };

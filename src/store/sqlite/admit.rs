@@ -51,7 +51,7 @@ struct JobRow<'a> {
     input_tokens_max: u64,
     max_tokens: u64,
     burndown: u64,
-    dedupe_key: &'a Option<String>,
+    dedupe_key: Option<&'a str>,
     identity: &'a Option<String>,
     document_hash: &'a str,
     seen_until: i64,
@@ -79,15 +79,21 @@ impl AdmitStore for SqliteStore {
         let rows = sqlx::query_file!("src/store/sqlite/submission_read.sql", rows_max)
             .fetch_all(&self.reader)
             .await?;
-        let submissions =
-            rows.into_iter().map(|row| Submission { id: row.id, document: row.document });
+        let submissions = rows
+            .into_iter()
+            .map(|row| Submission { id: row.id, document: document_text(row.document) });
         Ok(submissions.collect())
     }
 
     async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
         let (ids, jobs): (Vec<String>, Vec<NewJob>) = jobs.into_iter().unzip();
         let mut tx = self.begin().await?;
-        admit_in(&mut tx, &jobs, self.clock.now().wall_ms).await?;
+        let now = self.clock.now().wall_ms;
+        let answers = admit_in(&mut tx, &jobs, now).await?;
+        // Nobody waits for an answer at this door, so a refusal must be a job that can be found.
+        let refused: Vec<NewJob> =
+            jobs.iter().zip(&answers).filter_map(|(job, answer)| refused(job, answer)).collect();
+        admit_in(&mut tx, &refused, now).await?;
         let ids = bulk::list(&ids)?;
         sqlx::query_file!("src/store/sqlite/submission_delete.sql", ids).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -131,6 +137,24 @@ impl AdmitStore for SqliteStore {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// A job whose id belongs to another document, as a rejected one that takes no identity.
+fn refused(job: &NewJob, answer: &Admitted) -> Option<NewJob> {
+    let Admitted::IdConflict { job_id, .. } = answer else { return None };
+    let reason = format!(
+        "$.id: it (without one, the submission's own key) belongs to the job {job_id} with another \
+         document; give another id, or send the same document"
+    );
+    Some(NewJob { resolved: Err(reason), identity: None, dedupe_key: None, ..job.clone() })
+}
+
+/// A submitted document as text. Other programs may insert any bytes; those that are not UTF-8 are
+/// no document, and are shown so that admission refuses them.
+fn document_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        format!("(not UTF-8) {}", String::from_utf8_lossy(error.as_bytes()))
+    })
 }
 
 async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Admitted>> {
@@ -204,7 +228,9 @@ fn judge(
             }
         };
     }
-    let dedupe = job.dedupe_key.as_ref().map(|key| (job.tenant.clone(), key.clone()));
+    // A rejected document holds no key: its job has ended before anyone could look for it.
+    let dedupe = job.dedupe_key.as_ref().filter(|_| job.resolved.is_ok());
+    let dedupe = dedupe.map(|key| (job.tenant.clone(), key.clone()));
     if let Some(holder) = dedupe.as_ref().and_then(|key| holders.get(key)) {
         return Admitted::Duplicate(*holder);
     }
@@ -217,7 +243,7 @@ fn judge(
         };
         seen.insert(key, entry);
     }
-    if let Some(key) = dedupe.filter(|_| job.resolved.is_ok()) {
+    if let Some(key) = dedupe {
         holders.insert(key, job.job_id);
     }
     Admitted::New(job.job_id)
@@ -311,11 +337,51 @@ fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
         input_tokens_max: job.wanted.input_tokens_max,
         max_tokens: job.wanted.max_tokens,
         burndown: job.wanted.burndown,
-        dedupe_key: &job.dedupe_key,
+        dedupe_key: job.dedupe_key.as_deref().filter(|_| resolved.is_some()),
         identity: &job.identity,
         document_hash: &job.document_hash,
         seen_until: job.seen_until,
         document: &job.document,
         resolved: resolved.map(serde_json::to_string).transpose()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::{Origin, Overrides};
+    use crate::clock::Clock;
+    use crate::store::sqlite::SqliteOptions;
+    use crate::store::{ReadStore as _, ResultsAsk};
+
+    #[tokio::test]
+    async fn a_submission_whose_id_is_taken_ends_rejected_and_never_vanishes() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteOptions {
+            path: dir.path().join("q.db"),
+            busy_timeout_ms: 1_000,
+            simulated: Some(true),
+        };
+        let (clock, _hand) = Clock::manual();
+        let store = SqliteStore::open(&options, clock.clone()).await.unwrap();
+        let room = crate::admit::tests::room_of_defaults();
+        let job = |prompt: &str| {
+            let text = format!(r#"{{"id":"a","prompt":"{prompt}"}}"#);
+            let overrides = Overrides::default();
+            room.prepare(&text, &overrides, Origin::default(), &[], clock.now()).unwrap()
+        };
+        let first = job("one");
+        let taken_by = first.job_id;
+        let jobs = vec![("1".to_owned(), first), ("2".to_owned(), job("two"))];
+        store.admit_submissions(jobs).await.unwrap();
+        // The same document again finds its job and is no refusal.
+        store.admit_submissions(vec![("3".to_owned(), job("one"))]).await.unwrap();
+        let ask = ResultsAsk { rows_max: 10, ..ResultsAsk::default() };
+        let results = store.results(&ask).await.unwrap();
+        assert_eq!(results.len(), 1);
+        assert_eq!(results[0].external_id.as_deref(), Some("a"));
+        assert_eq!(results[0].error_kind.as_deref(), Some("rejected"));
+        let message = results[0].error_message.as_deref().unwrap();
+        assert!(message.contains(&taken_by.to_string()), "{message}");
+    }
 }

@@ -15,6 +15,9 @@ use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult, Waiting};
 
+/// How many that do not fit can be passed, however few slots are free.
+const PASSED_MIN: u32 = 16;
+
 /// A due job at the head of its lane.
 struct Candidate {
     id: Uuid,
@@ -46,10 +49,10 @@ impl SqliteStore {
     pub(super) async fn claim_in_lane(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
+        check_lease(&mut tx, ask.lease).await?;
         if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
             return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
-        held(&mut tx, ask.lease).await?;
         let mut draws = Draws::open(self, &mut tx).await?;
         let mut candidates = candidates(&mut tx, &ask).await?;
         for candidate in &mut candidates {
@@ -59,66 +62,65 @@ impl SqliteStore {
         reserve_expected(&draws, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
         let plan = plan(&mut draws, &candidates, &ask);
-        let claimed = self.apply(&mut tx, &ask, &candidates, &plan, &draws).await?;
+        let claimed = apply(&mut tx, &ask, &candidates, &plan, (&draws, now)).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed { money_exhausted, ..claimed })
     }
-
-    async fn apply(
-        &self,
-        tx: &mut Tx,
-        ask: &ClaimAsk,
-        candidates: &[Candidate],
-        plan: &Plan,
-        draws: &Draws,
-    ) -> StoreResult<Claimed> {
-        let now = self.clock.now().wall_ms;
-        let mut fences = ask.fences.iter();
-        let mut taken = Vec::new();
-        let mut never = Vec::new();
-        for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
-            match decision {
-                Decision::Claim { slots } => {
-                    let Some(fence) = fences.next() else { break };
-                    let slot = slots.first().map_or(0, |slot| slot.0);
-                    taken.push((candidate, *fence, slot));
-                }
-                Decision::NeverFits { key, dimension, limit, reservation } => {
-                    let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
-                    let reason = format!(
-                        "needs {reservation} {dimension} a minute and {key} allows {limit}: \
-                         lower max_tokens, shorten the input, or raise the limit"
-                    );
-                    never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
-                }
-                Decision::Wait { .. } => {}
-            }
-        }
-        let never_fit = end::end_jobs(tx, &never, now).await?.len();
-        let jobs = take(tx, ask, &taken, draws, now).await?;
-        let waiting = plan.waiting.and_then(|(key, dimension)| {
-            let key = draws.keyed.get(key)?.name.clone();
-            Some(Waiting { key, dimension })
-        });
-        Ok(Claimed {
-            jobs,
-            fits_in_ms: plan.fits_in_ms,
-            waiting,
-            never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
-            paused_ms: None,
-            money_exhausted: false,
-        })
-    }
 }
 
-/// A process whose lease was ended by others claims nothing under it.
-async fn held(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
+/// Carries out what was decided of the candidates.
+async fn apply(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    candidates: &[Candidate],
+    plan: &Plan,
+    (draws, now): (&Draws, i64),
+) -> StoreResult<Claimed> {
+    let mut fences = ask.fences.iter();
+    let mut taken = Vec::new();
+    let mut never = Vec::new();
+    for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
+        match decision {
+            Decision::Claim { slots } => {
+                let Some(fence) = fences.next() else { break };
+                let slot = slots.first().map_or(0, |slot| slot.0);
+                taken.push((candidate, *fence, slot));
+            }
+            Decision::NeverFits { key, dimension, limit, reservation } => {
+                let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
+                let reason = format!(
+                    "needs {reservation} {dimension} a minute and {key} allows {limit}: \
+                     lower max_tokens, shorten the input, or raise the limit"
+                );
+                never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
+            }
+            Decision::Wait { .. } => {}
+        }
+    }
+    let never_fit = end::end_jobs(tx, &never, now).await?.len();
+    let jobs = take(tx, ask, &taken, draws, now).await?;
+    let waiting = plan.waiting.and_then(|(key, dimension)| {
+        let key = draws.keyed.get(key)?.name.clone();
+        Some(Waiting { key, dimension })
+    });
+    Ok(Claimed {
+        jobs,
+        fits_in_ms: plan.fits_in_ms,
+        waiting,
+        never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
+        paused_ms: None,
+        money_exhausted: false,
+    })
+}
+
+/// A job that ran under no lease would be nobody's to rescue.
+async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
     let lease = lease.to_string();
     let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
     match row.await? {
         Some(_) => Ok(()),
-        None => Err(StoreError::Transient("this process's lease is gone".to_owned())),
+        None => Err(StoreError::Transient(format!("the lease {lease} is gone"))),
     }
 }
 
@@ -132,10 +134,12 @@ async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
     let batch = ask.batch.map(|batch| batch.to_string());
-    let rows =
-        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, ask.scan_max, batch)
-            .fetch_all(&mut **tx)
-            .await?;
+    // Twice what can be claimed leaves room to pass those that do not fit.
+    let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
+    let scan = slots.saturating_mul(2).saturating_add(PASSED_MIN).min(ask.scan_max);
+    let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
+        .fetch_all(&mut **tx)
+        .await?;
     let candidate = rows.into_iter().map(|row| {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),
@@ -178,7 +182,11 @@ fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
     let Some(keyed) = draws.keyed.iter().find(|keyed| keyed.name == name) else { return };
     for candidate in candidates {
         let expected = keyed.state.expected(candidate.reservation);
-        candidate.reservation.tokens = candidate.reservation.tokens.max(expected.tokens);
+        // An estimate from other calls makes a job wait for an empty window, never fail.
+        let limits = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
+        let room = limits.filter_map(|keyed| keyed.limit.tokens_per_minute).min();
+        let expected = expected.tokens.min(room.unwrap_or(u64::MAX));
+        candidate.reservation.tokens = candidate.reservation.tokens.max(expected);
     }
 }
 

@@ -5,4 +5,4 @@ insert into attempt (
 select
     value ->> 'id', value ->> 'number', value ->> 'fence', ?2, ?3, value ->> 'slot',
     value ->> 'keys', value ->> 'reserved_tokens'
-from json_each(?1)
+from jsonb_each(?1)

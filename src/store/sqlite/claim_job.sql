@@ -3,6 +3,6 @@ update job
 set state = 'running', calls = claimed.number, fence = claimed.fence, lease_id = ?2, reason = null
 from (
     select value ->> 'id' as id, value ->> 'number' as number, value ->> 'fence' as fence
-    from json_each(?1)
+    from jsonb_each(?1)
 ) as claimed
 where job.id = claimed.id

@@ -2,6 +2,6 @@
 select
     job_spec.job_id as "job_id!: Hyphenated", job_spec.document as "document!",
     job_spec.resolved as "resolved?", job_spec.reask as "reask?"
-from json_each(?1) as claimed
+from jsonb_each(?1) as claimed
 join job_spec on job_spec.job_id = claimed.value ->> 'id'
 order by claimed.key

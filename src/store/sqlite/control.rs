@@ -92,9 +92,13 @@ impl ReadStore for SqliteStore {
         let error = || Some((ErrorKind::Cancelled, "cancelled by a person".to_owned()));
         let ends: Vec<End> =
             ids.iter().map(|id| End::with_error(*id, State::Cancelled, error())).collect();
-        let ended = end::end_jobs(&mut tx, &ends, now).await?;
+        let mut ended = end::end_jobs(&mut tx, &ends, now).await?;
+        let moved: Vec<Uuid> = ids.iter().copied().filter(|id| ended.remove(id)).collect();
+        let texts: Vec<String> = moved.iter().map(ToString::to_string).collect();
+        let texts = bulk::list(&texts)?;
+        end::unknown_attempts(&mut tx, &texts, ErrorKind::Cancelled, now).await?;
         tx.commit().await?;
-        Ok(ids.iter().copied().filter(|id| ended.contains(id)).collect())
+        Ok(moved)
     }
 
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {
@@ -164,6 +168,7 @@ impl SqliteStore {
             .await?;
         sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
         sqlx::query_file!("src/store/sqlite/retry_result.sql", text).execute(&mut *tx).await?;
+        sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 use super::Tx;
 use super::bulk::{self, Text};
@@ -16,7 +15,7 @@ use crate::store::StoreResult;
 /// How a job ends.
 #[derive(Debug, Serialize)]
 pub(super) struct End {
-    id: String,
+    id: Uuid,
     state: &'static str,
     output: Option<String>,
     text: Text,
@@ -32,7 +31,7 @@ impl End {
 
     pub(super) fn with_error(job: Uuid, state: State, error: Option<(ErrorKind, String)>) -> Self {
         Self {
-            id: job.to_string(),
+            id: job,
             state: state.as_str(),
             output: None,
             text: Text::default(),
@@ -56,19 +55,36 @@ impl End {
     }
 }
 
-/// Ends those that have not ended, and returns their ids: the first end wins.
+/// Ends those that have not ended, and returns their ids: the first end wins, also among these.
 pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult<HashSet<Uuid>> {
     if ends.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = bulk::list(ends)?;
-    let ended =
-        sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).fetch_all(&mut **tx).await?;
-    let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id.into_uuid()).collect();
-    let won: Vec<String> = ended.iter().map(ToString::to_string).collect();
-    let won = bulk::list(&won)?;
-    sqlx::query_file!("src/store/sqlite/result_insert.sql", rows, won, now)
+    let live = bulk::list(ends)?;
+    let live =
+        sqlx::query_file!("src/store/sqlite/job_live.sql", live).fetch_one(&mut **tx).await?;
+    let mut live: HashSet<Uuid> = serde_json::from_str(&live.ids)?;
+    let ended = live.clone();
+    // Removed as it is taken, so that of two ends of one job in one group the first wins.
+    let winners: Vec<&End> = ends.iter().filter(|end| live.remove(&end.id)).collect();
+    let rows = bulk::list(&winners)?;
+    sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/result_insert.sql", rows, now).execute(&mut **tx).await?;
+    Ok(ended)
+}
+
+/// Marks the open attempts of these jobs (a JSON list of ids) as unknown: whoever makes those calls
+/// is dead or fenced. Their reservations stay, and their own finish, if it comes, says what they
+/// took after all.
+pub(super) async fn unknown_attempts(
+    tx: &mut Tx,
+    ids: &str,
+    kind: ErrorKind,
+    now: i64,
+) -> StoreResult<()> {
+    let kind = kind.as_str();
+    sqlx::query_file!("src/store/sqlite/attempt_unknown.sql", ids, now, kind)
         .execute(&mut **tx)
         .await?;
-    Ok(ended)
+    Ok(())
 }

@@ -13,10 +13,10 @@ impl From<sqlx::Error> for StoreError {
                 match code & 0xFF {
                     // CONSTRAINT, MISMATCH, TOOBIG
                     18..=20 => Self::Data(text),
-                    // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL
-                    5..=10 | 13..=15 => Self::Transient(text),
-                    // CORRUPT, NOTADB
-                    11 | 26 => Self::Refused(text),
+                    // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL
+                    5..=7 | 9 | 10 | 13..=15 => Self::Transient(text),
+                    // PERM, READONLY, CORRUPT, AUTH, NOTADB
+                    3 | 8 | 11 | 23 | 26 => Self::Refused(text),
                     _ => Self::Bug(text),
                 }
             }

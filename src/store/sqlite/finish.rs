@@ -2,7 +2,7 @@
 //! transaction.
 //! Must not know: why a job moves where it moves (`retry` has decided).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::draws::Draws;
 use super::end::{self, End};
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::{Charge, LaneTime, SLOT_MS, Slot};
+use crate::error::ErrorKind;
 use crate::job::{Outcome, State};
 use crate::store::{AttemptKey, Finish, Finished, LaneNews, Next, Settlement, StoreResult};
 
@@ -62,37 +63,40 @@ struct AgainRow<'a> {
     reask: &'a Option<String>,
 }
 
+#[derive(Serialize)]
+struct KeyRow {
+    job_id: String,
+    number: u32,
+    fence: String,
+}
+
+impl From<&AttemptKey> for KeyRow {
+    fn from(key: &AttemptKey) -> Self {
+        Self { job_id: key.job_id.to_string(), number: key.number, fence: key.fence.to_string() }
+    }
+}
+
 impl SqliteStore {
     pub(super) async fn finish_group(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
         let records = records(&mut tx, &keys).await?;
+        let mut first = HashSet::with_capacity(group.len());
         let fresh: Vec<(&Finish, &Record)> = group
             .iter()
             .filter_map(|finish| Some((finish, records.get(&finish.key.fence)?)))
-            .filter(|(_, record)| record.is_open())
+            .filter(|(finish, record)| record.is_open() && first.insert(finish.key.fence))
             .collect();
         record(&mut tx, &fresh, now).await?;
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
         let ended = end::end_jobs(&mut tx, &ends, now).await?;
+        fence(&mut tx, &fresh, &ended, now).await?;
         again(&mut tx, &fresh, now).await?;
         hold(&mut tx, &fresh).await?;
         settle(self, &mut tx, &fresh, now).await?;
         tx.commit().await?;
-        let finished = group.iter().map(|finish| match records.get(&finish.key.fence) {
-            None => Finished::Lost,
-            Some(record) if !record.is_open() => Finished::Replayed,
-            Some(record) => match &finish.next {
-                Next::End { state, .. } if ended.contains(&finish.key.job_id) => {
-                    Finished::Moved(*state)
-                }
-                Next::Again { .. } if record.current => Finished::Moved(State::Ready),
-                Next::Held if record.current => Finished::Moved(State::Held),
-                Next::End { .. } | Next::Again { .. } | Next::Held => Finished::Late,
-            },
-        });
-        Ok(finished.collect())
+        Ok(answers(group, &records, &ended))
     }
 
     pub(super) async fn give_back_unsent(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
@@ -100,22 +104,27 @@ impl SqliteStore {
         let now = self.clock.now().wall_ms;
         let records = records(&mut tx, attempts).await?;
         let mut unsent = Vec::new();
+        let mut current = Vec::new();
+        let mut draws = Draws::open(self, &mut tx).await?;
+        let mut first = HashSet::with_capacity(attempts.len());
         for key in attempts {
-            if records.get(&key.fence).is_some_and(|record| record.current && record.is_open()) {
-                unsent.push(*key);
+            let Some(record) = records.get(&key.fence).filter(|record| record.is_open()) else {
+                continue;
+            };
+            if !first.insert(key.fence) {
+                continue;
+            }
+            record.settle(&mut draws, &mut tx, Settlement::GivenBack).await?;
+            unsent.push(KeyRow::from(key));
+            if record.current {
+                current.push(key.job_id.to_string());
             }
         }
-        let rows: Vec<String> = unsent.iter().map(|key| key.job_id.to_string()).collect();
-        let rows = bulk::list(&rows)?;
-        sqlx::query_file!("src/store/sqlite/give_back_attempt.sql", rows, now)
+        let (unsent, current) = (bulk::list(&unsent)?, bulk::list(&current)?);
+        sqlx::query_file!("src/store/sqlite/give_back_attempt.sql", unsent, now)
             .execute(&mut *tx)
             .await?;
-        sqlx::query_file!("src/store/sqlite/give_back_job.sql", rows).execute(&mut *tx).await?;
-        let mut draws = Draws::open(self, &mut tx).await?;
-        for key in &unsent {
-            let Some(record) = records.get(&key.fence) else { continue };
-            record.settle(&mut draws, &mut tx, Settlement::GivenBack).await?;
-        }
+        sqlx::query_file!("src/store/sqlite/give_back_job.sql", current).execute(&mut *tx).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(())
@@ -155,20 +164,7 @@ impl Record {
 }
 
 async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, Record>> {
-    #[derive(Serialize)]
-    struct KeyRow {
-        job_id: String,
-        number: u32,
-        fence: String,
-    }
-    let rows: Vec<KeyRow> = keys
-        .iter()
-        .map(|key| KeyRow {
-            job_id: key.job_id.to_string(),
-            number: key.number,
-            fence: key.fence.to_string(),
-        })
-        .collect();
+    let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let rows = bulk::list(&rows)?;
     let rows = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_all(&mut **tx);
     let mut records = HashMap::with_capacity(keys.len());
@@ -192,6 +188,51 @@ fn ended(finish: &Finish) -> Option<End> {
     let error = finish.error.clone().filter(|_| *state != State::Succeeded);
     let end = End::with_error(finish.key.job_id, *state, error);
     Some(end.with_output(output.clone(), text.as_deref(), provenance.clone()))
+}
+
+/// What became of each finish of the group. The first that ends a job is the one that ended it.
+fn answers(
+    group: &[Finish],
+    records: &HashMap<Uuid, Record>,
+    ended: &HashSet<Uuid>,
+) -> Vec<Finished> {
+    let mut recorded = HashSet::with_capacity(group.len());
+    let mut unclaimed = ended.clone();
+    let answer = group.iter().map(|finish| match records.get(&finish.key.fence) {
+        None => Finished::Lost,
+        Some(record) if !record.is_open() || !recorded.insert(finish.key.fence) => {
+            Finished::Replayed
+        }
+        Some(record) => {
+            let moves = record.current && !ended.contains(&finish.key.job_id);
+            match &finish.next {
+                Next::End { state, .. } if unclaimed.remove(&finish.key.job_id) => {
+                    Finished::Moved(*state)
+                }
+                Next::Again { .. } if moves => Finished::Moved(State::Ready),
+                Next::Held if moves => Finished::Moved(State::Held),
+                Next::End { .. } | Next::Again { .. } | Next::Held => Finished::Late,
+            }
+        }
+    });
+    answer.collect()
+}
+
+/// A late answer ended its job: the attempt that runs meanwhile is fenced.
+async fn fence(
+    tx: &mut Tx,
+    fresh: &[(&Finish, &Record)],
+    ended: &HashSet<Uuid>,
+    now: i64,
+) -> StoreResult<()> {
+    let late = fresh
+        .iter()
+        .filter(|(finish, record)| !record.current && ended.contains(&finish.key.job_id));
+    let ids: Vec<String> = late.map(|(finish, _)| finish.key.job_id.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    end::unknown_attempts(tx, &bulk::list(&ids)?, ErrorKind::Cancelled, now).await
 }
 
 /// Evidence, usage and cost stay on the attempt, whatever becomes of the job.

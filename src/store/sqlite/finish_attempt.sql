@@ -15,5 +15,5 @@ set
     first_token_ms = done.value ->> 'first_token_ms',
     total_ms = done.value ->> 'total_ms',
     stop = done.value ->> 'stop'
-from json_each(?1) as done
+from jsonb_each(?1) as done
 where attempt.job_id = done.value ->> 'job_id' and attempt.number = done.value ->> 'number'

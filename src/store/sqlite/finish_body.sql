@@ -4,7 +4,7 @@ select
     value ->> 'job_id', value ->> 'number',
     coalesce(value ->> '$.raw_text.plain', cast(unhex(value ->> '$.raw_text.hex') as text)),
     value ->> 'schema_errors'
-from json_each(?1)
+from jsonb_each(?1)
 where
     value ->> '$.raw_text.plain' is not null or value ->> '$.raw_text.hex' is not null
     or value ->> 'schema_errors' is not null

@@ -8,7 +8,7 @@ select
     job.lane as "lane!",
     job.state as "state!",
     coalesce(job.fence = attempt.fence, 0) as "current!: i64"
-from json_each(?1) as asked
+from jsonb_each(?1) as asked
 join attempt
     on attempt.job_id = asked.value ->> 'job_id' and attempt.number = asked.value ->> 'number'
     and attempt.fence = asked.value ->> 'fence'

@@ -1,8 +1,6 @@
--- sqlite: these jobs' running attempts were never sent.
+-- sqlite: these attempts were never sent.
 update attempt
-set outcome = 'not_sent', settled_tokens = 0, finished_at = ?2
+set outcome = 'not_sent', settled_tokens = 0, finished_at = ?2, error_kind = null
+from jsonb_each(?1) as unsent
 where
-    outcome is null
-    and (job_id, number) in (
-        select job.id, job.calls from job where job.id in (select value from json_each(?1))
-    )
+    attempt.job_id = unsent.value ->> 'job_id' and attempt.number = unsent.value ->> 'number'

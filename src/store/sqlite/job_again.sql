@@ -10,5 +10,5 @@ set
     throttles = again.value ->> 'throttles',
     input_tokens_max = again.value ->> 'input_tokens_max',
     reason = again.value ->> 'reason'
-from json_each(?1) as again
+from jsonb_each(?1) as again
 where job.id = again.value ->> 'id' and job.ended_at is null

@@ -4,7 +4,6 @@ set state = ended.state, ended_at = ?2, fence = null, lease_id = null, reason = 
 from (
     select
         value ->> 'id' as id, value ->> 'state' as state, value ->> 'error_kind' as reason
-    from json_each(?1)
+    from jsonb_each(?1)
 ) as ended
 where job.id = ended.id and job.ended_at is null
-returning job.id as "id!: Hyphenated"

@@ -1,4 +1,4 @@
 -- sqlite: these jobs wait for a person.
 update job
 set state = 'held', fence = null, lease_id = null, reason = 'crashed'
-where id in (select value from json_each(?1)) and ended_at is null
+where id in (select value from jsonb_each(?1)) and ended_at is null

@@ -9,4 +9,4 @@ select
     value ->> 'priority', value ->> 'run_at', value ->> 'deadline_at', value ->> 'max_attempts',
     value ->> 'hold', value ->> 'input_tokens_max', value ->> 'max_tokens', value ->> 'burndown',
     value ->> 'dedupe_key', ?2
-from json_each(?1)
+from jsonb_each(?1)

@@ -2,5 +2,5 @@
 -- throttled or failed call in between must not lose it.
 update job_spec
 set reask = again.value ->> 'reask'
-from json_each(?1) as again
+from jsonb_each(?1) as again
 where job_spec.job_id = again.value ->> 'id' and again.value ->> 'reask' is not null

@@ -1,8 +1,10 @@
 //! Leases on SQLite: beats, locks that the system frees when a process dies, and rescue (G7).
 //! Must not know: when to look (the worker does).
 
+use std::collections::hash_map::Entry;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -17,8 +19,8 @@ use crate::store::{
     AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt, StoreError, StoreResult,
 };
 
-/// The beat of a lease whose row is gone, as `lease_others.sql` says it.
-const GONE: i64 = -1;
+/// The beat of a lease whose row is gone while jobs still run under it; `lease_others` says it too.
+const NO_BEAT: i64 = -1;
 
 #[derive(Serialize)]
 struct RescuedRow {
@@ -46,14 +48,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn lease_open(&self, lease: &LeaseInfo) -> StoreResult<()> {
-        let path = self.lock_path(lease.id);
-        let lock =
-            File::create(&path).and_then(|file| file.lock().map(|()| file)).map_err(|error| {
-                StoreError::Transient(format!("cannot lock {}: {error}", path.display()))
-            })?;
-        if let Ok(mut locks) = self.locks.lock() {
-            locks.insert(lease.id, lock);
-        }
+        self.lock(lease.id)?;
         let (id, now) = (lease.id.to_string(), self.clock.now().wall_ms);
         sqlx::query_file!("src/store/sqlite/lease_open.sql", id, lease.host, lease.pid, now)
             .execute(&self.writer)
@@ -61,13 +56,30 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Takes the lock of a lease, once: a second handle on its file would wait for the first.
+    fn lock(&self, lease: Uuid) -> StoreResult<()> {
+        let path = self.lock_path(lease);
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Vacant(vacant) = locks.entry(lease) {
+            let file = File::create(&path).and_then(|file| Ok(file.try_lock().map(|()| file)?));
+            let file = file.map_err(|error| {
+                StoreError::Transient(format!("cannot lock {}: {error}", path.display()))
+            })?;
+            vacant.insert(file);
+        }
+        Ok(())
+    }
+
+    /// The row stays where jobs still run under it, and with it the file whose lock is then free:
+    /// others see a dead process and rescue them.
     pub(super) async fn lease_close(&self, lease: Uuid) -> StoreResult<()> {
         let id = lease.to_string();
-        sqlx::query_file!("src/store/sqlite/lease_close.sql", id).execute(&self.writer).await?;
-        if let Ok(mut locks) = self.locks.lock() {
-            locks.remove(&lease);
+        let closed =
+            sqlx::query_file!("src/store/sqlite/lease_close.sql", id).execute(&self.writer).await?;
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease);
+        if closed.rows_affected() > 0 {
+            remove_quietly(&self.lock_path(lease));
         }
-        remove_quietly(&self.lock_path(lease));
         Ok(())
     }
 
@@ -107,7 +119,7 @@ impl SqliteStore {
     /// True if the lock file is there and its lock is free: the system frees it when its process
     /// ends, however it ends. Without the file, only the beat can tell.
     fn is_unlocked(&self, lease: Uuid) -> bool {
-        if self.locks.lock().is_ok_and(|locks| locks.contains_key(&lease)) {
+        if self.locks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&lease) {
             return false;
         }
         match File::open(self.lock_path(lease)) {
@@ -126,7 +138,7 @@ impl SqliteStore {
             let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease)
                 .fetch_optional(&mut *tx)
                 .await?;
-            if row.map_or(GONE, |row| row.beat) != ask.beat {
+            if row.map_or(NO_BEAT, |row| row.beat) != ask.beat {
                 return Ok(rescued);
             }
             let orphans = orphans(&mut tx, &lease, ask.rows_max).await?;
@@ -173,10 +185,7 @@ impl SqliteStore {
         let ids: Vec<String> = orphans.iter().map(|orphan| orphan.id.to_string()).collect();
         let ids = bulk::list(&ids)?;
         let kind = ErrorKind::Crashed.as_str();
-        // The reservation stays charged: nobody knows what the call used.
-        sqlx::query_file!("src/store/sqlite/rescue_attempt.sql", ids, now, kind)
-            .execute(&mut **tx)
-            .await?;
+        end::unknown_attempts(tx, &ids, ErrorKind::Crashed, now).await?;
         end::end_jobs(tx, &ends, now).await?;
         let rows = bulk::list(&rows)?;
         sqlx::query_file!("src/store/sqlite/rescue_job.sql", rows, kind).execute(&mut **tx).await?;
@@ -207,10 +216,14 @@ fn after_crash(orphan: &Orphan, ask: &RescueAsk, now: i64) -> After {
                 EndState::Expired => State::Expired,
                 EndState::Cancelled => State::Cancelled,
             };
-            let message = format!(
-                "its worker died {} times in the middle of its calls; look at the document, then `quarrier jobs retry`",
-                orphan.counters.crashes + 1
-            );
+            let crashes = orphan.counters.crashes + 1;
+            let message = if state == State::Expired {
+                format!("its deadline passed while it ran; its worker had died ({crashes} times)")
+            } else {
+                format!(
+                    "its worker died {crashes} times in the middle of its calls; look at the document, then `quarrier jobs retry`"
+                )
+            };
             After::End(End::with_error(orphan.id, state, Some((kind, message))))
         }
         _ if orphan.hold => After::Row(row(State::Held, 0)),

@@ -1,2 +1,3 @@
--- sqlite: a process begins its work.
+-- sqlite: a process begins its work; again where it does not know whether it has.
 insert into lease (id, beat, host, pid, started_at) values (?1, 0, ?2, ?3, ?4)
+on conflict (id) do nothing

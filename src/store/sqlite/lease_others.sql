@@ -1,7 +1,8 @@
 -- sqlite: the other processes, and leases whose row is gone while jobs still run under them.
 select id as "id!: Hyphenated", beat as "beat!: i64" from lease where id <> ?1
 union all
-select distinct job.lease_id, -1
+select distinct lease_id as "id!: Hyphenated", -1 as "beat!: i64"
 from job
-left join lease on lease.id = job.lease_id
-where job.state = 'running' and lease.id is null and job.lease_id <> ?1
+where
+    state = 'running' and lease_id <> ?1
+    and not exists (select 1 from lease where lease.id = job.lease_id)

@@ -34,6 +34,9 @@ use crate::store::{StoreError, StoreResult};
 /// How many connections read beside the one that writes.
 const READERS: u32 = 3;
 
+/// How many rows of a query may be on their way from the connection's thread.
+const ROW_BUFFER: usize = 1_024;
+
 /// How a SQLite store is opened.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
@@ -70,6 +73,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
+            // Rows cross a thread one by one; a deep buffer saves most of the hand-overs.
+            .row_buffer_size(ROW_BUFFER)
             .pragma("cache_size", "-16000")
             .pragma("temp_store", "memory");
         let acquire = Duration::from_millis(options.busy_timeout_ms.saturating_mul(2));
@@ -87,12 +92,7 @@ impl SqliteStore {
                 options.path.display()
             ))
         })?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| {
-            StoreError::Refused(format!(
-                "{} is not a store of this version: {error}; use the release that wrote it, or another file",
-                options.path.display()
-            ))
-        })?;
+        migrate(&writer, &options.path).await?;
         let store = Self {
             reader: pool(READERS).connect_lazy_with(connect),
             writer,
@@ -216,6 +216,30 @@ impl SqliteStore {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Brings the tables up to date in one transaction that holds the write lock, so that processes
+/// which open a new file at once wait for each other, and a file that is refused stays as it was.
+async fn migrate(writer: &SqlitePool, path: &Path) -> StoreResult<()> {
+    let mut tx = writer.begin_with("begin immediate").await?;
+    let tables: Vec<String> =
+        sqlx::query_scalar("select name from sqlite_schema where type = 'table'")
+            .fetch_all(&mut *tx)
+            .await?;
+    if !tables.is_empty() && !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return Err(StoreError::Refused(format!(
+            "{} is another program's database; name another file with --store",
+            path.display()
+        )));
+    }
+    sqlx::migrate!("migrations/sqlite").run(&mut *tx).await.map_err(|error| {
+        StoreError::Refused(format!(
+            "{} is not a store of this version: {error}; use the release that wrote it, or another file",
+            path.display()
+        ))
+    })?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Where lane time begins, so that nothing reaches back before zero.

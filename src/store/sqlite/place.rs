@@ -2,6 +2,7 @@
 //! Must not know: the budget, attempts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::Serialize;
 
@@ -41,14 +42,16 @@ pub(super) async fn give(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> StoreResult<V
                 .await?;
             lanes.insert(lane, row.map_or(0.0, |row| row.place));
         }
-        if !tenants.contains_key(&(lane, tenant)) {
-            let row = sqlx::query_file!("src/store/sqlite/lane_tenant_place.sql", lane, tenant)
-                .fetch_optional(&mut **tx)
-                .await?;
-            tenants.insert((lane, tenant), row.map_or((0.0, 1.0), |row| (row.place, row.weight)));
-        }
         let lane_place = lanes.get(lane).copied().unwrap_or_default();
-        let last = tenants.entry((lane, tenant)).or_insert((0.0, 1.0));
+        let last = match tenants.entry((lane, tenant)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let row = sqlx::query_file!("src/store/sqlite/lane_tenant_place.sql", lane, tenant)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+                unknown.insert(row.map_or((0.0, 1.0), |row| (row.place, row.weight)))
+            }
+        };
         last.0 = lane_place.max(last.0) + 1.0 / last.1.max(0.001);
         places.push(last.0 - f64::from(priority) * PRIORITY_STEP);
     }

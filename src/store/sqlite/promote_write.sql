@@ -1,5 +1,5 @@
 -- sqlite: they are due now, each at its place.
 update job
 set due = 1, place = due.value ->> 'place'
-from json_each(?1) as due
+from jsonb_each(?1) as due
 where job.id = due.value ->> 'id' and job.state = 'ready'

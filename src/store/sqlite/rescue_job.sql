@@ -4,5 +4,5 @@ set
     state = rescued.value ->> 'state', fence = null, lease_id = null, reason = ?2,
     due = rescued.value ->> 'due', run_at = rescued.value ->> 'run_at',
     crashes = rescued.value ->> 'crashes'
-from json_each(?1) as rescued
+from jsonb_each(?1) as rescued
 where job.id = rescued.value ->> 'id' and job.ended_at is null

@@ -1,2 +1,2 @@
--- sqlite: its next call is a first one, without the answer that failed before.
-update job_spec set reask = null where job_id = ?1
+-- sqlite: and it is asked as if for the first time.
+update job_spec set reask = null where job_id = ?1 and reask is not null

@@ -1,2 +1,2 @@
 -- sqlite: admitted submissions go.
-delete from submission where id in (select value from json_each(?1))
+delete from submission where id in (select value from jsonb_each(?1))

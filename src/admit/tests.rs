@@ -1,0 +1,380 @@
+//! Admission's behaviours: what a document becomes, and every reason for which it is refused.
+//! Must not know: stores, doors.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::budget::Limit;
+
+/// 1 January 2026, 00:00 UTC.
+const NOW: Now = Now { wall_ms: 1_767_225_600_000, mono_ms: 0 };
+const DAY_MS: i64 = 86_400_000;
+
+fn settings() -> AdmitSettings {
+    AdmitSettings {
+        model: "claude-haiku-4.5".to_owned(),
+        temperature: 0.7,
+        temperature_structured: 0.2,
+        max_tokens: 4_096,
+        deadline_ms: 7 * DAY_MS,
+        queue: "default".to_owned(),
+        tenant: "default".to_owned(),
+        if_outcome_unknown: IfOutcomeUnknown::Retry,
+        document_bytes_max: 100_000,
+        check: check::Limits::default(),
+        api: Api::Converse,
+        lane_prefix: "bedrock/us-east-1".to_owned(),
+        seen_ms: 30 * DAY_MS,
+        profiles: vec!["us".to_owned()],
+        families: BTreeMap::new(),
+        allow_retired: false,
+    }
+}
+
+fn room(settings: AdmitSettings) -> Admission {
+    Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()))
+}
+
+/// The room that other rooms' tests prepare their jobs in.
+pub(crate) fn room_of_defaults() -> Admission {
+    room(settings())
+}
+
+fn prepare(document: &Value) -> Result<NewJob, Vec<Problem>> {
+    let text = document.to_string();
+    room(settings()).prepare(&text, &Overrides::default(), Origin::default(), &[], NOW)
+}
+
+fn admitted(document: &Value) -> (NewJob, Resolved) {
+    let job = prepare(document).unwrap();
+    let resolved = job.resolved.clone().unwrap();
+    (job, resolved)
+}
+
+#[track_caller]
+fn check_refused(found: Result<NewJob, Vec<Problem>>, expected: &Expect) {
+    let problems = found.expect_err("the document is refused");
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    expected.assert_eq(&lines.join("\n"));
+}
+
+fn rule(pattern: &str, tokens_per_minute: u64) -> LimitRule {
+    LimitRule {
+        pattern: pattern.to_owned(),
+        limit: Limit { requests_per_minute: None, tokens_per_minute: Some(tokens_per_minute) },
+        origin: "configuration".to_owned(),
+    }
+}
+
+// ---- Defaults
+
+#[test]
+fn an_absent_field_takes_its_default() {
+    let (job, resolved) = admitted(&json!({ "prompt": "hi" }));
+    assert_eq!((job.queue.as_str(), job.tenant.as_str()), ("default", "default"));
+    assert_eq!((job.priority, job.hold, job.max_attempts), (0, false, None));
+    assert_eq!((job.external_id, job.identity, job.dedupe_key), (None, None, None));
+    assert_eq!(job.run_at, NOW.wall_ms);
+    assert_eq!(job.deadline_at, NOW.wall_ms + 7 * DAY_MS);
+    assert_eq!(job.seen_until, job.deadline_at + 30 * DAY_MS);
+    assert_eq!(job.lane, "bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0");
+    assert_eq!(resolved.model, "claude-haiku-4.5");
+    assert_eq!((resolved.temperature, resolved.top_p), (Some(0.7), None));
+    assert_eq!((resolved.max_tokens, resolved.burndown), (4_096, 5));
+    assert_eq!((job.wanted.max_tokens, job.wanted.burndown), (4_096, 5));
+}
+
+#[test]
+fn what_the_document_says_wins() {
+    let (job, resolved) = admitted(&json!({
+        "prompt": "hi", "id": "a", "queue": "reports", "tenant": "north", "priority": -7,
+        "model": "llama3-8b", "temperature": 0.5, "top_p": 0.9, "max_tokens": 200,
+        "max_attempts": 2, "dedupe_key": "k", "if_outcome_unknown": "hold",
+        "run_at": "2026-01-02T00:00:00Z", "deadline": "2026-01-03T01:00:00+01:00"
+    }));
+    assert_eq!((job.queue.as_str(), job.tenant.as_str()), ("reports", "north"));
+    assert_eq!((job.priority, job.hold, job.max_attempts), (-7, true, Some(2)));
+    assert_eq!(job.external_id.as_deref(), Some("a"));
+    assert_eq!(job.dedupe_key.as_deref(), Some("k"));
+    assert_eq!(job.run_at, NOW.wall_ms + DAY_MS);
+    assert_eq!(job.deadline_at, NOW.wall_ms + 2 * DAY_MS);
+    assert_eq!(job.lane, "bedrock/us-east-1/meta.llama3-8b-instruct-v1:0");
+    assert_eq!((resolved.temperature, resolved.top_p), (Some(0.5), Some(0.9)));
+    assert_eq!(resolved.max_tokens, 200);
+}
+
+#[test]
+fn a_job_for_later_has_its_whole_deadline_from_then_on() {
+    let (job, _) = admitted(&json!({ "prompt": "hi", "run_at": "2026-01-11T00:00:00Z" }));
+    assert_eq!(job.deadline_at, NOW.wall_ms + 17 * DAY_MS);
+}
+
+#[test]
+fn an_answer_that_must_fit_a_schema_is_sampled_cooler() {
+    let schema = json!({ "type": "object" });
+    let (_, cooler) = admitted(&json!({ "prompt": "hi", "schema": schema }));
+    assert_eq!(cooler.temperature, Some(0.2));
+    let (_, told) = admitted(&json!({ "prompt": "hi", "schema": schema, "temperature": 0.9 }));
+    assert_eq!(told.temperature, Some(0.9));
+}
+
+#[test]
+fn a_model_without_sampling_gets_no_sampling_parameters() {
+    let document = json!({
+        "prompt": "hi", "model": "claude-opus-4.7", "temperature": 0.5, "top_p": 0.9
+    });
+    let (_, resolved) = admitted(&document);
+    assert_eq!((resolved.temperature, resolved.top_p), (None, None));
+}
+
+#[test]
+fn a_default_above_the_models_longest_answer_is_lowered_and_a_written_number_is_not() {
+    let settings = AdmitSettings { max_tokens: 100_000, ..settings() };
+    let text = json!({ "prompt": "hi", "model": "llama3.1-8b" }).to_string();
+    let job = room(settings).prepare(&text, &Overrides::default(), Origin::default(), &[], NOW);
+    assert_eq!(job.unwrap().wanted.max_tokens, 4_096);
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "model": "llama3.1-8b", "max_tokens": 5_000 })),
+        &expect![
+            "$.max_tokens: 5000 is more than the 4096 tokens that llama3.1-8b can answer; lower it, or choose another model"
+        ],
+    );
+}
+
+// ---- Models
+
+#[test]
+fn the_command_lines_model_is_for_documents_that_name_none() {
+    let overrides = Overrides { model: Some("llama3-8b".to_owned()) };
+    let prepared = |document: Value| {
+        let text = document.to_string();
+        room(settings()).prepare(&text, &overrides, Origin::default(), &[], NOW).unwrap()
+    };
+    let silent = prepared(json!({ "prompt": "hi" }));
+    assert_eq!(silent.resolved.unwrap().model, "llama3-8b");
+    assert_eq!(silent.document, r#"{"model":"llama3-8b","prompt":"hi"}"#);
+    let named = prepared(json!({ "prompt": "hi", "model": "claude-sonnet-4.6" }));
+    assert_eq!(named.resolved.unwrap().model, "claude-sonnet-4.6");
+}
+
+#[test]
+fn a_retired_model_is_refused_with_its_date_and_its_successor() {
+    let prepared = |allow_retired| {
+        let settings = AdmitSettings { allow_retired, ..settings() };
+        // The day after the end of Claude 3 Sonnet.
+        let now = Now { wall_ms: 1_785_456_000_000, mono_ms: 0 };
+        let text = json!({ "prompt": "hi", "model": "claude-3-sonnet" }).to_string();
+        room(settings).prepare(&text, &Overrides::default(), Origin::default(), &[], now)
+    };
+    check_refused(
+        prepared(false),
+        &expect![[
+            r#"$.model: resolve the model "claude-3-sonnet": it was retired on 2026-07-30; use "claude-sonnet-4.6", or `allow_retired_models` with the simulator"#
+        ]],
+    );
+    assert!(prepared(true).is_ok());
+}
+
+#[test]
+fn an_unknown_model_is_refused_with_the_nearest_names_and_an_id_needs_its_family() {
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "model": "claude-haiku-4-6" })),
+        &expect![[
+            r#"$.model: resolve the model "claude-haiku-4-6": no model has this alias (nearest: claude-haiku-4-5, claude-haiku-4.5, claude-haiku-5-5); `quarrier models` lists them, and a provider's id or ARN is accepted with `family`"#
+        ]],
+    );
+    let id = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc";
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "model": id })),
+        &expect![[
+            r#"$.model: resolve the model "arn:aws:bedrock:us-east-1:123456789012:imported-model/abc": the catalogue does not know this id; say which family it is: `family` in the job, `[bedrock.families]` in the configuration, or a row in `catalogue.models_file`"#
+        ]],
+    );
+    let (job, resolved) = admitted(&json!({ "prompt": "hi", "model": id, "family": "llama" }));
+    assert_eq!((resolved.model.as_str(), resolved.prices.is_none()), (id, true));
+    assert_eq!(job.lane, format!("bedrock/us-east-1/{id}"));
+    let settings = AdmitSettings {
+        families: BTreeMap::from([(id.to_owned(), Family::Mistral)]),
+        ..settings()
+    };
+    let text = json!({ "prompt": "hi", "model": id }).to_string();
+    let job = room(settings).prepare(&text, &Overrides::default(), Origin::default(), &[], NOW);
+    assert_eq!(job.unwrap().resolved.unwrap().family, Family::Mistral);
+}
+
+#[test]
+fn a_profile_is_never_widened_to_global() {
+    let settings = AdmitSettings { profiles: vec!["ca".to_owned()], ..settings() };
+    let text = json!({ "prompt": "hi" }).to_string();
+    let found = room(settings).prepare(&text, &Overrides::default(), Origin::default(), &[], NOW);
+    check_refused(
+        found,
+        &expect![[
+            r#"$.model: resolve the model "claude-haiku-4.5": it needs an inference profile and has none for ca, only us, eu, apac, au, jp, global; add one of them to `bedrock.profiles`, or name the model as `global.anthropic.claude-haiku-4-5-20251001-v1:0`"#
+        ]],
+    );
+}
+
+// ---- Sizes
+
+#[test]
+fn what_the_window_cannot_hold_is_refused() {
+    let prompt = "word ".repeat(5_000);
+    check_refused(
+        prepare(&json!({ "prompt": prompt, "model": "llama3-8b", "max_tokens": 2_000 })),
+        &expect![
+            "$: up to 9193 input tokens and max_tokens 2000 are more than the window of llama3-8b, 8192; shorten the input, lower max_tokens, or choose a model with a larger window"
+        ],
+    );
+}
+
+#[test]
+fn what_one_minutes_limit_cannot_hold_is_refused_with_the_limit_that_says_so() {
+    let document = json!({ "prompt": "hi", "max_tokens": 4_000, "queue": "reports" });
+    let with = |rules: &[LimitRule]| {
+        let text = document.to_string();
+        room(settings()).prepare(&text, &Overrides::default(), Origin::default(), rules, NOW)
+    };
+    assert!(with(&[rule("total", 5_000)]).is_ok());
+    check_refused(
+        with(&[rule("total", 4_000)]),
+        &expect![
+            "$.max_tokens: one call reserves 4019 tokens (19 input at most + max_tokens 4000) and the limit total allows 4000 a minute; lower max_tokens, shorten the input, or raise the limit"
+        ],
+    );
+    check_refused(
+        with(&[rule("total", 5_000), rule("lane:*claude-haiku*", 3_000)]),
+        &expect![
+            "$.max_tokens: one call reserves 4019 tokens (19 input at most + max_tokens 4000) and the limit lane:*claude-haiku* allows 3000 a minute; lower max_tokens, shorten the input, or raise the limit"
+        ],
+    );
+    check_refused(
+        with(&[rule("queue:re*", 2_000)]),
+        &expect![
+            "$.max_tokens: one call reserves 4019 tokens (19 input at most + max_tokens 4000) and the limit queue:re* allows 2000 a minute; lower max_tokens, shorten the input, or raise the limit"
+        ],
+    );
+    // The most specific rule of a key counts, not the smallest.
+    assert!(with(&[rule("queue:*", 2_000), rule("queue:reports", 9_000)]).is_ok());
+}
+
+#[test]
+fn a_document_that_is_too_large_is_not_even_read() {
+    let settings = AdmitSettings { document_bytes_max: 20, ..settings() };
+    let found =
+        room(settings).prepare(&"x".repeat(21), &Overrides::default(), Origin::default(), &[], NOW);
+    check_refused(
+        found,
+        &expect![
+            "$: the document has 21 bytes and job.document_bytes_max is 20; shorten it or raise the setting"
+        ],
+    );
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_is_refused_with_its_place() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "strang" } } });
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "schema": schema })),
+        &expect![[
+            r#"$.schema: schema at "/properties/a/type": "strang" is not valid under any of the schemas listed in the 'anyOf' keyword"#
+        ]],
+    );
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "schema": "object" })),
+        &expect!["$.schema: schema: must be a JSON object or a boolean, not a string"],
+    );
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_refused() {
+    let document = json!({ "prompt": "hi", "deadline": "2025-12-31T23:59:59Z" });
+    check_refused(prepare(&document), &expect!["$.deadline: has already passed"]);
+}
+
+#[test]
+fn every_reason_is_named_at_once() {
+    let document = json!({
+        "prompt": "hi", "model": "llama3.1-8b", "max_tokens": 200_000, "schema": 1,
+        "deadline": "2025-12-31T23:59:59Z"
+    });
+    let text = document.to_string();
+    let rules = [rule("total", 1_000)];
+    let found =
+        room(settings()).prepare(&text, &Overrides::default(), Origin::default(), &rules, NOW);
+    check_refused(
+        found,
+        &expect![[r#"
+        $.schema: schema: must be a JSON object or a boolean, not a number
+        $.max_tokens: 200000 is more than the 4096 tokens that llama3.1-8b can answer; lower it, or choose another model
+        $: up to 84 input tokens and max_tokens 200000 are more than the window of llama3.1-8b, 128000; shorten the input, lower max_tokens, or choose a model with a larger window
+        $.max_tokens: one call reserves 200084 tokens (84 input at most + max_tokens 200000) and the limit total allows 1000 a minute; lower max_tokens, shorten the input, or raise the limit
+        $.deadline: has already passed"#]],
+    );
+}
+
+#[test]
+fn the_schema_and_the_documents_to_read_count_as_input() {
+    let input = |document: Value| admitted(&document).0.wanted.input_tokens_max;
+    let plain = input(json!({ "prompt": "hi" }));
+    assert!(input(json!({ "prompt": "hi", "schema": { "type": "object" } })) > plain + 50);
+    assert!(
+        input(json!({ "prompt": "hi", "context": [{ "text": "x".repeat(500) }] })) > plain + 200
+    );
+}
+
+// ---- Identity
+
+#[test]
+fn the_hash_is_of_the_document_and_not_of_how_it_is_written() {
+    let hash = |text: &str| {
+        let room = room(settings());
+        let origin = Origin::default();
+        room.prepare(text, &Overrides::default(), origin, &[], NOW).unwrap().document_hash
+    };
+    let one = hash(r#"{"prompt":"hi","temperature":0.7,"queue":"a"}"#);
+    assert_eq!(
+        one,
+        hash(r#" { "queue" : "a", "id":null, "prompt":"h\u0069", "temperature":0.70 } "#)
+    );
+    assert_ne!(one, hash(r#"{"prompt":"hi","temperature":0.7,"queue":"b"}"#));
+    // The order of a schema's keys reaches the model, so it is part of the document.
+    let schema = |text: &str| hash(&format!(r#"{{"prompt":"hi","schema":{text}}}"#));
+    assert_ne!(
+        schema(r#"{"type":"object","title":"t"}"#),
+        schema(r#"{"title":"t","type":"object"}"#)
+    );
+    // Stored hashes must mean the same to the next version of this program.
+    assert_eq!(hash(r#"{"prompt":"hi"}"#), job::digest(r#"{"prompt":"hi"}"#));
+}
+
+#[test]
+fn an_id_is_the_identity_and_else_what_the_door_says() {
+    let identity = |document: Value| {
+        let origin = Origin { identity: Some("submission:7".to_owned()), batch: None };
+        let text = document.to_string();
+        let room = room(settings());
+        room.prepare(&text, &Overrides::default(), origin, &[], NOW).unwrap().identity
+    };
+    assert_eq!(identity(json!({ "prompt": "hi", "id": "a" })).as_deref(), Some("id:a"));
+    assert_eq!(identity(json!({ "prompt": "hi" })).as_deref(), Some("submission:7"));
+}
+
+#[test]
+fn a_rejected_document_is_kept_under_the_id_that_it_names() {
+    let room = room(settings());
+    let text = r#"{"id":"a","promt":"hi"}"#;
+    let overrides = Overrides::default();
+    let problems = room.prepare(text, &overrides, Origin::default(), &[], NOW).unwrap_err();
+    let job = room.rejected(text, &problems, NOW);
+    assert_eq!(job.external_id.as_deref(), Some("a"));
+    // The id stays free for the corrected document.
+    assert_eq!(job.identity, None);
+    assert_eq!(serde_json::from_str::<String>(&job.document).unwrap(), text);
+    expect!["$.promt: is not a field here; did you mean `prompt`?"]
+        .assert_eq(&job.resolved.unwrap_err());
+    for text in ["", "{", r#"{"id":7}"#, r#"{"id":" "}"#, "[]"] {
+        assert_eq!(room.rejected(text, &[], NOW).external_id, None, "{text}");
+    }
+}

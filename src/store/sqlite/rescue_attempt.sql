@@ -1,8 +1,0 @@
--- sqlite: their attempts' outcome is unknown.
-update attempt
-set outcome = 'unknown', finished_at = ?2, error_kind = ?3
-where
-    outcome is null
-    and (job_id, number) in (
-        select job.id, job.calls from job where job.id in (select value from json_each(?1))
-    )

@@ -1,0 +1,242 @@
+//! A store in front of the real one that can be told to fail, method by method.
+//! Must not know: SQL, the worker.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use quarrier::error::ErrorKind;
+use quarrier::store::sqlite::SqliteStore;
+use quarrier::store::{
+    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished,
+    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
+    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError,
+    StoreResult, Submission, WorkStore,
+};
+use uuid::Uuid;
+
+/// How a method fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It is not done.
+    Away,
+    /// It is done, but nobody hears of it.
+    Lost,
+}
+
+#[derive(Default)]
+struct Told {
+    troubles: HashMap<&'static str, Trouble>,
+    /// Finishes of these jobs are refused as data until they say `unstorable`.
+    poison: HashSet<Uuid>,
+    /// Finishes of these jobs are refused whatever they say.
+    poison_for_ever: HashSet<Uuid>,
+    failed: HashMap<&'static str, u64>,
+}
+
+/// The store that can be told to fail.
+pub(crate) struct Troubled {
+    inner: Arc<SqliteStore>,
+    told: Mutex<Told>,
+    /// Hears of each method that was done, before its answer is given.
+    heard: Box<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl Troubled {
+    pub(crate) fn new(inner: &Arc<SqliteStore>) -> Arc<Self> {
+        Self::with(inner, |_| {})
+    }
+
+    pub(crate) fn with(
+        inner: &Arc<SqliteStore>,
+        heard: impl Fn(&'static str) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let (inner, heard) = (Arc::clone(inner), Box::new(heard));
+        Arc::new(Self { inner, told: Mutex::default(), heard })
+    }
+
+    pub(crate) fn tell(&self, method: &'static str, trouble: Trouble) {
+        self.told.lock().unwrap().troubles.insert(method, trouble);
+    }
+
+    /// Everything that the worker needs is away.
+    pub(crate) fn away(&self) {
+        for method in METHODS {
+            self.tell(method, Trouble::Away);
+        }
+    }
+
+    pub(crate) fn heal(&self, method: &'static str) {
+        self.told.lock().unwrap().troubles.remove(method);
+    }
+
+    pub(crate) fn back(&self) {
+        self.told.lock().unwrap().troubles.clear();
+    }
+
+    pub(crate) fn poison(&self, job: Uuid) {
+        self.told.lock().unwrap().poison.insert(job);
+    }
+
+    pub(crate) fn poison_for_ever(&self, job: Uuid) {
+        self.told.lock().unwrap().poison_for_ever.insert(job);
+    }
+
+    /// How often a method has failed.
+    pub(crate) fn failed(&self, method: &'static str) -> u64 {
+        self.told.lock().unwrap().failed.get(method).copied().unwrap_or(0)
+    }
+
+    /// Waits until a method has failed so often from now on.
+    pub(crate) async fn fails(&self, method: &'static str, times: u64) {
+        let before = self.failed(method);
+        crate::until(|| async { self.failed(method) >= before + times }).await;
+    }
+
+    fn before(&self, method: &'static str) -> StoreResult<()> {
+        self.stumble(method, Trouble::Away)
+    }
+
+    fn after(&self, method: &'static str) -> StoreResult<()> {
+        (self.heard)(method);
+        self.stumble(method, Trouble::Lost)
+    }
+
+    fn stumble(&self, method: &'static str, at: Trouble) -> StoreResult<()> {
+        let mut told = self.told.lock().unwrap();
+        if told.troubles.get(method) != Some(&at) {
+            return Ok(());
+        }
+        *told.failed.entry(method).or_default() += 1;
+        Err(StoreError::Transient(format!("{method} is told to fail")))
+    }
+
+    fn taste(&self, group: &[Finish]) -> StoreResult<()> {
+        let told = self.told.lock().unwrap();
+        for finish in group {
+            let tame = matches!(finish.error, Some((ErrorKind::Unstorable, _)));
+            let job = &finish.key.job_id;
+            if told.poison_for_ever.contains(job) || (told.poison.contains(job) && !tame) {
+                return Err(StoreError::Data("poison".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+const METHODS: [&str; 13] = [
+    "submissions",
+    "admit_submissions",
+    "limits",
+    "promote",
+    "ready_lanes",
+    "claim",
+    "finish",
+    "beat",
+    "give_back",
+    "other_leases",
+    "rescue",
+    "job",
+    "open_lease",
+];
+
+/// Each method: fail before, do, fail after.
+macro_rules! through {
+    ($self:ident, $method:ident ( $($argument:expr),* )) => {{
+        $self.before(stringify!($method))?;
+        let done = $self.inner.$method($($argument),*).await?;
+        $self.after(stringify!($method))?;
+        Ok(done)
+    }};
+}
+
+#[async_trait]
+impl AdmitStore for Troubled {
+    async fn admit(&self, jobs: Vec<NewJob>) -> StoreResult<Vec<Admitted>> {
+        through!(self, admit(jobs))
+    }
+    async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>> {
+        through!(self, submissions(rows_max))
+    }
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+        through!(self, admit_submissions(jobs))
+    }
+    async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
+        through!(self, limits())
+    }
+    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
+        through!(self, seed_limits(rules))
+    }
+}
+
+#[async_trait]
+impl WorkStore for Troubled {
+    async fn promote(&self, rows_max: u32) -> StoreResult<Promoted> {
+        through!(self, promote(rows_max))
+    }
+    async fn ready_lanes(&self) -> StoreResult<Vec<String>> {
+        through!(self, ready_lanes())
+    }
+    async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
+        through!(self, claim(ask))
+    }
+    async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
+        self.taste(group)?;
+        through!(self, finish(group))
+    }
+    async fn open_lease(&self, lease: &LeaseInfo) -> StoreResult<()> {
+        through!(self, open_lease(lease))
+    }
+    async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>> {
+        through!(self, beat(lease))
+    }
+    async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
+        through!(self, give_back(attempts))
+    }
+    async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>> {
+        through!(self, other_leases(own))
+    }
+    async fn rescue(&self, ask: &RescueAsk) -> StoreResult<Rescued> {
+        through!(self, rescue(ask))
+    }
+    async fn close_lease(&self, lease: Uuid) -> StoreResult<()> {
+        through!(self, close_lease(lease))
+    }
+    async fn forget_seen(&self, rows_max: u32) -> StoreResult<u64> {
+        through!(self, forget_seen(rows_max))
+    }
+}
+
+#[async_trait]
+impl ReadStore for Troubled {
+    async fn results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>> {
+        through!(self, results(ask))
+    }
+    async fn counts(&self, batch: Option<Uuid>) -> StoreResult<Counts> {
+        through!(self, counts(batch))
+    }
+    async fn jobs(&self, filter: &JobFilter) -> StoreResult<Vec<JobRow>> {
+        through!(self, jobs(filter))
+    }
+    async fn job(&self, id: &str) -> StoreResult<Option<JobPage>> {
+        through!(self, job(id))
+    }
+    async fn cancel(&self, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+        through!(self, cancel(ids))
+    }
+    async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {
+        through!(self, retry(ids, deadline_at))
+    }
+    async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>> {
+        through!(self, paused_lanes())
+    }
+    async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
+        through!(self, levels())
+    }
+    async fn open_batch(&self, name: &str) -> StoreResult<Uuid> {
+        through!(self, open_batch(name))
+    }
+    async fn about(&self) -> StoreResult<About> {
+        through!(self, about())
+    }
+}
