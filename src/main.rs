@@ -1,2 +1,7 @@
-//! The binary: names the concrete adapters and hands over to `cli`.
-fn main() {}
+//! The binary: hands its arguments and its environment over to `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quarrier::cli::main()
+}

@@ -117,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one for each setting")]
     fn show_lists_every_setting_with_its_origin() {
         let dir = tempfile::tempdir().unwrap();
         let text = shown(false, &load_args(dir.path()));
@@ -136,10 +137,14 @@ mod tests {
             budget.quota_share = 1.0                 default
             catalogue.allow_retired_models = false   default
             catalogue.models_file = ""               default
-            check.answer_bytes_max = 16777216        default
+            check.answer_bytes_max = 2097152         default
+            check.error_bytes_max = 300              default
             check.errors_shown_max = 10              default
+            check.reask_answer_bytes_max = 16384     default
             check.schema_bytes_max = 262144          default
             check.schema_depth_max = 64              default
+            check.schema_unfolded_max = 200000       default
+            check.validation_steps_max = 1000000000  default
             job.deadline_s = 604800                  default
             job.document_bytes_max = 1048576         default
             job.if_outcome_unknown = "retry"         default
@@ -157,12 +162,15 @@ mod tests {
             retry.backoff_factor = 2                 default
             retry.backoff_ms_max = 60000             default
             retry.crashes_max = 3                    default
-            retry.day_snooze_ms = 3600000            default
-            retry.failures_max = 3                   default
-            retry.lane_pause_ms = 30000              default
+            retry.failures_max = 4                   default
+            retry.model_not_ready_ms_min = 5000      default
+            retry.paused_ms = 60000                  default
             retry.reasks_max = 2                     default
-            retry.throttle_base_ms = 1000            default
+            retry.retry_after_ms_max = 86400000      default
+            retry.throttle_base_ms = 2000            default
+            retry.throttled_day_ms = 3600000         default
             retry.throttles_max = 10000              default
+            retry.unavailable_base_ms = 250          default
             store.busy_timeout_ms = 10000            default
             store.results_page_rows = 500            default
             store.seen_days = 30                     default

@@ -28,8 +28,8 @@ pub struct EnqueueArgs {
     /// The store to put them into.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Use this model, whatever the documents say.
-    #[arg(long)]
+    /// The model of documents that name none: an alias, an id or an ARN.
+    #[arg(long, value_name = "M")]
     pub model: Option<String>,
     /// The store is one for simulated work.
     #[arg(long)]

@@ -17,8 +17,8 @@ use crate::job::{IfOutcomeUnknown, Outcome, State};
 use crate::retry::Counters;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{
-    AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimedJob, Finish, LaneNews, Next, Settlement,
-    WorkStore,
+    AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimedJob, Finish, LaneNews, LeaseInfo, Next,
+    Settlement, WorkStore,
 };
 
 /// A store with everything around it. Its clock stands still until the hand moves it.
@@ -62,6 +62,9 @@ impl Scene {
             allow_retired: false,
         };
         let admission = Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()));
+        let lease =
+            LeaseInfo { id: Uuid::from_u128(99), host: "here".to_owned(), pid: std::process::id() };
+        store.open_lease(&lease).await.unwrap();
         Self { dir, store, admission, clock, hand }
     }
 

@@ -15,11 +15,11 @@ use figment::providers::{Format, Toml};
 use figment::value::Dict;
 use figment::{Figment, Profile};
 
+use crate::budget::Limit;
 use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Check, IfOutcomeUnknown, JobDefaults, Limit, Log,
-    LogFormat, LogLevel, Retry, Settings, Store, Worker,
+    Bedrock, Budget, CatalogueSettings, JobDefaults, Log, LogLevel, Settings, Store, Worker,
 };
 
 /// Every setting with its default and its comment.

@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Limit;
 use crate::catalogue::{Ask, Family};
+use crate::check;
+use crate::job::IfOutcomeUnknown;
 use crate::provider::{Api, Clocks};
+use crate::retry;
+use crate::telemetry::LogFormat;
 
 /// Every setting. The documentation of each is its comment in `config/default.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,9 +28,9 @@ pub struct Settings {
     /// One worker process.
     pub worker: Worker,
     /// What happens after a call that brought no valid answer.
-    pub retry: Retry,
+    pub retry: retry::Policy,
     /// Checking answers against schemas.
-    pub check: Check,
+    pub check: check::Limits,
     /// The quota's arithmetic.
     pub budget: Budget,
     /// Rates by pattern: `total`, `lane:…`, `queue:…`, `tenant:…`.
@@ -50,16 +55,6 @@ pub struct JobDefaults {
     pub tenant: String,
     pub if_outcome_unknown: IfOutcomeUnknown,
     pub document_bytes_max: usize,
-}
-
-/// What to do with a job when a crash hides the outcome of its call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IfOutcomeUnknown {
-    /// Call again: the first call may have been paid for.
-    Retry,
-    /// Wait for a person.
-    Hold,
 }
 
 /// The provider.
@@ -117,50 +112,12 @@ pub struct Worker {
     pub spool_bytes_max: u64,
 }
 
-/// What happens after a call that brought no valid answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
-pub struct Retry {
-    pub backoff_base_ms: u64,
-    pub backoff_factor: u32,
-    pub backoff_ms_max: u64,
-    pub failures_max: u32,
-    pub reasks_max: u32,
-    pub crashes_max: u32,
-    pub throttles_max: u32,
-    pub throttle_base_ms: u64,
-    pub day_snooze_ms: u64,
-    pub lane_pause_ms: u64,
-}
-
-/// Checking answers against schemas.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
-pub struct Check {
-    pub schema_bytes_max: usize,
-    pub schema_depth_max: usize,
-    pub answer_bytes_max: usize,
-    pub errors_shown_max: usize,
-}
-
 /// The quota's arithmetic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Budget {
     pub quota_share: f64,
-}
-
-/// The rates of one pattern. An absent one is not limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limit {
-    /// Calls started in any 60 seconds.
-    pub requests_per_minute: Option<u64>,
-    /// Tokens of quota charged in any 60 seconds.
-    pub tokens_per_minute: Option<u64>,
 }
 
 /// Which models there are.
@@ -182,18 +139,6 @@ pub struct Log {
     pub bodies: bool,
 }
 
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    Auto,
-    /// For people.
-    Text,
-    /// For collectors.
-    Json,
-}
-
 /// The least important line that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,6 +149,20 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+impl LogLevel {
+    /// As a log filter spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Settings {

@@ -97,6 +97,13 @@ fn the_default_file_has_every_field_and_no_other() {
 }
 
 #[test]
+fn the_rooms_own_defaults_are_those_of_the_file() {
+    let settings = loaded(&Given::default()).settings;
+    assert_eq!(settings.retry, crate::retry::Policy::default());
+    assert_eq!(settings.check, crate::check::Limits::default());
+}
+
+#[test]
 fn every_key_of_the_default_file_has_exactly_one_comment() {
     let lines: Vec<&str> = DEFAULTS.lines().collect();
     let mut keys = 0;

@@ -39,7 +39,8 @@ impl WaitLog {
             *logged == reason && mono_ms.saturating_sub(*at) < WAIT_LOG_MS
         };
         if !self.last.as_ref().is_some_and(fresh) {
-            tracing::warn!(reason, "waiting: {reason}");
+            // A target of its own, for commands that show waits themselves.
+            tracing::warn!(target: "quarrier::waiting", reason, "waiting: {reason}");
             self.last = Some((reason, mono_ms));
         }
     }

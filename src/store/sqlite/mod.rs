@@ -137,6 +137,26 @@ impl SqliteStore {
         &self.path
     }
 
+    /// The migration at which a file stands; none where there is no file, or no store in it.
+    pub async fn migration_at(path: &Path) -> StoreResult<Option<i64>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connect = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(connect).await?;
+        let table = "select name from sqlite_master where name = '_sqlx_migrations'";
+        let found: Option<String> = sqlx::query_scalar(table).fetch_optional(&pool).await?;
+        let migration = match found {
+            Some(_) => {
+                let newest = "select max(version) from _sqlx_migrations";
+                sqlx::query_scalar(newest).fetch_one(&pool).await?
+            }
+            None => None,
+        };
+        pool.close().await;
+        Ok(migration)
+    }
+
     /// Remembers whether this store is simulated, and refuses the other kind.
     async fn claim_kind(&self, simulated: bool) -> StoreResult<()> {
         let wanted = simulated.to_string();
