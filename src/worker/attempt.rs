@@ -40,13 +40,11 @@ pub(super) async fn run(
 ) {
     let job_id = turn.job.job_id;
     let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
-    let finish = match AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await {
-        Ok(finish) => finish,
-        Err(_) => {
-            let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
-            verdict::broken(&turn.job, message, true, &rules(&bench))
-        }
-    };
+    let made = AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await;
+    let finish = made.unwrap_or_else(|_| {
+        let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
+        verdict::broken(&turn.job, message, true, &rules(&bench))
+    });
     let fence = finish.key.fence;
     // What could not be saved stays this process's own: rescuers see to it.
     if finisher.save(finish, turn.worst_micros, turn.job).await {

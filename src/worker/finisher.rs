@@ -104,15 +104,14 @@ async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
         };
         bench.unsaved.store(true, Ordering::Relaxed);
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
-        if waited_ms > SPOOL_AFTER_MS || stop.is_cancelled() {
-            if spool(bench, &finishes, &error).await {
-                bench.unsaved.store(false, Ordering::Relaxed);
-                // Its slot is free; the spool's replay reports what became of it.
-                for item in group {
-                    let _: Result<(), ()> = item.saved.send(());
-                }
-                return;
+        let late = waited_ms > SPOOL_AFTER_MS || stop.is_cancelled();
+        if late && spool(bench, &finishes, &error).await {
+            bench.unsaved.store(false, Ordering::Relaxed);
+            // Its slot is free; the spool's replay reports what became of it.
+            for item in group {
+                free(item.saved);
             }
+            return;
         }
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
         tokio::time::sleep(delay).await;
@@ -157,7 +156,7 @@ async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, e
             spool(bench, std::slice::from_ref(&item.finish), &error.to_string()).await;
             // Written or not: given back, its job would be paid for again to no other end.
             bench.flight.park(item.finish.key.fence, true);
-            let _: Result<(), ()> = item.saved.send(());
+            free(item.saved);
             return;
         }
         item.finish = unstorable(&item.finish, error);
@@ -177,6 +176,13 @@ pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
     }
 }
 
+/// Frees the slot that waits for this finish.
+fn free(saved: oneshot::Sender<()>) {
+    if saved.send(()).is_err() {
+        tracing::debug!("the worker is being torn down, nobody waits for a slot");
+    }
+}
+
 /// Tells those who watch, and frees the slot.
 fn report(bench: &Bench, item: Item, outcome: Finished) {
     let Item { finish, worst_micros, job, saved } = item;
@@ -191,8 +197,7 @@ fn report(bench: &Bench, item: Item, outcome: Finished) {
     }
     count(bench, &finish, Some(&job), outcome);
     log(&finish, &job, outcome);
-    // Nobody waits for it any more only when the worker is being torn down.
-    let _: Result<(), ()> = saved.send(());
+    free(saved);
 }
 
 /// Counts a finish that the store has recorded; `job` as it was claimed, where it is known.
@@ -265,10 +270,10 @@ fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
         ),
         Finished::Moved(_) | Finished::Replayed => {}
         Finished::Late => {
-            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another")
+            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another");
         }
         Finished::Lost => {
-            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt")
+            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt");
         }
     }
 }

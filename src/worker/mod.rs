@@ -155,8 +155,11 @@ impl Worker {
             tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
         }
         done.cancel();
-        // Both end at the token; a panic in one of them has been logged by its own hook.
-        let _: (Result<(), _>, Result<(), _>) = tokio::join!(renewals, chores);
+        for ended in [renewals.await, chores.await] {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a loop of the worker broke");
+            }
+        }
         bench.lease.close(bench).await;
         tracing::info!(lease.id = %bench.lease.id(), "worker stopped");
         Ok(())
@@ -165,7 +168,7 @@ impl Worker {
     /// Lets calls in flight run to their end for a while, then aborts them.
     async fn drain(&self, stop: &CancellationToken) {
         let bench = &self.bench;
-        let slots = u32::try_from(bench.options.concurrency.max(1)).unwrap_or(u32::MAX);
+        let slots = bench.options.concurrency.max(1);
         let idle = bench.slots.acquire_many(slots);
         tokio::pin!(idle);
         let soft = Duration::from_millis(bench.options.drain_soft_ms);
