@@ -102,12 +102,10 @@ impl Spool {
         let finishes = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
-            .filter_map(|line| match serde_json::from_slice(line) {
-                Ok(finish) => Some(finish),
-                Err(_) => {
-                    unreadable += 1;
-                    None
-                }
+            .filter_map(|line| {
+                let finish = serde_json::from_slice(line).ok();
+                unreadable += usize::from(finish.is_none());
+                finish
             })
             .collect();
         Ok((finishes, unreadable))
