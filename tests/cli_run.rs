@@ -185,7 +185,7 @@ fn bad_lines_are_refused_by_number_and_the_others_succeed() {
     scene.write("jobs.jsonl", &text);
     let ran =
         scene.run(&["run", "jobs.jsonl", "--out", "out.jsonl", "--simulate"]).ends(1).complains(&[
-            "jobs.jsonl:3: $.promt: unknown field",
+            "jobs.jsonl:3: $.promt: is not a field here",
             "jobs.jsonl:4: $",
             "jobs.jsonl:5: $.temperature: 3 is outside 0 to 1",
             "jobs.jsonl:6: $: the line has 1100013 bytes",

@@ -306,9 +306,9 @@ mod tests {
         let (clean, shown) = enqueued(&scene, &text, false).await;
         assert!(!clean);
         expect![[r#"
-            jobs.jsonl:3: $.promt: unknown field `promt`, expected one of `version`, `id`, `queue`, `model`, `family`, `system`, `prompt`, `messages`, `context`, `schema`, `temperature`, `top_p`, `max_tokens`, `stop`, `priority`, `run_at`, `deadline`, `max_attempts`, `dedupe_key`, `tenant`, `metadata`, `labels`, `if_outcome_unknown`, `attachments` at line 1 column 8
+            jobs.jsonl:3: $.promt: is not a field here; did you mean `prompt`?
             jobs.jsonl:4: $: the line has 313 bytes and 200 are allowed; shorten it or raise job.document_bytes_max
-            jobs.jsonl:5: $.?: EOF while parsing an object at line 1 column 1
+            jobs.jsonl:5: $: is not JSON: EOF while parsing an object (column 1)
             jobs.jsonl:7: $.model: contains a control character
             jobs.jsonl:8: $.temperature: 7 is outside 0 to 1
             jobs.jsonl:8: $.max_tokens: 0 is outside 1 to 10000000
@@ -368,7 +368,7 @@ mod tests {
         expect![[r#"
             {"refused":[
             {"line":1,"problems":[{"path":"$","reason":"one of `prompt` and `messages` is required"}]},
-            {"line":3,"problems":[{"path":"$","reason":"invalid length 0, expected struct JobDocument with 24 elements at line 1 column 2"}]}],"admitted":1,"existing":0,"duplicate":0}
+            {"line":3,"problems":[{"path":"$","reason":"invalid type: sequence, expected a JSON object"}]}],"admitted":1,"existing":0,"duplicate":0}
         "#]].assert_eq(&shown);
         let (_, none) = enqueued(&scene, "", true).await;
         expect![[r#"

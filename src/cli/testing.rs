@@ -62,9 +62,6 @@ impl Scene {
             allow_retired: false,
         };
         let admission = Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()));
-        let lease =
-            LeaseInfo { id: Uuid::from_u128(99), host: "here".to_owned(), pid: std::process::id() };
-        store.open_lease(&lease).await.unwrap();
         Self { dir, store, admission, clock, hand }
     }
 
@@ -80,11 +77,17 @@ impl Scene {
         self.store.admit(vec![job]).await.unwrap().remove(0)
     }
 
-    /// Claims the next job of the lane.
+    /// Claims the next job of the lane, under a lease of its own.
     pub(super) async fn claim(&self) -> ClaimedJob {
+        self.claim_under(Uuid::now_v7()).await
+    }
+
+    async fn claim_under(&self, lease: Uuid) -> ClaimedJob {
+        let info = LeaseInfo { id: lease, host: "here".to_owned(), pid: std::process::id() };
+        self.store.open_lease(&info).await.unwrap();
         let ask = ClaimAsk {
             lane: LANE.to_owned(),
-            lease: Uuid::from_u128(99),
+            lease,
             fences: vec![Uuid::now_v7()],
             scan_max: 10,
             pass_ms_max: 30_000,
@@ -96,10 +99,12 @@ impl Scene {
 
     /// Claims the next job and, after three seconds, records how its call came out.
     pub(super) async fn call(&self, change: impl FnOnce(&mut Finish)) {
-        let mut finish = finish(&self.claim().await);
+        let lease = Uuid::now_v7();
+        let mut finish = finish(&self.claim_under(lease).await);
         change(&mut finish);
         self.hand.advance(3_000);
         self.store.finish(&[finish]).await.unwrap();
+        self.store.close_lease(lease).await.unwrap();
     }
 }
 

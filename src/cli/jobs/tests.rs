@@ -381,7 +381,7 @@ async fn a_rejected_document_is_shown_as_it_was() {
           2026-01-01T00:00:00.000Z  failed
 
         result
-          $.promt: unknown field `promt`, expected one of `version`, `id`, `queue`, `model`, `family`, `system`, `prompt`, `messages`, `context`, `schema`, `temperature`, `top_p`, `max_tokens`, `stop`, `priority`, `run_at`, `deadline`, `max_attempts`, `dedupe_key`, `tenant`, `metadata`, `labels`, `if_outcome_unknown`, `attachments` at line 1 column 8
+          $.promt: is not a field here; did you mean `prompt`?
 
         --- document
         {"promt":"x"}
