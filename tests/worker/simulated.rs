@@ -104,11 +104,10 @@ fn two_workers_on_one_store_share_one_budget() {
 #[test]
 fn every_fault_of_the_simulator_ends_in_success_or_an_honest_failure() {
     within(async {
-        let faults: Faults =
-            "http_500=0.1,http_503=0.05,cut_stream=0.1,cut_frame=0.05,\
+        let faults: Faults = "http_500=0.1,http_503=0.05,cut_stream=0.1,cut_frame=0.05,\
             prose=0.1,malformed_json=0.1,wrong_schema=0.1,empty=0.05,truncated=0.05"
-                .parse()
-                .unwrap();
+            .parse()
+            .unwrap();
         let options = SimulatorOptions { faults, ..SimulatorOptions::default() };
         let (bed, simulator, provider) = simulated(options).await;
         for number in 0..80 {
