@@ -70,7 +70,7 @@ pub(super) async fn work(
     let mut log = WaitLog::default();
     while !drain.is_cancelled() && !stop.is_cancelled() {
         let look = if may_claim(bench) {
-            look(bench, finisher, &mut first_lane).await
+            look(bench, finisher, &mut first_lane, drain).await
         } else {
             Look { waiting: Some(WaitingFor::Store), ..Look::default() }
         };
@@ -126,7 +126,12 @@ fn may_claim(bench: &Bench) -> bool {
 
 /// Asks every lane once, beginning with another one each time, so that no lane starves another of
 /// a limit that they share.
-async fn look(bench: &Arc<Bench>, finisher: &Finisher, first_lane: &mut usize) -> Look {
+async fn look(
+    bench: &Arc<Bench>,
+    finisher: &Finisher,
+    first_lane: &mut usize,
+    drain: &CancellationToken,
+) -> Look {
     let mut look = Look::default();
     let lanes = match bench.store.ready_lanes().await {
         Ok(lanes) => lanes,
@@ -140,7 +145,7 @@ async fn look(bench: &Arc<Bench>, finisher: &Finisher, first_lane: &mut usize) -
     *first_lane = (*first_lane + 1) % count;
     for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
         let slots = take_slots(bench);
-        if slots.is_empty() {
+        if slots.is_empty() || drain.is_cancelled() {
             // A freed slot wakes the loop.
             return look;
         }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{Bench, replay};
 use crate::admit::{Origin, Overrides};
-use crate::store::{RescueAsk, StoreResult};
+use crate::job::Problem;
+use crate::store::{NewJob, RescueAsk, StoreError, StoreResult};
 
 /// How often identities that are over are looked for, in rounds of upkeep.
 const FORGET_EVERY_ROUNDS: u64 = 600;
@@ -94,12 +95,37 @@ async fn submissions(bench: &Bench) -> StoreResult<()> {
         });
         (submission.id, job)
     });
-    bench.store.admit_submissions(jobs.collect()).await?;
+    let jobs: Vec<(String, NewJob)> = jobs.collect();
+    match bench.store.admit_submissions(jobs.clone()).await {
+        // One that cannot be stored must not keep the others waiting.
+        Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
+        admitted => admitted?,
+    }
     bench.wake.notify_one();
     Ok(())
 }
 
-fn summary(problems: &[crate::job::Problem]) -> String {
+async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+    for (id, job) in jobs {
+        let document = job.document.clone();
+        let refusal = match bench.store.admit_submissions(vec![(id.clone(), job)]).await {
+            Err(StoreError::Data(refusal)) => refusal,
+            admitted => {
+                admitted?;
+                continue;
+            }
+        };
+        tracing::warn!(submission.id = id, "submission cannot be stored: {refusal}");
+        let problems = [Problem::new("$", format!("cannot be stored: {refusal}"))];
+        let rejected = bench.admission.rejected(&document, &problems, bench.clock.now());
+        if let Err(error) = bench.store.admit_submissions(vec![(id.clone(), rejected)]).await {
+            tracing::error!(submission.id = id, %error, "submission stays where it is");
+        }
+    }
+    Ok(())
+}
+
+fn summary(problems: &[Problem]) -> String {
     problems.first().map_or_else(String::new, ToString::to_string)
 }
 

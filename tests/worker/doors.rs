@@ -86,6 +86,26 @@ fn a_submission_whose_admission_was_not_heard_of_is_one_job() {
 }
 
 #[test]
+fn a_submission_that_cannot_be_stored_is_rejected_alone() {
+    within(async {
+        let bed = Bed::new().await;
+        for prompt in ["one", "poison", "two"] {
+            let document = format!("{{\"prompt\":\"{prompt}\"}}");
+            bed.sql(&format!("insert into submission values ('{prompt}', '{document}')")).await;
+        }
+        let store = Troubled::new(&bed.store);
+        let running = bed.start_on(store, Scripted::saying("Done."), bed.options());
+        running.ended(2).await;
+        until(|| async { bed.number("select count(*) from submission").await == 0 }).await;
+        let status = running.drained().await;
+        assert_eq!(status.succeeded, 2);
+        let mut states: Vec<_> = rows(&bed).await.into_iter().map(|row| row.state).collect();
+        states.sort_by_key(|state| state.as_str());
+        assert_eq!(states, [State::Failed, State::Succeeded, State::Succeeded]);
+    });
+}
+
+#[test]
 fn a_submission_that_can_never_fit_is_rejected() {
     within(async {
         let bed = Bed::new().await;

@@ -191,6 +191,26 @@ fn one_poisonous_answer_in_the_spool_keeps_no_other_from_being_stored() {
 }
 
 #[test]
+fn more_than_memory_may_hold_goes_to_the_spool_at_once() {
+    within(async {
+        // Its clock stands still: nothing ever waits for long.
+        let (clock, _hand) = Clock::manual();
+        let bed = Bed::with(clock, "scripted").await;
+        let store = Troubled::new(&bed.store);
+        let id = bed.job().await;
+        store.tell("finish", Trouble::Away);
+        let mut options = bed.options();
+        options.unsaved_bytes_max = 8;
+        let running = bed.start_on(store.clone(), Scripted::saying("Paid for."), options);
+        until(|| async { !bed.spooled().is_empty() }).await;
+        store.back();
+        until(|| async { bed.state(id).await == State::Succeeded }).await;
+        running.drained().await;
+        assert!(bed.spooled().is_empty());
+    });
+}
+
+#[test]
 fn with_the_spool_full_answers_stay_in_memory_and_nothing_is_claimed() {
     within(async {
         let (clock, hand) = Clock::manual();
