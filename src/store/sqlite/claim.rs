@@ -58,57 +58,56 @@ impl SqliteStore {
         reserve_expected(&draws, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
         let plan = plan(&mut draws, &candidates, &ask);
-        let claimed = self.apply(&mut tx, &ask, &candidates, &plan, &draws).await?;
+        let claimed = apply(&mut tx, &ask, (&candidates, &plan), &draws, now).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed { money_exhausted, ..claimed })
     }
+}
 
-    async fn apply(
-        &self,
-        tx: &mut Tx,
-        ask: &ClaimAsk,
-        candidates: &[Candidate],
-        plan: &Plan,
-        draws: &Draws,
-    ) -> StoreResult<Claimed> {
-        let now = self.clock.now().wall_ms;
-        let mut fences = ask.fences.iter();
-        let mut taken = Vec::new();
-        let mut never = Vec::new();
-        for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
-            match decision {
-                Decision::Claim { slots } => {
-                    let Some(fence) = fences.next() else { break };
-                    let slot = slots.first().map_or(0, |slot| slot.0);
-                    taken.push((candidate, *fence, slot));
-                }
-                Decision::NeverFits { key, dimension, limit, reservation } => {
-                    let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
-                    let reason = format!(
-                        "needs {reservation} {dimension} a minute and {key} allows {limit}: \
-                         lower max_tokens, shorten the input, or raise the limit"
-                    );
-                    never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
-                }
-                Decision::Wait { .. } => {}
+/// Writes what was decided: those that fit run, those that never fit end.
+async fn apply(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    (candidates, plan): (&[Candidate], &Plan),
+    draws: &Draws,
+    now: i64,
+) -> StoreResult<Claimed> {
+    let mut fences = ask.fences.iter();
+    let mut taken = Vec::new();
+    let mut never = Vec::new();
+    for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
+        match decision {
+            Decision::Claim { slots } => {
+                let Some(fence) = fences.next() else { break };
+                let slot = slots.first().map_or(0, |slot| slot.0);
+                taken.push((candidate, *fence, slot));
             }
+            Decision::NeverFits { key, dimension, limit, reservation } => {
+                let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
+                let reason = format!(
+                    "needs {reservation} {dimension} a minute and {key} allows {limit}: \
+                     lower max_tokens, shorten the input, or raise the limit"
+                );
+                never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
+            }
+            Decision::Wait { .. } => {}
         }
-        let never_fit = end::end_jobs(tx, &never, now).await?.len();
-        let jobs = take(tx, ask, &taken, draws, now).await?;
-        let waiting = plan.waiting.and_then(|(key, dimension)| {
-            let key = draws.keyed.get(key)?.name.clone();
-            Some(Waiting { key, dimension })
-        });
-        Ok(Claimed {
-            jobs,
-            fits_in_ms: plan.fits_in_ms,
-            waiting,
-            never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
-            paused_ms: None,
-            money_exhausted: false,
-        })
     }
+    let never_fit = end::end_jobs(tx, &never, now).await?.len();
+    let jobs = take(tx, ask, &taken, draws, now).await?;
+    let waiting = plan.waiting.and_then(|(key, dimension)| {
+        let key = draws.keyed.get(key)?.name.clone();
+        Some(Waiting { key, dimension })
+    });
+    Ok(Claimed {
+        jobs,
+        fits_in_ms: plan.fits_in_ms,
+        waiting,
+        never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
+        paused_ms: None,
+        money_exhausted: false,
+    })
 }
 
 /// A job that ran under no lease would be nobody's to rescue.

@@ -2,6 +2,7 @@
 //! Must not know: the budget, attempts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::Serialize;
 
@@ -35,17 +36,17 @@ pub(super) async fn give(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> StoreResult<V
     let mut places = Vec::with_capacity(arrivals.len());
     for arrival in arrivals {
         let Arrival { lane, tenant, priority } = *arrival;
-        if !lanes.contains_key(lane) {
+        if let Entry::Vacant(vacant) = lanes.entry(lane) {
             let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane)
                 .fetch_optional(&mut **tx)
                 .await?;
-            lanes.insert(lane, row.map_or(0.0, |row| row.place));
+            vacant.insert(row.map_or(0.0, |row| row.place));
         }
-        if !tenants.contains_key(&(lane, tenant)) {
+        if let Entry::Vacant(vacant) = tenants.entry((lane, tenant)) {
             let row = sqlx::query_file!("src/store/sqlite/lane_tenant_place.sql", lane, tenant)
                 .fetch_optional(&mut **tx)
                 .await?;
-            tenants.insert((lane, tenant), row.map_or((0.0, 1.0), |row| (row.place, row.weight)));
+            vacant.insert(row.map_or((0.0, 1.0), |row| (row.place, row.weight)));
         }
         let lane_place = lanes.get(lane).copied().unwrap_or_default();
         let last = tenants.entry((lane, tenant)).or_insert((0.0, 1.0));
