@@ -81,12 +81,7 @@ impl SqliteStore {
                 .min_connections(0)
                 .test_before_acquire(false)
         };
-        let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| {
-            StoreError::Refused(format!(
-                "cannot open the store {}: {error}",
-                options.path.display()
-            ))
-        })?;
+        let writer = open_writer(|| pool(1).connect_with(connect.clone()), options).await?;
         migrate(&writer, &options.path).await?;
         let store = Self {
             reader: pool(READERS).connect_lazy_with(connect),
@@ -166,6 +161,36 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+    }
+}
+
+/// How often a new file is tried that another process is making at this moment.
+const OPEN_EVERY: Duration = Duration::from_millis(20);
+
+/// Opens the connection that writes. While one process turns a new file to WAL, SQLite tells the
+/// others that it is locked without waiting as long as it was told to.
+async fn open_writer<F>(open: impl Fn() -> F, options: &SqliteOptions) -> StoreResult<SqlitePool>
+where
+    F: Future<Output = sqlx::Result<SqlitePool>>,
+{
+    let mut waited = Duration::ZERO;
+    loop {
+        match open().await {
+            Ok(writer) => return Ok(writer),
+            Err(error) if error::is_busy(&error) => {
+                if waited >= Duration::from_millis(options.busy_timeout_ms) {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(OPEN_EVERY).await;
+                waited += OPEN_EVERY;
+            }
+            Err(error) => {
+                return Err(StoreError::Refused(format!(
+                    "cannot open the store {}: {error}",
+                    options.path.display()
+                )));
+            }
+        }
     }
 }
 
