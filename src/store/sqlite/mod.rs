@@ -82,7 +82,14 @@ impl SqliteStore {
                 .test_before_acquire(false)
         };
         let writer = open_writer(|| pool(1).connect_with(connect.clone()), options).await?;
-        migrate(&writer, &options.path).await?;
+        let unusable = |error| match error {
+            StoreError::Refused(reason) if !reason.contains(&*options.path.to_string_lossy()) => {
+                let path = options.path.display();
+                StoreError::Refused(format!("cannot use the store {path}: {reason}"))
+            }
+            error => error,
+        };
+        migrate(&writer, &options.path).await.map_err(unusable)?;
         let store = Self {
             reader: pool(READERS).connect_lazy_with(connect),
             writer,
@@ -92,7 +99,7 @@ impl SqliteStore {
             locks: Mutex::new(HashMap::new()),
         };
         if let Some(simulated) = options.simulated {
-            store.claim_kind(simulated).await?;
+            store.claim_kind(simulated).await.map_err(unusable)?;
         }
         Ok(store)
     }
