@@ -10,6 +10,10 @@ use super::pace::Pace;
 use super::ring::{Ring, horizon};
 use super::{SLOT_MS, WINDOW_MS};
 
+/// A ring younger than this is taken to be this old when its rate is asked for: a burst of its
+/// first moment is no rate.
+const YOUNG_MS: u64 = 6_000;
+
 /// What the calls of the last minute have drawn on one key. New fields of later versions are
 /// ignored when read, absent ones are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +181,7 @@ impl BudgetState {
                 let cut = Cut::new(
                     self.now,
                     each,
-                    self.ring.sum().of(each),
+                    self.accepted_per_minute(each),
                     limit.of(each),
                     self.effective(limit, each),
                 );
@@ -187,6 +191,16 @@ impl BudgetState {
                 }
             }
         }
+    }
+
+    /// What the provider has accepted, as a rate: a lane that began a moment ago has a ring that
+    /// says little, and a throttle then would leave it almost nothing for minutes.
+    fn accepted_per_minute(&self, dimension: Dimension) -> u64 {
+        let accepted = self.ring.sum().of(dimension);
+        let Some(oldest) = self.ring.entries().next() else { return accepted };
+        let began = LaneTime(oldest.slot.saturating_mul(SLOT_MS));
+        let age_ms = self.now.since_ms(began).clamp(YOUNG_MS, WINDOW_MS);
+        accepted.saturating_mul(WINDOW_MS) / age_ms
     }
 
     fn cut(&self, dimension: Dimension) -> Option<&Cut> {

@@ -219,18 +219,20 @@ fn throttles_lower_the_limit_once_and_it_grows_back_with_time() {
     state.advance(LaneTime(50_000));
     let reservation = tokens(500);
     let slots: Vec<Slot> = (0..10).map(|_| state.reserve(reservation, reservation)).collect();
+    // A whole window later the ring says what the provider accepts in a minute.
+    state.advance(LaneTime(110_000));
     state.settle(slots[9], reservation, tokens(0));
-    state.throttled(LaneTime(50_000), &limit, Some(Dimension::Tokens));
+    state.throttled(LaneTime(110_000), &limit, Some(Dimension::Tokens));
     let effective = |state: &BudgetState| state.level(&limit).tokens.effective;
     assert_eq!(effective(&state), Some(4_365));
     // Claimed before the decrease: answered.
-    state.throttled(LaneTime(49_000), &limit, Some(Dimension::Tokens));
+    state.throttled(LaneTime(109_000), &limit, Some(Dimension::Tokens));
     assert_eq!(effective(&state), Some(4_365));
     assert_eq!(state.level(&limit).requests.effective, None);
     // All of what is missing comes back in ten minutes, a tenth of it in one.
-    state.advance(LaneTime(110_000));
+    state.advance(LaneTime(170_000));
     assert_eq!(effective(&state), Some(4_365 + 563));
-    state.advance(LaneTime(650_000));
+    state.advance(LaneTime(710_000));
     assert_eq!(effective(&state), Some(10_000));
 }
 
@@ -238,12 +240,27 @@ fn throttles_lower_the_limit_once_and_it_grows_back_with_time() {
 fn a_wait_below_a_decreased_limit_ends_when_it_has_grown() {
     let limit = tokens_per_minute(60_000);
     let mut keys = [key("total", limit)];
-    keys[0].state.reserve(tokens(10_000), tokens(0));
+    // A ring of less than six seconds counts as six: 1,000 are a rate of 10,000 a minute.
+    keys[0].state.reserve(tokens(1_000), tokens(0));
     keys[0].state.throttled(LaneTime(1), &limit, None);
-    // 9,700 are left and 50,300 come back in ten minutes: 300 and 500 more after 9,543 ms.
-    assert_eq!(wait_of(&ask(&mut keys, "b", 500, 30)), 9_543 - 30);
-    assert_eq!(wait_of(&ask(&mut keys, "b", 500, 9_542)), 1);
-    slot_of(&ask(&mut keys, "b", 500, 9_543));
+    // 9,700 are left and 50,300 come back in ten minutes: 800 more after 9,543 ms.
+    assert_eq!(wait_of(&ask(&mut keys, "b", 9_500, 30)), 9_543 - 30);
+    assert_eq!(wait_of(&ask(&mut keys, "b", 9_500, 9_542)), 1);
+    slot_of(&ask(&mut keys, "b", 9_500, 9_543));
+}
+
+#[test]
+fn a_throttle_in_the_first_seconds_leaves_the_rate_that_was_accepted() {
+    let limit = tokens_per_minute(60_000);
+    let mut state = BudgetState::default();
+    for second in 0..12 {
+        state.advance(LaneTime(second * 1_000));
+        state.reserve(tokens(500), tokens(500));
+    }
+    state.advance(LaneTime(12_000));
+    state.throttled(LaneTime(12_000), &limit, Some(Dimension::Tokens));
+    // 6,000 in 12 seconds are 30,000 a minute, less 3 percent.
+    assert_eq!(state.level(&limit).tokens.effective, Some(29_100));
 }
 
 #[test]

@@ -94,6 +94,15 @@ impl Draws {
         Ok(index)
     }
 
+    /// The tightest limits among these keys, of those that this transaction has touched.
+    pub(super) fn tightest(&self, names: &[String]) -> Limit {
+        let touched = self.keyed.iter().filter(|keyed| names.contains(&keyed.name));
+        touched.fold(Limit::default(), |tightest, Keyed { limit, .. }| Limit {
+            requests_per_minute: least(tightest.requests_per_minute, limit.requests_per_minute),
+            tokens_per_minute: least(tightest.tokens_per_minute, limit.tokens_per_minute),
+        })
+    }
+
     /// Writes every state that was touched.
     pub(super) async fn save(self, tx: &mut Tx) -> StoreResult<()> {
         if self.keyed.is_empty() {
@@ -107,6 +116,10 @@ impl Draws {
         sqlx::query_file!("src/store/sqlite/budget_write.sql", rows).execute(&mut **tx).await?;
         Ok(())
     }
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
 }
 
 impl SqliteStore {

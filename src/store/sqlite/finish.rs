@@ -331,10 +331,12 @@ async fn settle(
         if throttled {
             let claimed_at = LaneTime(record.slot.saturating_mul(SLOT_MS));
             let name = format!("lane:{}", record.lane);
+            // A lane without a limit of its own grows back towards the tightest above it.
+            let reference = draws.tightest(&record.keys);
             if let Some(index) = draws.key(tx, name, true).await?
                 && let Some(keyed) = draws.keyed.get_mut(index)
             {
-                keyed.state.throttled(claimed_at, &keyed.limit, dimension);
+                keyed.state.throttled(claimed_at, &reference, dimension);
             }
         }
         if let Some(pause_ms) = pause_ms {
