@@ -385,7 +385,8 @@ async fn a_rejected_document_is_shown_as_it_was() {
 
         --- document
         {"promt":"x"}
-    "#]].assert_eq(&shown(&scene, &format!("show {} --full", id(1))).await);
+    "#]]
+    .assert_eq(&shown(&scene, &format!("show {} --full", id(1))).await);
 }
 
 #[tokio::test]
