@@ -128,7 +128,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let folder = folder.path().join("spool");
     let worker = Worker::new(
-        Arc::clone(&store) as _,
+        Arc::<SqliteStore>::clone(&store),
         provider,
         admission,
         clock,

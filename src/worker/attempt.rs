@@ -20,6 +20,9 @@ use crate::job::JobDocument;
 use crate::provider::GenerateRequest;
 use crate::store::{ClaimedJob, Finish};
 
+/// The longest structured answer that is judged where it arrived.
+const CHECK_INLINE_BYTES_MAX: usize = 65_536;
+
 /// A claimed job on its way.
 pub(super) struct Turn {
     pub(super) job: ClaimedJob,
@@ -40,16 +43,16 @@ pub(super) async fn run(
 ) {
     let job_id = turn.job.job_id;
     let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
-    let finish = match AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await {
-        Ok(finish) => finish,
-        Err(_) => {
-            let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
-            verdict::broken(&turn.job, message, true, &rules(&bench))
-        }
-    };
+    let made = AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await;
+    let finish = made.unwrap_or_else(|_| {
+        let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
+        verdict::broken(&turn.job, message, true, &rules(&bench))
+    });
     let fence = finish.key.fence;
-    finisher.save(finish, turn.worst_micros, turn.job).await;
-    bench.flight.end(fence);
+    // What could not be saved stays this process's own: rescuers see to it.
+    if finisher.save(finish, turn.worst_micros, turn.job).await {
+        bench.flight.end(fence);
+    }
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
     drop(slot);
     bench.wake.notify_one();
@@ -63,7 +66,7 @@ fn rules(bench: &Bench) -> Rules<'_> {
     }
 }
 
-async fn make(bench: &Bench, turn: &Turn) -> Finish {
+async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
     let job = &turn.job;
     let document: JobDocument = match serde_json::from_str(&job.document) {
         Ok(document) => document,
@@ -88,6 +91,9 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
     }
+    if turn.abort.is_cancelled() {
+        return verdict::not_sent(job);
+    }
     let called = tokio::select! {
         biased;
         () = turn.abort.cancelled() => {
@@ -100,11 +106,40 @@ async fn make(bench: &Bench, turn: &Turn) -> Finish {
             if bench.options.log_bodies {
                 tracing::debug!(answer = completion.text, "response body");
             }
-            let checked = judge(bench, &document, &completion);
-            verdict::completed(job, completion, checked, &rules(bench))
+            match judge_somewhere(bench, document, completion).await {
+                Some((completion, checked)) => {
+                    verdict::completed(job, completion, checked, &rules(bench))
+                }
+                None => {
+                    let message = "the check was abandoned at the process's end".to_owned();
+                    verdict::broken(job, message, true, &rules(bench))
+                }
+            }
         }
         Err(error) => verdict::failed(job, error, &rules(bench)),
     }
+}
+
+/// Long answers, and schemas seen for the first time, are judged on a thread of their own: beats
+/// and clocks of other calls must not wait for them.
+async fn judge_somewhere(
+    bench: &Arc<Bench>,
+    document: JobDocument,
+    completion: Completion,
+) -> Option<(Completion, check::Verdict)> {
+    let quick = document.schema.as_ref().is_none_or(|schema| {
+        completion.text.len() <= CHECK_INLINE_BYTES_MAX && bench.schemas.knows(schema)
+    });
+    if quick {
+        let checked = judge(bench, &document, &completion);
+        return Some((completion, checked));
+    }
+    let bench = Arc::clone(bench);
+    let judged = tokio::task::spawn_blocking(move || {
+        let checked = judge(&bench, &document, &completion);
+        (completion, checked)
+    });
+    judged.await.ok()
 }
 
 /// Whatever breaks in here, the answer is paid for: it is kept with what broke.

@@ -70,7 +70,7 @@ pub(super) async fn work(
     let mut log = WaitLog::default();
     while !drain.is_cancelled() && !stop.is_cancelled() {
         let look = if may_claim(bench) {
-            look(bench, finisher, &mut first_lane).await
+            look(bench, finisher, &mut first_lane, drain).await
         } else {
             Look { waiting: Some(WaitingFor::Store), ..Look::default() }
         };
@@ -110,19 +110,28 @@ async fn pause(bench: &Bench, look: &Look) {
             bench.wake.notified().await;
         }
     };
-    // The time being over is no failure.
-    let _: Result<(), _> = tokio::time::timeout(interval, enough).await;
+    tokio::select! {
+        () = enough => {}
+        () = tokio::time::sleep(interval) => {}
+    }
     // A wake-up that was used up here may have been a new job's.
     bench.wake.notify_one();
 }
 
 fn may_claim(bench: &Bench) -> bool {
-    bench.lease.is_fresh(bench.clock.now().mono_ms) && !bench.unsaved.load(Ordering::Relaxed)
+    bench.lease.is_fresh(bench.clock.now().mono_ms)
+        && !bench.unsaved.load(Ordering::Relaxed)
+        && !bench.spool.waits()
 }
 
 /// Asks every lane once, beginning with another one each time, so that no lane starves another of
 /// a limit that they share.
-async fn look(bench: &Arc<Bench>, finisher: &Finisher, first_lane: &mut usize) -> Look {
+async fn look(
+    bench: &Arc<Bench>,
+    finisher: &Finisher,
+    first_lane: &mut usize,
+    drain: &CancellationToken,
+) -> Look {
     let mut look = Look::default();
     let lanes = match bench.store.ready_lanes().await {
         Ok(lanes) => lanes,
@@ -136,7 +145,7 @@ async fn look(bench: &Arc<Bench>, finisher: &Finisher, first_lane: &mut usize) -
     *first_lane = (*first_lane + 1) % count;
     for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
         let slots = take_slots(bench);
-        if slots.is_empty() {
+        if slots.is_empty() || drain.is_cancelled() {
             // A freed slot wakes the loop.
             return look;
         }

@@ -3,7 +3,7 @@
 //! Must not know: how an attempt came out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -30,7 +30,11 @@ const GROUP_ROWS: usize = 16;
 
 /// The way to the finisher.
 #[derive(Clone)]
-pub(super) struct Finisher(mpsc::Sender<Item>);
+pub(super) struct Finisher {
+    items: mpsc::Sender<Item>,
+    /// Of all answers that are not saved yet.
+    held_bytes: Arc<AtomicUsize>,
+}
 
 struct Item {
     finish: Finish,
@@ -40,13 +44,16 @@ struct Item {
 }
 
 impl Finisher {
-    /// Returns when the finish is committed or spooled.
-    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) {
+    /// Returns when the finish is committed or spooled; false if the finisher is gone, which the
+    /// drain has reported.
+    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) -> bool {
         let (saved, done) = oneshot::channel();
-        if self.0.send(Item { finish, worst_micros, job, saved }).await.is_ok() {
-            // An error means that the finisher is gone: the drain has reported it.
-            let _: Result<(), _> = done.await;
-        }
+        let bytes = size(&finish);
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let item = Item { finish, worst_micros, job, saved };
+        let is_saved = self.items.send(item).await.is_ok() && done.await.is_ok();
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        is_saved
     }
 }
 
@@ -54,32 +61,58 @@ impl Finisher {
 pub(super) fn start(bench: Arc<Bench>, stop: CancellationToken) -> (Finisher, JoinHandle<()>) {
     let rows_max = bench.options.finish_rows_max.max(1);
     let (sender, receiver) = mpsc::channel(rows_max);
-    (Finisher(sender), tokio::spawn(work(bench, receiver, stop)))
+    let held_bytes = Arc::new(AtomicUsize::new(0));
+    let hurry = Hurry { stop, held_bytes: Arc::clone(&held_bytes) };
+    let finisher = Finisher { items: sender, held_bytes };
+    (finisher, tokio::spawn(work(bench, receiver, hurry)))
 }
 
-async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, stop: CancellationToken) {
-    while let Some(first) = items.recv().await {
-        let group = gather(&bench, &mut items, first);
-        save(&bench, &stop, group).await;
+/// What makes the spool take answers at once, before the store has been asked for long.
+struct Hurry {
+    stop: CancellationToken,
+    held_bytes: Arc<AtomicUsize>,
+}
+
+impl Hurry {
+    fn is_on(&self, bench: &Bench) -> bool {
+        self.stop.is_cancelled()
+            || self.held_bytes.load(Ordering::Relaxed) > bench.options.unsaved_bytes_max
     }
 }
 
+async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
+    while let Some(first) = items.recv().await {
+        let group = gather(&bench, &mut items, first);
+        save(&bench, &hurry, group).await;
+    }
+}
+
+/// The bytes of an answer, as far as they grow with it.
+fn size(finish: &Finish) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let next = match &finish.next {
+        Next::End { output, text, .. } => length(output).saturating_add(length(text)),
+        Next::Again { reask, .. } => length(reask),
+        Next::Held => 0,
+    };
+    next.saturating_add(length(&finish.raw_text))
+}
+
 fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<Item> {
-    let size = |item: &Item| item.finish.raw_text.as_ref().map_or(0, String::len);
     let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
     let rows_max = (slots / GROUPS_MIN).max(GROUP_ROWS).min(bench.options.finish_rows_max);
-    let mut bytes = size(&first);
+    let mut bytes = size(&first.finish);
     let mut group = vec![first];
     while group.len() < rows_max && bytes < bench.options.finish_bytes_max {
         let Ok(item) = items.try_recv() else { break };
-        bytes = bytes.saturating_add(size(&item));
+        bytes = bytes.saturating_add(size(&item.finish));
         group.push(item);
     }
     group
 }
 
 /// Commits a group; a store that is away is asked again, then the spool takes it.
-async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
+async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
     let finishes: Vec<Finish> = group.iter().map(|item| item.finish.clone()).collect();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
@@ -98,19 +131,22 @@ async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
                 bench.status.notify();
                 return;
             }
-            Err(StoreError::Transient(text)) => text,
-            Err(error) => return save_apart(bench, stop, group, &error).await,
+            // Refused: a person must act on the store, and the answers wait for that.
+            Err(StoreError::Transient(text) | StoreError::Refused(text)) => text,
+            Err(error @ (StoreError::Data(_) | StoreError::Bug(_))) => {
+                return save_apart(bench, hurry, group, &error).await;
+            }
         };
         bench.unsaved.store(true, Ordering::Relaxed);
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
-        if waited_ms > SPOOL_AFTER_MS || stop.is_cancelled() {
-            if spool(bench, &finishes, &error).await {
-                // Its slot is free; the spool's replay reports what became of it.
-                for item in group {
-                    let _: Result<(), ()> = item.saved.send(());
-                }
-                return;
+        let late = waited_ms > SPOOL_AFTER_MS || hurry.is_on(bench);
+        if late && spool(bench, &finishes, &error).await {
+            bench.unsaved.store(false, Ordering::Relaxed);
+            // Its slot is free; the spool's replay reports what became of it.
+            for item in group {
+                free(item.saved);
             }
+            return;
         }
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
         tokio::time::sleep(delay).await;
@@ -119,6 +155,8 @@ async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
 
 async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
     let group: Vec<&Finish> = finishes.iter().collect();
+    let park = |yes| finishes.iter().for_each(|finish| bench.flight.park(finish.key.fence, yes));
+    park(true);
     match bench.spool.write(&group).await {
         Ok(()) => {
             tracing::warn!(
@@ -130,6 +168,7 @@ async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
         }
         Err(error) => {
             tracing::error!(answers = group.len(), %error, "answers are only in memory");
+            park(false);
             false
         }
     }
@@ -137,11 +176,11 @@ async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
 
 /// The store refuses the group's data: one by one, so that only the culprit suffers, and then the
 /// culprit as an end that can be stored.
-async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, error: &StoreError) {
+async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &StoreError) {
     if group.len() > 1 {
         tracing::warn!(answers = group.len(), %error, "group refused, trying one by one");
         for item in group {
-            Box::pin(save(bench, stop, vec![item])).await;
+            Box::pin(save(bench, hurry, vec![item])).await;
         }
         return;
     }
@@ -150,16 +189,18 @@ async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, e
         if already {
             tracing::error!(job.id = %item.finish.key.job_id, %error, "an answer cannot be stored at all");
             spool(bench, std::slice::from_ref(&item.finish), &error.to_string()).await;
-            let _: Result<(), ()> = item.saved.send(());
+            // Written or not: given back, its job would be paid for again to no other end.
+            bench.flight.park(item.finish.key.fence, true);
+            free(item.saved);
             return;
         }
         item.finish = unstorable(&item.finish, error);
-        Box::pin(save(bench, stop, vec![item])).await;
+        Box::pin(save(bench, hurry, vec![item])).await;
     }
 }
 
 /// The same finish with its text in a form that any column holds, and the job at its end.
-fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
+pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
     let escaped = finish.raw_text.as_ref().map(|text| text.escape_default().to_string());
     Finish {
         raw_text: escaped,
@@ -167,6 +208,13 @@ fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
         error: Some((ErrorKind::Unstorable, format!("the answer could not be stored: {error}"))),
         next: Next::End { state: State::Failed, output: None, text: None, provenance: None },
         ..finish.clone()
+    }
+}
+
+/// Frees the slot that waits for this finish.
+fn free(saved: oneshot::Sender<()>) {
+    if saved.send(()).is_err() {
+        tracing::debug!("the worker is being torn down, nobody waits for a slot");
     }
 }
 
@@ -182,13 +230,13 @@ fn report(bench: &Bench, item: Item, outcome: Finished) {
             bench.money_micros.fetch_add(known - worst_micros, Ordering::Relaxed);
         }
     }
-    count(bench, &finish, &job, outcome);
+    count(bench, &finish, Some(&job), outcome);
     log(&finish, &job, outcome);
-    // Nobody waits for it any more only when the worker is being torn down.
-    let _: Result<(), ()> = saved.send(());
+    free(saved);
 }
 
-fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
+/// Counts a finish that the store has recorded; `job` as it was claimed, where it is known.
+pub(super) fn count(bench: &Bench, finish: &Finish, job: Option<&ClaimedJob>, outcome: Finished) {
     bench.status.update(|status| {
         if let Some(usage) = finish.usage {
             status.usage.input += usage.input;
@@ -209,6 +257,7 @@ fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
                 status.other_ends += 1;
             }
             (Finished::Moved(_), Next::Again { counters, .. }) => {
+                let Some(job) = job else { return };
                 status.reasked += u64::from(counters.reasks > job.counters.reasks);
                 status.retried += u64::from(counters.failures > job.counters.failures);
             }
@@ -217,7 +266,8 @@ fn count(bench: &Bench, finish: &Finish, job: &ClaimedJob, outcome: Finished) {
         if let Finished::Moved(state) = outcome
             && state.is_terminal()
         {
-            let id = job.external_id.clone().unwrap_or_else(|| job.job_id.to_string());
+            let id = job.and_then(|job| job.external_id.clone());
+            let id = id.unwrap_or_else(|| finish.key.job_id.to_string());
             status.last = Some(format!("{id} {}", state.as_str()));
         }
     });
@@ -247,7 +297,7 @@ fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
             cost_micros = finish.cost_micros,
             "job {id} {}", state.as_str()
         ),
-        Finished::Moved(_) if finish.outcome != Outcome::NotSent => tracing::warn!(
+        Finished::Moved(_) if kind.is_some() => tracing::warn!(
             job.id = %id,
             job.attempt = attempt,
             error.kind = kind,
@@ -255,10 +305,10 @@ fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
         ),
         Finished::Moved(_) | Finished::Replayed => {}
         Finished::Late => {
-            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another")
+            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another");
         }
         Finished::Lost => {
-            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt")
+            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt");
         }
     }
 }

@@ -18,7 +18,13 @@ enum Entry {
     /// Asked for in a claim whose outcome is not known yet.
     Asked,
     /// Its call is in flight, or its answer is being saved.
-    Running { key: AttemptKey, abort: CancellationToken, since_mono_ms: u64 },
+    Running {
+        key: AttemptKey,
+        abort: CancellationToken,
+        since_mono_ms: u64,
+        /// Its answer waits outside the store: until it is stored, the row is ours.
+        parked: bool,
+    },
 }
 
 impl Flight {
@@ -48,18 +54,43 @@ impl Flight {
     /// A claimed job is on its way; the token aborts its call.
     pub(super) fn begin(&self, key: AttemptKey, mono_ms: u64) -> CancellationToken {
         let abort = CancellationToken::new();
-        let entry = Entry::Running { key, abort: abort.clone(), since_mono_ms: mono_ms };
+        let since_mono_ms = mono_ms;
+        let entry = Entry::Running { key, abort: abort.clone(), since_mono_ms, parked: false };
         self.entries().insert(key.fence, entry);
         abort
     }
 
-    /// Its finish is committed or spooled.
+    /// Its finish is on its way to the spool (or, with false, was not written there after all).
+    /// Said beforehand: a replay may be quicker than whoever wrote the file.
+    pub(super) fn park(&self, fence: Uuid, yes: bool) {
+        if let Some(Entry::Running { parked, .. }) = self.entries().get_mut(&fence) {
+            *parked = yes;
+        }
+    }
+
+    /// Its attempt is over. A finish that waits in the spool keeps its row, or the store's row
+    /// would be taken for a lost claim, given back, and the paid answer refused later.
     pub(super) fn end(&self, fence: Uuid) {
+        let mut entries = self.entries();
+        if !matches!(entries.get(&fence), Some(Entry::Running { parked: true, .. })) {
+            entries.remove(&fence);
+        }
+    }
+
+    /// The store has its finish.
+    pub(super) fn stored(&self, fence: Uuid) {
         self.entries().remove(&fence);
     }
 
+    /// True if the store counts nothing as running here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries().is_empty()
+    }
+
+    /// Calls in flight and answers being saved.
     pub(super) fn len(&self) -> usize {
-        self.entries().len()
+        let counts = |entry: &&Entry| matches!(entry, Entry::Running { parked: false, .. });
+        self.entries().values().filter(counts).count()
     }
 
     pub(super) fn abort(&self, fence: Uuid) {
@@ -88,7 +119,7 @@ impl Flight {
         let known: std::collections::HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
         let entries = self.entries();
         let missing = entries.values().filter_map(|entry| match entry {
-            Entry::Running { key, since_mono_ms, .. }
+            Entry::Running { key, since_mono_ms, parked: false, .. }
                 if *since_mono_ms < mono_ms && !known.contains(&key.fence) =>
             {
                 Some(*key)

@@ -54,7 +54,7 @@ impl Lease {
 
     /// Leaves the lease to its rescuers if it cannot be closed.
     pub(super) async fn close(&self, bench: &Bench) {
-        if bench.flight.len() > 0 {
+        if !bench.flight.is_empty() {
             return;
         }
         if let Err(error) = bench.store.close_lease(self.id()).await {

@@ -11,6 +11,7 @@ mod finisher;
 mod flight;
 mod lease;
 mod options;
+mod replay;
 mod request;
 mod schemas;
 mod spool;
@@ -74,7 +75,7 @@ struct Bench {
     wake: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
-    /// The store does not take finishes: nothing more is claimed.
+    /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
 }
 
@@ -133,12 +134,14 @@ impl Worker {
         bench.spool.prepare().await?;
         bench.lease.open(bench).await?;
         // A predecessor's answers and jobs come first: it may have died a moment ago.
-        upkeep::replay_spool(bench).await;
+        replay::spool(bench).await;
         let mut watch = upkeep::Watch::default();
         upkeep::rescue(bench, &mut watch).await;
 
         let done = CancellationToken::new();
-        let (finisher, saved) = finisher::start(Arc::clone(bench), stop.clone());
+        // If this future is dropped, nothing of the worker goes on without it.
+        let _undone = Undone { bench: Arc::clone(bench), done: done.clone() };
+        let (finisher, mut saved) = finisher::start(Arc::clone(bench), stop.clone());
         let renewals = tokio::spawn(lease::keep(Arc::clone(bench), done.clone()));
         let chores = tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()));
         tracing::info!(lease.id = %bench.lease.id(), "worker started");
@@ -147,12 +150,16 @@ impl Worker {
         self.drain(&stop).await;
         drop(finisher);
         let saving = Duration::from_millis(bench.options.drain_hard_ms);
-        if tokio::time::timeout(saving, saved).await.is_err() {
+        if tokio::time::timeout(saving, &mut saved).await.is_err() {
+            saved.abort();
             tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
         }
         done.cancel();
-        // Both end at the token; a panic in one of them has been logged by its own hook.
-        let _: (Result<(), _>, Result<(), _>) = tokio::join!(renewals, chores);
+        for ended in [renewals.await, chores.await] {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a loop of the worker broke");
+            }
+        }
         bench.lease.close(bench).await;
         tracing::info!(lease.id = %bench.lease.id(), "worker stopped");
         Ok(())
@@ -161,7 +168,7 @@ impl Worker {
     /// Lets calls in flight run to their end for a while, then aborts them.
     async fn drain(&self, stop: &CancellationToken) {
         let bench = &self.bench;
-        let slots = u32::try_from(bench.options.concurrency.max(1)).unwrap_or(u32::MAX);
+        let slots = bench.options.concurrency.max(1);
         let idle = bench.slots.acquire_many(slots);
         tokio::pin!(idle);
         let soft = Duration::from_millis(bench.options.drain_soft_ms);
@@ -177,6 +184,19 @@ impl Worker {
         if tokio::time::timeout(hard, idle).await.is_err() {
             tracing::error!(in_flight = bench.flight.len(), "calls did not end in time");
         }
+    }
+}
+
+/// Ends the loops and the calls of a worker that is over.
+struct Undone {
+    bench: Arc<Bench>,
+    done: CancellationToken,
+}
+
+impl Drop for Undone {
+    fn drop(&mut self) {
+        self.done.cancel();
+        self.bench.flight.abort_all();
     }
 }
 

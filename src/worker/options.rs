@@ -52,7 +52,7 @@ pub struct WorkerOptions {
     pub clocks: Clocks,
     /// The whole call's clock: this ...
     pub call_ms_base: u64,
-    /// ... and this much more for each token of max_tokens.
+    /// ... and this much more for each token of `max_tokens`.
     pub call_ms_per_token: u64,
     /// How failures are decided.
     pub retry: retry::Policy,

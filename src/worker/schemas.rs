@@ -16,6 +16,11 @@ const KEPT_MAX: usize = 256;
 pub(super) struct Schemas(Mutex<HashMap<String, Schema>>);
 
 impl Schemas {
+    /// True if it is compiled already.
+    pub(super) fn knows(&self, schema: &Value) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&schema.to_string())
+    }
+
     pub(super) fn compile(&self, schema: &Value, limits: &Limits) -> Result<Schema, SchemaError> {
         let text = schema.to_string();
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);

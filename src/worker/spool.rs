@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
@@ -16,16 +17,44 @@ use crate::store::Finish;
 /// How a spool file's name ends.
 const SUFFIX: &str = ".finishes.jsonl";
 
+/// Why a file is put aside instead of removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// It holds lines that are no finishes.
+    Unreadable,
+    /// It holds finishes that the store refuses in any form.
+    Refused,
+}
+
 /// A folder of finishes.
 #[derive(Debug)]
 pub(super) struct Spool {
     folder: PathBuf,
     bytes_max: u64,
+    /// Files written by this process, and how many of them were there at the last whole replay.
+    written: AtomicU64,
+    replayed: AtomicU64,
 }
 
 impl Spool {
     pub(super) fn new(folder: PathBuf, bytes_max: u64) -> Self {
-        Self { folder, bytes_max }
+        Self { folder, bytes_max, written: AtomicU64::new(0), replayed: AtomicU64::new(0) }
+    }
+
+    /// True while answers that this process has spooled wait for the store.
+    pub(super) fn waits(&self) -> bool {
+        self.written.load(Ordering::Acquire) != self.replayed.load(Ordering::Acquire)
+    }
+
+    /// What a replay hands to `replayed` when it is through; taken before it lists the files, so
+    /// that it never stands for a file that it has not seen.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Every file written up to then is stored or put aside.
+    pub(super) fn replayed(&self, written: u64) {
+        self.replayed.store(written, Ordering::Release);
     }
 
     /// Makes the folder.
@@ -46,7 +75,9 @@ impl Spool {
         }
         let (folder, bytes_max) = (self.folder.clone(), self.bytes_max);
         let written = tokio::task::spawn_blocking(move || write_whole(&folder, bytes_max, &text));
-        written.await.map_err(Error::other)?
+        written.await.map_err(Error::other)??;
+        self.written.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     /// The files that wait, oldest first.
@@ -66,27 +97,28 @@ impl Spool {
 
     /// The finishes of a file; lines that cannot be read are counted.
     pub(super) async fn read(&self, path: &Path) -> Result<(Vec<Finish>, usize), Error> {
-        let text = tokio::fs::read_to_string(path).await?;
+        let bytes = tokio::fs::read(path).await?;
         let mut unreadable = 0;
-        let finishes = text
-            .lines()
-            .filter_map(|line| match serde_json::from_str(line) {
-                Ok(finish) => Some(finish),
-                Err(_) => {
-                    unreadable += 1;
-                    None
-                }
+        let finishes = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .filter_map(|line| {
+                let finish = serde_json::from_slice(line).ok();
+                unreadable += usize::from(finish.is_none());
+                finish
             })
             .collect();
         Ok((finishes, unreadable))
     }
 
-    /// Removes a file that is stored, or puts one aside that holds unreadable lines.
-    pub(super) async fn done(&self, path: &Path, keep: bool) -> Result<(), Error> {
-        if keep {
-            tokio::fs::rename(path, path.with_extension("unreadable")).await
-        } else {
-            tokio::fs::remove_file(path).await
+    /// Removes a file that is stored, or puts it aside for a person to look at.
+    pub(super) async fn done(&self, path: &Path, aside: Option<Aside>) -> Result<(), Error> {
+        match aside {
+            None => tokio::fs::remove_file(path).await,
+            Some(Aside::Unreadable) => {
+                tokio::fs::rename(path, path.with_extension("unreadable")).await
+            }
+            Some(Aside::Refused) => tokio::fs::rename(path, path.with_extension("refused")).await,
         }
     }
 }

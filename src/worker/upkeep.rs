@@ -8,16 +8,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, replay};
 use crate::admit::{Origin, Overrides};
-use crate::store::{RescueAsk, StoreResult};
+use crate::job::Problem;
+use crate::store::{NewJob, RescueAsk, StoreError, StoreResult};
 
 /// How often identities that are over are looked for, in rounds of upkeep.
 const FORGET_EVERY_ROUNDS: u64 = 600;
 
 /// The beats of other leases, and since when each has stood still, on this process's own clock.
 #[derive(Debug, Default)]
-pub(super) struct Watch(HashMap<Uuid, (i64, u64)>);
+pub(super) struct Watch {
+    seen: HashMap<Uuid, (i64, u64)>,
+    /// When it looked last.
+    looked_mono_ms: u64,
+}
 
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
@@ -38,7 +43,7 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
             tracing::warn!(%error, "submissions not admitted");
         }
         rescue(&bench, &mut watch).await;
-        replay_spool(&bench).await;
+        replay::spool(&bench).await;
         if round % FORGET_EVERY_ROUNDS == 0
             && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
         {
@@ -90,33 +95,63 @@ async fn submissions(bench: &Bench) -> StoreResult<()> {
         });
         (submission.id, job)
     });
-    bench.store.admit_submissions(jobs.collect()).await?;
+    let jobs: Vec<(String, NewJob)> = jobs.collect();
+    match bench.store.admit_submissions(jobs.clone()).await {
+        // One that cannot be stored must not keep the others waiting.
+        Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
+        admitted => admitted?,
+    }
     bench.wake.notify_one();
     Ok(())
 }
 
-fn summary(problems: &[crate::job::Problem]) -> String {
+async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+    for (id, job) in jobs {
+        let document = job.document.clone();
+        let refusal = match bench.store.admit_submissions(vec![(id.clone(), job)]).await {
+            Err(StoreError::Data(refusal)) => refusal,
+            admitted => {
+                admitted?;
+                continue;
+            }
+        };
+        tracing::warn!(submission.id = id, "submission cannot be stored: {refusal}");
+        let problems = [Problem::new("$", format!("cannot be stored: {refusal}"))];
+        let rejected = bench.admission.rejected(&document, &problems, bench.clock.now());
+        if let Err(error) = bench.store.admit_submissions(vec![(id.clone(), rejected)]).await {
+            tracing::error!(submission.id = id, %error, "submission stays where it is");
+        }
+    }
+    Ok(())
+}
+
+fn summary(problems: &[Problem]) -> String {
     problems.first().map_or_else(String::new, ToString::to_string)
 }
 
 /// Ends the leases of dead processes: at once where the system says so, else when this process has
 /// itself read the same beat for `lease_ms` of its own time. A failed read starts that time anew,
-/// so an outage of the store rescues nobody.
+/// so an outage of the store rescues nobody; so does a long pause between two looks: a machine
+/// that slept, or a store that answered late, has not watched.
 pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
     let others = match bench.store.other_leases(bench.lease_id()).await {
         Ok(others) => others,
         Err(error) => {
             tracing::warn!(%error, "leases not read");
-            watch.0.clear();
+            watch.seen.clear();
             return;
         }
     };
     let now_ms = bench.clock.now().mono_ms;
-    watch.0.retain(|id, _| others.iter().any(|other| other.id == *id));
+    if now_ms.saturating_sub(watch.looked_mono_ms) > bench.options.lease_ms / 2 {
+        watch.seen.clear();
+    }
+    watch.looked_mono_ms = now_ms;
+    watch.seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     for other in others {
-        let (beat, since_ms) = *watch.0.entry(other.id).or_insert((other.beat, now_ms));
+        let (beat, since_ms) = *watch.seen.entry(other.id).or_insert((other.beat, now_ms));
         if beat != other.beat {
-            watch.0.insert(other.id, (other.beat, now_ms));
+            watch.seen.insert(other.id, (other.beat, now_ms));
             continue;
         }
         if !other.dead && now_ms.saturating_sub(since_ms) < bench.options.lease_ms {
@@ -146,38 +181,5 @@ pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
             }
             Err(error) => tracing::warn!(lease.id = %other.id, %error, "rescue failed"),
         }
-    }
-}
-
-/// Hands the spool's finishes to the store.
-pub(super) async fn replay_spool(bench: &Bench) {
-    let files = match bench.spool.files().await {
-        Ok(files) => files,
-        Err(error) => {
-            tracing::error!(%error, "spool not read");
-            return;
-        }
-    };
-    for path in files {
-        let (finishes, unreadable) = match bench.spool.read(&path).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "spool file not read");
-                continue;
-            }
-        };
-        for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
-            if let Err(error) = bench.store.finish(group).await {
-                tracing::warn!(path = %path.display(), %error, "spool not replayed yet");
-                return;
-            }
-        }
-        tracing::warn!(answers = finishes.len(), "answers of the spool are stored");
-        if let Err(error) = bench.spool.done(&path, unreadable > 0).await {
-            tracing::error!(path = %path.display(), %error, "spool file not removed");
-        }
-        bench.unsaved.store(false, std::sync::atomic::Ordering::Relaxed);
-        bench.wake.notify_one();
-        bench.status.notify();
     }
 }

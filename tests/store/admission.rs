@@ -342,7 +342,7 @@ async fn a_job_prepared_by_admission_is_claimed_as_it_was_prepared(world: World)
         room.prepare(document, &Overrides::default(), Origin::default(), &limits, now).unwrap();
     world.admit(vec![job.clone()]).await;
     let lanes = world.store.ready_lanes().await.unwrap();
-    assert_eq!(lanes, [job.lane.clone()]);
+    assert_eq!(lanes, std::slice::from_ref(&job.lane));
     let ask = quarrier::store::ClaimAsk { lane: job.lane.clone(), ..world.ask(1) };
     let claimed = world.store.claim(ask).await.unwrap().jobs.remove(0);
     assert_eq!(claimed.external_id.as_deref(), Some("doc-1"));

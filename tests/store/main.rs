@@ -31,4 +31,5 @@ mod order;
 mod processes;
 mod reads;
 mod statements;
+mod texts;
 mod world;

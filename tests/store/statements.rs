@@ -12,7 +12,8 @@ use crate::world::{Engine, World};
 const SLOW: [&str; 3] = ["count_states", "count_usage", "job_list"];
 
 /// What a step may walk through: tables that stay small, and walks that stop early.
-const ALLOWED: [&str; 8] = [
+const ALLOWED: [&str; 9] = [
+    "SCAN lane",
     "SCAN limit_rule",
     "SCAN lease",
     "SCAN budget",

@@ -5,8 +5,14 @@
 mod answers;
 mod bed;
 mod claiming;
+mod doors;
 mod failures;
+mod leases;
+mod outages;
 mod scripted;
+mod simulated;
+mod spool;
+mod stops;
 mod trouble;
 
 use std::future::Future;

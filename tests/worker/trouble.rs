@@ -159,6 +159,9 @@ impl AdmitStore for Troubled {
         through!(self, submissions(rows_max))
     }
     async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+        if jobs.iter().any(|(_, job)| job.resolved.is_ok() && job.document.contains("poison")) {
+            return Err(StoreError::Data("poison".to_owned()));
+        }
         through!(self, admit_submissions(jobs))
     }
     async fn limits(&self) -> StoreResult<Vec<LimitRule>> {

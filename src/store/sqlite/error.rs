@@ -3,14 +3,23 @@
 
 use crate::store::StoreError;
 
+/// SQLite's primary result code; extended codes carry it in their low byte.
+fn code(database: &dyn sqlx::error::DatabaseError) -> i32 {
+    database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xFF
+}
+
+/// Another process holds the lock.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    // BUSY, LOCKED
+    matches!(error, sqlx::Error::Database(database) if matches!(code(database.as_ref()), 5 | 6))
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let text = error.to_string();
         match &error {
             sqlx::Error::Database(database) => {
-                // Extended result codes carry the primary code in their low byte.
-                let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
-                match code & 0xFF {
+                match code(database.as_ref()) {
                     // CONSTRAINT, MISMATCH, TOOBIG
                     18..=20 => Self::Data(text),
                     // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL

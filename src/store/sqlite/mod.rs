@@ -86,13 +86,15 @@ impl SqliteStore {
                 .min_connections(0)
                 .test_before_acquire(false)
         };
-        let writer = pool(1).connect_with(connect.clone()).await.map_err(|error| {
-            StoreError::Refused(format!(
-                "cannot open the store {}: {error}",
-                options.path.display()
-            ))
-        })?;
-        migrate(&writer, &options.path).await?;
+        let writer = open_writer(|| pool(1).connect_with(connect.clone()), options).await?;
+        let unusable = |error| match error {
+            StoreError::Refused(reason) if !reason.contains(&*options.path.to_string_lossy()) => {
+                let path = options.path.display();
+                StoreError::Refused(format!("cannot use the store {path}: {reason}"))
+            }
+            error => error,
+        };
+        migrate(&writer, &options.path).await.map_err(unusable)?;
         let store = Self {
             reader: pool(READERS).connect_lazy_with(connect),
             writer,
@@ -102,7 +104,7 @@ impl SqliteStore {
             locks: Mutex::new(HashMap::new()),
         };
         if let Some(simulated) = options.simulated {
-            store.claim_kind(simulated).await?;
+            store.claim_kind(simulated).await.map_err(unusable)?;
         }
         Ok(store)
     }
@@ -215,6 +217,36 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
+    }
+}
+
+/// How often a new file is tried that another process is making at this moment.
+const OPEN_EVERY: Duration = Duration::from_millis(20);
+
+/// Opens the connection that writes. While one process turns a new file to WAL, SQLite tells the
+/// others that it is locked without waiting as long as it was told to.
+async fn open_writer<F>(open: impl Fn() -> F, options: &SqliteOptions) -> StoreResult<SqlitePool>
+where
+    F: Future<Output = sqlx::Result<SqlitePool>>,
+{
+    let mut waited = Duration::ZERO;
+    loop {
+        match open().await {
+            Ok(writer) => return Ok(writer),
+            Err(error) if error::is_busy(&error) => {
+                if waited >= Duration::from_millis(options.busy_timeout_ms) {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(OPEN_EVERY).await;
+                waited += OPEN_EVERY;
+            }
+            Err(error) => {
+                return Err(StoreError::Refused(format!(
+                    "cannot open the store {}: {error}",
+                    options.path.display()
+                )));
+            }
+        }
     }
 }
 

@@ -36,11 +36,11 @@ pub(super) async fn give(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> StoreResult<V
     let mut places = Vec::with_capacity(arrivals.len());
     for arrival in arrivals {
         let Arrival { lane, tenant, priority } = *arrival;
-        if !lanes.contains_key(lane) {
+        if let Entry::Vacant(vacant) = lanes.entry(lane) {
             let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane)
                 .fetch_optional(&mut **tx)
                 .await?;
-            lanes.insert(lane, row.map_or(0.0, |row| row.place));
+            vacant.insert(row.map_or(0.0, |row| row.place));
         }
         let lane_place = lanes.get(lane).copied().unwrap_or_default();
         let last = match tenants.entry((lane, tenant)) {
