@@ -284,6 +284,38 @@ fn a_run_ends_when_its_money_is_used_up() {
     assert_eq!(scene.results("out.jsonl").len(), 20);
 }
 
+/// A simulator of its own that cuts every answer short, and its address.
+fn cutting_simulator(scene: &Scene) -> (Child, String) {
+    let args = ["simulate", "--listen", "127.0.0.1:0", "--faults", "truncated=1"];
+    let mut child = scene.command(&args).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("standard output");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let url = line.split("simulation on ").nth(1).and_then(|rest| rest.split(": ").next());
+    (child, url.expect("an address").to_owned())
+}
+
+#[test]
+fn failed_jobs_stop_the_run_where_asked_and_are_tried_again_only_where_asked() {
+    let scene = Scene::new();
+    scene.write("jobs.jsonl", &jobs(12));
+    let (mut simulator, url) = cutting_simulator(&scene);
+    let args = ["run", "jobs.jsonl", "--out", "out.jsonl", "--simulate"];
+    let refused = [&args[..], &["--endpoint", &url, "--concurrency", "1"]].concat();
+    let ran = scene.run(&[&refused[..], &["--stop-if-failed", "50%/3"]].concat()).ends(1);
+    assert!(ran.out.contains("Stopped by --stop-if-failed. "), "{}", ran.out);
+    let failed = scene.results("out.jsonl");
+    assert!((3..12).contains(&failed.len()), "{}", failed.len());
+    assert!(failed.iter().all(|line| line["error"]["kind"] == "truncated"), "{failed:?}");
+    simulator.kill().expect("a kill");
+    simulator.wait().expect("an end");
+    let rest = scene.run(&args).ends(1);
+    assert!(rest.out.contains("--retry-failed tries again"), "{}", rest.out);
+    scene.run(&[&args[..], &["--retry-failed"]].concat()).ends(0);
+    let results = scene.results("out.jsonl");
+    assert_eq!((results.len(), ids(&results).len()), (12, 12));
+}
+
 #[test]
 fn what_cannot_be_run_is_refused_before_anything_is_made() {
     let scene = Scene::new();

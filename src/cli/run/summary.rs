@@ -151,5 +151,5 @@ fn simulation(summary: &simulator::Summary) -> String {
 
 fn plural(number: u64, what: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
-    format!("{} {what}{ending}", short(number))
+    format!("{number} {what}{ending}")
 }

@@ -266,7 +266,10 @@ impl<'r> Watch<'r> {
             Event::Look => {}
             Event::WorkEnded(result) => {
                 result?;
-                self.why = self.why.or(Some(End::Worker));
+                // A worker with nothing in flight may be gone before the wish is answered.
+                let is_stopped = self.stop.drain.is_cancelled();
+                let why = if is_stopped { End::Stopped } else { End::Worker };
+                self.why = self.why.or(Some(why));
                 if self.follow.in_place {
                     self.follow.catch_up(&*self.rooms.store).await?;
                 }
