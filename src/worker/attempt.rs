@@ -106,15 +106,12 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
             if bench.options.log_bodies {
                 tracing::debug!(answer = completion.text, "response body");
             }
-            match judge_somewhere(bench, document, completion).await {
-                Some((completion, checked)) => {
-                    verdict::completed(job, completion, checked, &rules(bench))
-                }
-                None => {
-                    let message = "the check was abandoned at the process's end".to_owned();
-                    verdict::broken(job, message, true, &rules(bench))
-                }
-            }
+            let judged = judge_somewhere(bench, document, completion).await;
+            let Some((completion, checked)) = judged else {
+                let message = "the check was abandoned at the process's end".to_owned();
+                return verdict::broken(job, message, true, &rules(bench));
+            };
+            verdict::completed(job, completion, checked, &rules(bench))
         }
         Err(error) => verdict::failed(job, error, &rules(bench)),
     }

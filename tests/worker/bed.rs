@@ -209,7 +209,10 @@ impl Running {
         while !reached(&status.now()) {
             // Some counts change without an end: look again now and then.
             let short = std::time::Duration::from_millis(5);
-            let _: Result<(), _> = tokio::time::timeout(short, status.changed()).await;
+            tokio::select! {
+                () = status.changed() => {}
+                () = tokio::time::sleep(short) => {}
+            }
         }
     }
 

@@ -99,9 +99,9 @@ fn a_submission_that_cannot_be_stored_is_rejected_alone() {
         until(|| async { bed.number("select count(*) from submission").await == 0 }).await;
         let status = running.drained().await;
         assert_eq!(status.succeeded, 2);
-        let mut states: Vec<_> = rows(&bed).await.into_iter().map(|row| row.state).collect();
-        states.sort_by_key(|state| state.as_str());
-        assert_eq!(states, [State::Failed, State::Succeeded, State::Succeeded]);
+        let mut ends: Vec<_> = rows(&bed).await.into_iter().map(|row| row.state).collect();
+        ends.sort_by_key(|state| state.as_str());
+        assert_eq!(ends, [State::Failed, State::Succeeded, State::Succeeded]);
     });
 }
 

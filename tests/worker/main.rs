@@ -1,6 +1,7 @@
 //! The worker over a real SQLite store in a temporary folder, with a provider that follows a script
 //! or the Bedrock adapter before the simulator. Must not know: the worker's inside.
 #![cfg(test)]
+#![expect(clippy::as_conversions, reason = "an Arc of a double becomes an Arc of the port")]
 
 mod answers;
 mod bed;
@@ -19,7 +20,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// Generous, because the machine may be busy: a test that needs it has failed.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Polls a condition that nothing announces. Ends with its test's own deadline.
 async fn until<F: Future<Output = bool>>(mut reached: impl FnMut() -> F) {

@@ -185,7 +185,7 @@ fn one_poisonous_answer_in_the_spool_keeps_no_other_from_being_stored() {
         let result = bed.page(ids[0]).await.result.unwrap();
         assert_eq!(result.error_kind.as_deref(), Some("unstorable"));
         until(|| async { bed.spooled().len() == 1 }).await;
-        assert!(!bed.spooled()[0].ends_with(".jsonl"), "put aside: {:?}", bed.spooled());
+        assert!(!bed.spooled()[0].contains(".finishes.jsonl"), "put aside: {:?}", bed.spooled());
         next.stopped().await;
     });
 }
@@ -229,7 +229,7 @@ fn with_the_spool_full_answers_stay_in_memory_and_nothing_is_claimed() {
         store.fails("finish", 1).await;
         hand.advance(3_000);
         store.fails("finish", 4).await;
-        assert!(bed.spooled().iter().all(|name| !name.ends_with(".jsonl")));
+        assert!(bed.spooled().iter().all(|name| !name.contains(".finishes.jsonl")));
         running.until(|status| status.waiting == Some(WaitingFor::Store)).await;
         let begun = provider.seen().begun;
         assert!(begun <= 2);

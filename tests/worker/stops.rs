@@ -33,9 +33,9 @@ fn a_drain_lets_calls_end_and_claims_nothing_more() {
         let status = running.drained().await;
         assert_eq!((status.succeeded, status.claimed, status.in_flight), (3, 3, 0));
         assert_eq!(provider.seen().begun, 3);
-        let states = bed.store.counts(None).await.unwrap().states;
-        assert!(states.contains(&(State::Ready, 7)), "{states:?}");
-        assert!(states.contains(&(State::Succeeded, 3)), "{states:?}");
+        let counts = bed.store.counts(None).await.unwrap().states;
+        assert!(counts.contains(&(State::Ready, 7)), "{counts:?}");
+        assert!(counts.contains(&(State::Succeeded, 3)), "{counts:?}");
         assert_eq!(bed.number("select count(*) from lease").await, 0);
     });
 }
