@@ -32,7 +32,7 @@ pub enum LogFormat {
 
 /// Libraries that would drown our own lines, and at their finest level show bodies. They open
 /// only to a `RUST_LOG` that names them: a level for everything does not reach them.
-const QUIET: &str = "aws_config=warn,aws_credential_types=warn,aws_runtime=warn,\
+const QUIET: &str = "aws_config=error,aws_credential_types=warn,aws_runtime=warn,\
     aws_sdk_bedrockruntime=warn,aws_sdk_sso=warn,aws_sdk_ssooidc=warn,aws_sdk_sts=warn,\
     aws_sigv4=warn,aws_smithy_eventstream=warn,aws_smithy_http=warn,aws_smithy_http_client=warn,\
     aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,\

@@ -316,7 +316,11 @@ async fn provider(
     };
     let provider = Bedrock::connect(&options).await.context("failed to reach the provider")?;
     provider.check_credentials().await.map_err(|error| {
-        anyhow!("failed to find AWS credentials: {}; to try without, add --simulate", error.message)
+        anyhow!(
+            "failed to find AWS credentials: {}; set them (environment, profile, role, or \
+             AWS_BEARER_TOKEN_BEDROCK), or try without: --simulate",
+            error.message
+        )
     })?;
     Ok(provider)
 }

@@ -45,6 +45,12 @@ struct AttemptRow<'a> {
     first_token_ms: Option<u64>,
     total_ms: Option<u64>,
     stop: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct BodyRow<'a> {
+    job_id: Uuid,
+    number: u32,
     raw_text: Text,
     schema_errors: &'a Option<String>,
 }
@@ -238,6 +244,8 @@ async fn fence(
 /// Evidence, usage and cost stay on the attempt, whatever becomes of the job.
 async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResult<()> {
     let mut rows = Vec::with_capacity(fresh.len());
+    // Apart from the rest, so that a long answer is read by one statement alone.
+    let mut bodies = Vec::with_capacity(fresh.len());
     for (finish, record) in fresh {
         rows.push(AttemptRow {
             job_id: finish.key.job_id.to_string(),
@@ -259,17 +267,24 @@ async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreRes
             first_token_ms: finish.first_token_ms,
             total_ms: finish.total_ms,
             stop: finish.stop.map(serde_json::to_value).transpose()?,
-            raw_text: Text::of(finish.raw_text.as_deref()),
-            schema_errors: &finish.schema_errors,
         });
         debug_assert!(record.is_open(), "a finish is recorded once");
+        if finish.raw_text.is_some() || finish.schema_errors.is_some() {
+            bodies.push(BodyRow {
+                job_id: finish.key.job_id,
+                number: finish.key.number,
+                raw_text: Text::of(finish.raw_text.as_deref()),
+                schema_errors: &finish.schema_errors,
+            });
+        }
     }
     if rows.is_empty() {
         return Ok(());
     }
     let rows = bulk::list(&rows)?;
     sqlx::query_file!("src/store/sqlite/finish_attempt.sql", rows, now).execute(&mut **tx).await?;
-    sqlx::query_file!("src/store/sqlite/finish_body.sql", rows).execute(&mut **tx).await?;
+    let bodies = bulk::list(&bodies)?;
+    sqlx::query_file!("src/store/sqlite/finish_body.sql", bodies).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -5,8 +5,6 @@ select
     coalesce(value ->> '$.raw_text.plain', cast(unhex(value ->> '$.raw_text.hex') as text)),
     value ->> 'schema_errors'
 from jsonb_each(?1)
-where
-    value ->> '$.raw_text.plain' is not null or value ->> '$.raw_text.hex' is not null
-    or value ->> 'schema_errors' is not null
+where true
 on conflict (job_id, number) do update
 set raw_text = excluded.raw_text, schema_errors = excluded.schema_errors
