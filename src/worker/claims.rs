@@ -77,6 +77,8 @@ pub(super) async fn work(
         if look.claimed > 0 || look.again_in_ms.is_some() {
             pause(bench, &look).await;
         }
+        // Slots that were freed in the same instant are claimed for together.
+        tokio::task::yield_now().await;
         if look.more {
             continue;
         }

@@ -22,11 +22,9 @@ const SPOOL_AFTER_MS: u64 = 2_000;
 const RETRY_MS_MIN: u64 = 20;
 const RETRY_MS_MAX: u64 = 500;
 
-/// Calls that end together are committed in at least so many groups, so that the first slots work
-/// again while the rest commits ...
-const GROUPS_MIN: usize = 4;
-/// ... unless they are so few that a group is not worth splitting.
-const GROUP_ROWS: usize = 16;
+/// The first group of a burst is no larger than this, so that its slots work again while the rest
+/// commits; each backlog after a group doubles the next one, and none halves it.
+const GROUP_ROWS_MIN: usize = 25;
 
 /// The way to the finisher.
 #[derive(Clone)]
@@ -81,9 +79,15 @@ impl Hurry {
 }
 
 async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
+    let rows_most = bench.options.finish_rows_max.max(1);
+    let mut rows_max = GROUP_ROWS_MIN.min(rows_most);
     while let Some(first) = items.recv().await {
-        let group = gather(&bench, &mut items, first);
+        // Calls that end in the same instant hand over theirs before the group is closed.
+        tokio::task::yield_now().await;
+        let group = gather(&bench, &mut items, first, rows_max);
         save(&bench, &hurry, group).await;
+        rows_max = if items.is_empty() { rows_max / 2 } else { rows_max.saturating_mul(2) };
+        rows_max = rows_max.max(GROUP_ROWS_MIN).min(rows_most);
     }
 }
 
@@ -98,9 +102,12 @@ fn size(finish: &Finish) -> usize {
     next.saturating_add(length(&finish.raw_text))
 }
 
-fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<Item> {
-    let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
-    let rows_max = (slots / GROUPS_MIN).max(GROUP_ROWS).min(bench.options.finish_rows_max);
+fn gather(
+    bench: &Bench,
+    items: &mut mpsc::Receiver<Item>,
+    first: Item,
+    rows_max: usize,
+) -> Vec<Item> {
     let mut bytes = size(&first.finish);
     let mut group = vec![first];
     while group.len() < rows_max && bytes < bench.options.finish_bytes_max {
@@ -232,6 +239,9 @@ fn report(bench: &Bench, item: Item, outcome: Finished) {
     }
     count(bench, &finish, Some(&job), outcome);
     log(&finish, &job, outcome);
+    if matches!(finish.next, Next::Again { after_ms: 1.., .. }) {
+        bench.due.notify_one();
+    }
     free(saved);
 }
 

@@ -73,6 +73,8 @@ struct Bench {
     slots: Arc<Semaphore>,
     /// Something may have changed for the claim loop: a slot, a settlement, a new job.
     wake: Notify,
+    /// A job was put back for later: upkeep looks anew at when the next one becomes due.
+    due: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
@@ -98,6 +100,7 @@ impl Worker {
             flight: flight::Flight::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
+            due: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
             store,

@@ -16,6 +16,9 @@ use crate::store::{NewJob, RescueAsk, StoreError, StoreResult};
 /// How often identities that are over are looked for, in rounds of upkeep.
 const FORGET_EVERY_ROUNDS: u64 = 600;
 
+/// A round comes after so many polls of an idle worker, unless a job becomes due before.
+const IDLE_POLLS: u64 = 4;
+
 /// The beats of other leases, and since when each has stood still, on this process's own clock.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -27,24 +30,30 @@ pub(super) struct Watch {
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
     let mut next_ms = 0;
-    for round in 1_u64.. {
-        tokio::select! {
+    let mut round: u64 = 0;
+    loop {
+        let is_round = tokio::select! {
             () = done.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(next_ms)) => {}
-        }
+            () = bench.due.notified() => false,
+            () = tokio::time::sleep(Duration::from_millis(next_ms)) => true,
+        };
         next_ms = match promote(&bench).await {
-            Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms),
+            Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms.saturating_mul(IDLE_POLLS)),
             Err(error) => {
                 tracing::warn!(%error, "due jobs not promoted");
                 bench.options.poll_ms
             }
         };
+        if !is_round {
+            continue;
+        }
+        round += 1;
         if let Err(error) = submissions(&bench).await {
             tracing::warn!(%error, "submissions not admitted");
         }
         rescue(&bench, &mut watch).await;
         replay::spool(&bench).await;
-        if round % FORGET_EVERY_ROUNDS == 0
+        if round.is_multiple_of(FORGET_EVERY_ROUNDS)
             && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
         {
             tracing::warn!(%error, "old identities not forgotten");

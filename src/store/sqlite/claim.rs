@@ -134,9 +134,9 @@ async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
     let batch = ask.batch.map(|batch| batch.to_string());
-    // Twice what can be claimed leaves room to pass those that do not fit.
+    // A few more than can be claimed leave room to pass those that do not fit.
     let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
-    let scan = slots.saturating_mul(2).saturating_add(PASSED_MIN).min(ask.scan_max);
+    let scan = slots.saturating_add((slots / 4).max(PASSED_MIN)).min(ask.scan_max);
     let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
         .fetch_all(&mut **tx)
         .await?;

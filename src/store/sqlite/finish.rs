@@ -4,9 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 use super::bulk::Text;
 use super::draws::Draws;
@@ -18,7 +17,9 @@ use crate::job::{Outcome, State};
 use crate::store::{AttemptKey, Finish, Finished, LaneNews, Next, Settlement, StoreResult};
 
 /// What the tables say of an attempt, before its finish.
+#[derive(Deserialize)]
 pub(super) struct Record {
+    fence: Uuid,
     slot: u64,
     keys: Vec<String>,
     reserved_tokens: u64,
@@ -172,21 +173,9 @@ impl Record {
 async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, Record>> {
     let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let rows = bulk::list(&rows)?;
-    let rows = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_all(&mut **tx);
-    let mut records = HashMap::with_capacity(keys.len());
-    for row in rows.await? {
-        let state = State::from_name(&row.state).unwrap_or(State::Failed);
-        let record = Record {
-            slot: bulk::uint(row.slot),
-            keys: serde_json::from_str(&row.keys)?,
-            reserved_tokens: bulk::uint(row.reserved_tokens),
-            outcome: row.outcome,
-            lane: row.lane,
-            current: state == State::Running && row.current != 0,
-        };
-        records.insert(row.fence.into_uuid(), record);
-    }
-    Ok(records)
+    let row = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_one(&mut **tx);
+    let records: Vec<Record> = serde_json::from_str(&row.await?.records)?;
+    Ok(records.into_iter().map(|record| (record.fence, record)).collect())
 }
 
 fn ended(finish: &Finish) -> Option<End> {

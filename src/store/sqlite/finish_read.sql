@@ -1,13 +1,14 @@
--- sqlite: what the tables say of these attempts and their jobs.
-select
-    attempt.fence as "fence!: Hyphenated",
-    attempt.slot as "slot!: i64",
-    attempt.keys as "keys!",
-    attempt.reserved_tokens as "reserved_tokens!: i64",
-    attempt.outcome as "outcome?",
-    job.lane as "lane!",
-    job.state as "state!",
-    coalesce(job.fence = attempt.fence, 0) as "current!: i64"
+-- sqlite: what the tables say of these attempts and their jobs, as one JSON list: a row each would
+-- cost more than the answer.
+select json_group_array(json_object(
+    'fence', attempt.fence,
+    'slot', attempt.slot,
+    'keys', json(attempt.keys),
+    'reserved_tokens', attempt.reserved_tokens,
+    'outcome', attempt.outcome,
+    'lane', job.lane,
+    'current', json(iif(job.state = 'running' and job.fence = attempt.fence, 'true', 'false'))
+)) as "records!: String"
 from jsonb_each(?1) as asked
 join attempt
     on attempt.job_id = asked.value ->> 'job_id' and attempt.number = asked.value ->> 'number'
