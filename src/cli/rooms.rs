@@ -254,23 +254,27 @@ pub fn lane_prefix(settings: &Settings) -> String {
 /// the configured share.
 #[must_use]
 pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
-    let by_flag = |pattern: &str, dimension: &str| {
+    let origin_of = |pattern: &str, dimension: &str| {
         let key = format!("limits.{pattern}.{dimension}");
         let found = loaded.origins.iter().find(|setting| setting.key == key);
-        found.is_some_and(|setting| setting.origin.starts_with("flag "))
+        found.map_or("", |setting| setting.origin.as_str())
     };
+    let by_flag =
+        |pattern: &str, dimension: &str| origin_of(pattern, dimension).starts_with("flag ");
     let share = loaded.settings.budget.quota_share;
     let rule = |(pattern, limit): (&String, &Limit)| {
         let requests_flag = by_flag(pattern, "requests_per_minute");
         let tokens_flag = by_flag(pattern, "tokens_per_minute");
         let shared = |rate: u64, flag: bool| if flag { rate } else { share_of(rate, share) };
         let origin = if requests_flag || tokens_flag { "flag" } else { "configuration" };
+        // A flag replaces the shipped default of the other dimension too; what somebody configured
+        // there stays.
+        let shipped = origin_of(pattern, "requests_per_minute") == "default";
+        let requests = limit.requests_per_minute.filter(|_| !(tokens_flag && shipped));
         LimitRule {
             pattern: pattern.clone(),
             limit: Limit {
-                requests_per_minute: limit
-                    .requests_per_minute
-                    .map(|rate| shared(rate, requests_flag)),
+                requests_per_minute: requests.map(|rate| shared(rate, requests_flag)),
                 tokens_per_minute: limit.tokens_per_minute.map(|rate| shared(rate, tokens_flag)),
             },
             origin: origin.to_owned(),
@@ -363,5 +367,37 @@ fn worker_options(settings: &Settings, store: &Path) -> WorkerOptions {
         batch: None,
         cost_micros_max: None,
         log_bodies: settings.log.bodies,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoadArgs;
+
+    fn total(flags: &WorkFlags, env: &[(&str, &str)]) -> Limit {
+        let folder = tempfile::tempdir().unwrap();
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let args = LoadArgs {
+            file: None,
+            dir: folder.path().to_owned(),
+            env: env.collect(),
+            flags: flags.overrides(),
+        };
+        let rules = limit_rules(&config::load(&args).unwrap());
+        rules.into_iter().find(|rule| rule.pattern == "total").unwrap().limit
+    }
+
+    #[test]
+    fn a_rate_flag_replaces_the_shipped_limit_but_nothing_that_somebody_configured() {
+        let tokens = WorkFlags { tokens_per_minute: Some(9_000), ..WorkFlags::default() };
+        let limit =
+            |requests, tokens| Limit { requests_per_minute: requests, tokens_per_minute: tokens };
+        assert_eq!(total(&WorkFlags::default(), &[]), limit(Some(50), None));
+        assert_eq!(total(&tokens, &[]), limit(None, Some(9_000)));
+        let configured = [("QUARRIER_LIMITS__TOTAL__REQUESTS_PER_MINUTE", "70")];
+        assert_eq!(total(&tokens, &configured), limit(Some(70), Some(9_000)));
+        let requests = WorkFlags { requests_per_minute: Some(10), ..WorkFlags::default() };
+        assert_eq!(total(&requests, &[]), limit(Some(10), None));
     }
 }
