@@ -141,13 +141,14 @@ async fn wait_for(rooms: &Rooms, job_id: Uuid, status: &StatusHandle) -> anyhow:
         if page.row.state == State::Held {
             bail!("the outcome of the call is unknown, and the job waits for a person");
         }
+        let now = rooms.clock.now();
+        if page.lane_paused_until.is_some_and(|until| until > now.wall_ms) {
+            // Nobody wants to wait at a prompt until somebody has given permissions.
+            rooms.store.cancel(&[job_id]).await.context("failed to cancel the job")?;
+            return Err(paused(&page));
+        }
         if let Some(waiting) = status.now().waiting {
-            let mono_ms = rooms.clock.now().mono_ms;
-            if matches!(waiting, WaitingFor::Pause { .. }) {
-                // Nobody wants to wait at a prompt until somebody has given permissions.
-                rooms.store.cancel(&[job_id]).await.context("failed to cancel the job")?;
-                return Err(paused(&page, &waiting));
-            }
+            let mono_ms = now.mono_ms;
             let is_long = match &waiting {
                 WaitingFor::Limit { until_mono_ms, .. } => {
                     until_mono_ms.saturating_sub(mono_ms) >= WAIT_TOLD_MS
@@ -202,7 +203,7 @@ fn tell(page: &JobPage, json: bool, simulated: bool) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn paused(page: &JobPage, waiting: &WaitingFor) -> anyhow::Error {
+fn paused(page: &JobPage) -> anyhow::Error {
     let failed = page.attempts.iter().rev().find(|attempt| attempt.error_kind.is_some());
     match failed {
         Some(attempt) => anyhow!(
@@ -210,7 +211,7 @@ fn paused(page: &JobPage, waiting: &WaitingFor) -> anyhow::Error {
             attempt.error_kind.as_deref().unwrap_or_default(),
             attempt.error_message.as_deref().unwrap_or_default()
         ),
-        None => anyhow!("{}", waiting.reason()),
+        None => anyhow!("the lane {} is paused; `quarrier jobs list` says why", page.row.lane),
     }
 }
 

@@ -92,7 +92,10 @@ fn write_unused(
         .filter(|rule| !levels.iter().any(|key| key.rule.as_ref() == Some(&named(rule))))
         .collect();
     if rules.is_empty() {
-        writeln!(out, "No limit is set: calls are claimed as fast as there are free slots.")?;
+        writeln!(
+            out,
+            "No limit is written here: a command that works (`run`, `serve`, `generate`) writes the configured ones."
+        )?;
     } else if !unused.is_empty() {
         writeln!(out, "\nRules that nothing has drawn on yet:")?;
         for rule in unused {
@@ -160,7 +163,7 @@ mod tests {
     async fn before_the_first_call_it_says_that_nothing_has_been_drawn() {
         expect![[r#"
             Nothing has been drawn yet: no call has been claimed on this store.
-            No limit is set: calls are claimed as fast as there are free slots.
+            No limit is written here: a command that works (`run`, `serve`, `generate`) writes the configured ones.
         "#]]
         .assert_eq(&shown(&Scene::new().await, false).await);
         expect![[r#"

@@ -3,6 +3,7 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
+mod endpoint;
 pub mod enqueue;
 pub mod generate;
 pub mod jobs;
@@ -23,7 +24,7 @@ mod table;
 mod testing;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -123,7 +124,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => {
             let loaded = given.load(args.overrides())?;
-            given.start_log(&loaded, QUIET_LEVEL)?;
+            // A line of the log would break into the bar, which shows what it would say.
+            let bar = std::io::stderr().is_terminal();
+            given.start_log(&loaded, if bar { "error" } else { QUIET_LEVEL })?;
             Box::pin(run::run(&args, &loaded, clock)).await
         }
         Command::Generate(args) => {

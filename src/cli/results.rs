@@ -25,7 +25,7 @@ pub struct ResultsArgs {
     /// The file to write, one JSON object a line; `-` writes to standard output.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Only jobs that ended after this one: the `last_seq` of the last time.
+    /// Add only jobs that ended after this one, the `last_seq` of the last time, to what OUT holds.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub since_seq: i64,
     /// Print the summary as a JSON object: `results`, `last_seq`, `out`.
@@ -50,6 +50,14 @@ pub async fn run(
         return summary(args, &pages, err);
     }
     let mut file = ResultsFile::create(&args.out, simulated)?;
+    if args.since_seq > 0 {
+        // What follows is added to what is there.
+        match std::fs::File::open(&args.out) {
+            Ok(mut before) => drop(std::io::copy(&mut before, &mut file)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("read the results that are there"),
+        }
+    }
     pages.write(&mut file).await?;
     file.finish()?;
     summary(args, &pages, out)
@@ -271,14 +279,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_results_is_replaced_as_a_whole() {
+    async fn a_file_of_results_is_replaced_as_a_whole_or_added_to() {
         let scene = four_ends().await;
         let path = scene.dir.path().join("out.jsonl");
-        for since_seq in [0, 3] {
+        for (since_seq, lines) in [(0, 4), (0, 4), (3, 5)] {
             let args = ResultsArgs { since_seq, ..args(path.clone()) };
             run(&args, &scene.store, 500, &mut Vec::new(), &mut Vec::new()).await.unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), lines);
         }
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::endpoint;
 use crate::admit::{Admission, AdmitSettings};
 use crate::budget::Limit;
 use crate::clock::Clock;
@@ -310,6 +311,9 @@ async fn provider(
 ) -> anyhow::Result<Bedrock> {
     let configured = &settings.bedrock.endpoint;
     let configured = (!configured.is_empty()).then(|| configured.clone());
+    if let Some(configured) = configured.as_deref().filter(|_| endpoint.is_none()) {
+        endpoint::check(configured, simulated).await?;
+    }
     let pools = settings.worker.concurrency.div_ceil(CALLS_PER_POOL);
     let options = BedrockOptions {
         region: Some(settings.bedrock.region.clone()),

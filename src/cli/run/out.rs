@@ -69,6 +69,14 @@ impl Out {
         let Some((beside, fresh)) = self.fresh.take() else { return Ok(()) };
         let writing = || format!("failed to write {}", self.path.display());
         fresh.sync_all().with_context(writing)?;
+        let gone = lines_of(&self.path)?.saturating_sub(lines_of(&beside)?);
+        if gone > 0 {
+            eprintln!(
+                "{} had {gone} more lines, of jobs that this run does not name; their store keeps \
+                 them (`quarrier results`)",
+                self.path.display()
+            );
+        }
         std::fs::rename(&beside, &self.path).with_context(writing)?;
         if let Some(folder) = self.path.parent() {
             // Not every file system can sync a folder; the rename stands either way.
@@ -143,6 +151,24 @@ fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
         // On a file system without locks nothing is known, and nothing is in the way.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
+}
+
+/// How many lines a file has; none where it is not there.
+fn lines_of(path: &Path) -> anyhow::Result<usize> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read {}", path.display()));
+        }
+    };
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut line) = (0, Vec::new());
+    while reader.read_until(b'\n', &mut line).context("failed to read results")? > 0 {
+        lines += 1;
+        line.clear();
+    }
+    Ok(lines)
 }
 
 /// Where the new file is written: hidden, beside the old one, so that a rename can put it in place.

@@ -56,7 +56,10 @@ impl Summary<'_> {
             .filter(|state| self.of(*state) > 0)
             .map(|state| format!("{} {}", self.of(state), state.as_str()))
             .collect();
-        let mut text = format!("{}: {}", plural(all, "job"), states.join(", "));
+        let mut text = plural(all, "job");
+        if !states.is_empty() {
+            text = format!("{text}: {}", states.join(", "));
+        }
         let fed = &self.ended.fed;
         let refused = (self.ended.refused, "refused line");
         let more = [refused, (fed.duplicates, "duplicate line"), (fed.forgotten, "deleted job")];

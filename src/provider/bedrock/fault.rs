@@ -135,13 +135,19 @@ fn message_of(error: &(impl Error + 'static), said: Option<&str>) -> String {
     }
 }
 
-/// Each cause once, without the SDK's debug dump of the whole response.
+/// Each cause once, without the SDK's debug dumps of a whole request or response: they hold the
+/// prompt.
 fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let said = |cause: &dyn Error| {
+        let text = cause.to_string();
+        let dump = text.find("Request {").or_else(|| text.find("Response {"));
+        text.get(..dump.unwrap_or(text.len())).unwrap_or_default().trim_end().to_owned()
+    };
+    let mut text = said(error);
     let mut next = error.source();
     while let Some(cause) = next {
         text.push_str(": ");
-        text.push_str(&cause.to_string());
+        text.push_str(&said(cause));
         next = cause.source();
     }
     text
