@@ -10,6 +10,7 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
+mod shown;
 mod types;
 
 #[cfg(feature = "sqlite")]
@@ -18,6 +19,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use shown::*;
 pub use types::*;
 
 /// Why the store did not do it; named for what the caller does next.
