@@ -67,17 +67,6 @@ impl Default for Limits {
     }
 }
 
-/// How the model was asked for JSON. One rung so far; a provider's native structured output and a
-/// forced tool belong above it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Rung {
-    /// The schema stands in the prompt.
-    #[default]
-    Prompt,
-}
-
 /// Where the output was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {

@@ -11,10 +11,10 @@ use tracing::Instrument as _;
 
 use super::Bench;
 use super::finisher::Finisher;
-use super::request::{CallSettings, request_for};
+use super::request::{CallSettings, Caller, request_for};
 use super::verdict::{self, Rules};
 use crate::check;
-use crate::completion::{Completion, Message};
+use crate::completion::Completion;
 use crate::error::ErrorKind;
 use crate::job::JobDocument;
 use crate::provider::GenerateRequest;
@@ -158,18 +158,11 @@ fn broken(message: String) -> check::Failed {
 }
 
 fn request(bench: &Bench, job: &ClaimedJob, document: &JobDocument) -> GenerateRequest {
-    // Stored by ourselves; if it cannot be read, the plain call is the better loss.
-    let reask: Vec<Message> =
-        job.reask.as_deref().and_then(|turns| serde_json::from_str(turns).ok()).unwrap_or_default();
-    let metadata = vec![
-        ("job_id".to_owned(), job.job_id.to_string()),
-        ("attempt".to_owned(), job.number.to_string()),
-        ("tenant".to_owned(), job.tenant.clone()),
-    ];
+    let caller = Caller { job_id: job.job_id, attempt: job.number, tenant: &job.tenant };
     let settings = CallSettings {
         stream: bench.options.stream,
         clocks: bench.options.clocks_for(job.resolved.max_tokens),
         answer_bytes_max: bench.options.check.answer_bytes_max,
     };
-    request_for(document, &job.resolved, reask, metadata, settings)
+    request_for(caller, document, &job.resolved, job.reask.as_deref(), settings)
 }

@@ -33,7 +33,7 @@ use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
 pub use options::WorkerOptions;
-pub use request::request_for;
+pub use request::{CallSettings, Caller, request_for};
 pub use status::{Status, StatusHandle, WaitingFor};
 
 /// Why a worker cannot work.

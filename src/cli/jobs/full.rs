@@ -6,48 +6,14 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
-use crate::admit;
 use crate::cli::table::printable;
 use crate::completion::{Message, Role};
 use crate::config::Settings;
-use crate::job::{self, JobDocument, Resolved, State};
-use crate::provider::{GenerateRequest, bedrock};
+use crate::job::{self, State};
+use crate::provider::bedrock;
 use crate::store::{AttemptRow, JobPage};
-
-/// What a call of a job sends. `reask` are the turns to show again, as the job keeps them.
-#[must_use]
-pub fn request_of(
-    (job_id, attempt): (Uuid, u32),
-    document: &JobDocument,
-    resolved: &Resolved,
-    reask: Option<&str>,
-    settings: &Settings,
-) -> GenerateRequest {
-    let rendered = admit::render(document, resolved.supports_system);
-    let mut messages = rendered.messages;
-    let again: Option<Vec<Message>> = reask.and_then(|turns| serde_json::from_str(turns).ok());
-    messages.extend(again.unwrap_or_default());
-    GenerateRequest {
-        model_id: resolved.model_id.clone(),
-        family: resolved.family,
-        api: resolved.api,
-        stream: settings.bedrock.stream,
-        system: rendered.system,
-        messages,
-        max_tokens: resolved.max_tokens,
-        temperature: resolved.temperature,
-        top_p: resolved.top_p,
-        stop: document.stop.clone().unwrap_or_default(),
-        metadata: vec![
-            ("job_id".to_owned(), job_id.to_string()),
-            ("attempt".to_owned(), attempt.to_string()),
-        ],
-        clocks: settings.bedrock.clocks(resolved.max_tokens),
-        answer_bytes_max: settings.check.answer_bytes_max,
-    }
-}
+use crate::worker::{CallSettings, Caller, request_for};
 
 /// What `--full` adds to a job's page.
 #[derive(Serialize)]
@@ -69,7 +35,13 @@ pub(super) fn full(page: &JobPage, settings: &Settings) -> Full {
     let attempt = if made_last { row.calls } else { row.calls.saturating_add(1) };
     let parts = job::parse(&page.document).ok().zip(page.resolved.as_ref());
     let request = parts.map(|(document, resolved)| {
-        request_of((row.job_id, attempt), &document, resolved, page.reask.as_deref(), settings)
+        let caller = Caller { job_id: row.job_id, attempt, tenant: &row.tenant };
+        let call = CallSettings {
+            stream: settings.bedrock.stream,
+            clocks: settings.bedrock.clocks(resolved.max_tokens),
+            answer_bytes_max: settings.check.answer_bytes_max,
+        };
+        request_for(caller, &document, resolved, page.reask.as_deref(), call)
     });
     Full {
         document,

@@ -13,7 +13,6 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use change::{CancelArgs, RetryArgs};
-pub use full::request_of;
 pub use list::ListArgs;
 pub use show::ShowArgs;
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use super::draws;
 use super::end::{self, End};
 use super::place::{self, Arrival};
 use super::{SqliteStore, Tx, bulk};
-use crate::budget::Limit;
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
@@ -101,20 +101,7 @@ impl AdmitStore for SqliteStore {
     }
 
     async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
-        let rows = sqlx::query_file!("src/store/sqlite/limit_read.sql").fetch_all(&self.reader);
-        let rule = |pattern, requests: Option<i64>, tokens: Option<i64>, origin| LimitRule {
-            pattern,
-            limit: Limit {
-                requests_per_minute: requests.map(bulk::uint),
-                tokens_per_minute: tokens.map(bulk::uint),
-            },
-            origin,
-        };
-        let rows = rows.await?.into_iter();
-        let rules = rows.map(|row| {
-            rule(row.pattern, row.requests_per_minute, row.tokens_per_minute, row.origin)
-        });
-        Ok(rules.collect())
+        draws::rules(&self.reader).await
     }
 
     async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {

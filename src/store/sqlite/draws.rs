@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use sqlx::SqliteExecutor;
 
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
@@ -27,16 +28,8 @@ struct StateRow<'a> {
 impl Draws {
     pub(super) async fn open(store: &SqliteStore, tx: &mut Tx) -> StoreResult<Self> {
         let now = store.lane_time(tx, store.clock.now()).await?;
-        let rows = sqlx::query_file!("src/store/sqlite/limit_read.sql").fetch_all(&mut **tx);
-        let rules = rows.await?.into_iter().map(|row| LimitRule {
-            pattern: row.pattern,
-            limit: Limit {
-                requests_per_minute: row.requests_per_minute.map(bulk::uint),
-                tokens_per_minute: row.tokens_per_minute.map(bulk::uint),
-            },
-            origin: row.origin,
-        });
-        Ok(Self { rules: rules.collect(), keyed: Vec::new(), index: HashMap::new(), now })
+        let rules = rules(&mut **tx).await?;
+        Ok(Self { rules, keyed: Vec::new(), index: HashMap::new(), now })
     }
 
     /// The keys that a job draws on: its lane always, because throttles slow it; the others where
@@ -116,6 +109,20 @@ impl Draws {
         sqlx::query_file!("src/store/sqlite/budget_write.sql", rows).execute(&mut **tx).await?;
         Ok(())
     }
+}
+
+/// Every limit, as this connection sees it.
+pub(super) async fn rules(from: impl SqliteExecutor<'_>) -> StoreResult<Vec<LimitRule>> {
+    let rows = sqlx::query_file!("src/store/sqlite/limit_read.sql").fetch_all(from).await?;
+    let rule = rows.into_iter().map(|row| LimitRule {
+        pattern: row.pattern,
+        limit: Limit {
+            requests_per_minute: row.requests_per_minute.map(bulk::uint),
+            tokens_per_minute: row.tokens_per_minute.map(bulk::uint),
+        },
+        origin: row.origin,
+    });
+    Ok(rule.collect())
 }
 
 fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
