@@ -254,6 +254,7 @@ fn request(model: &str) -> GenerateRequest {
         model_id: model.to_owned(),
         family: Family::Claude,
         api: Api::Converse,
+        format: None,
         stream: true,
         system: None,
         messages: vec![Message { role: Role::User, text: QUESTION.to_owned() }],

@@ -200,11 +200,23 @@ impl Admission {
             let output_max = u32::try_from(found.output_max).unwrap_or(u32::MAX);
             settings.max_tokens.min(output_max)
         });
+        let api = match document.api.or(found.api).unwrap_or(settings.api) {
+            Api::Converse if !found.supports.converse => Api::Invoke,
+            api => api,
+        };
+        if api == Api::Invoke && found.native.is_none() {
+            let reason = format!(
+                "{} has no native format here; leave `api` out, or say \"converse\"",
+                found.alias
+            );
+            return Err(Problem::new("$.api", reason));
+        }
         let resolved = Resolved {
             model_id: found.model_id,
             model: found.alias,
             family: found.family,
-            api: settings.api,
+            api,
+            format: found.native.filter(|_| api == Api::Invoke),
             supports_system: found.supports.system,
             prices: found.prices,
             temperature: sampling.then_some(temperature),

@@ -39,7 +39,9 @@ pub struct Usage {
 }
 
 /// Which of the provider's interfaces carries the call.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Api {
     /// The provider's uniform conversation interface (Bedrock Converse and ConverseStream).

@@ -66,6 +66,68 @@ impl Family {
     }
 }
 
+/// How a model's native body is formed (Bedrock `InvokeModel`). Absent in the catalogue for models
+/// that are called through the uniform interface alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Anthropic's messages.
+    Claude,
+    /// One prompt text with Llama 3's special tokens.
+    Llama3,
+    /// One prompt text with Llama 4's special tokens.
+    Llama4,
+    /// One prompt text with `[INST]` marks (Mistral 7B, Mixtral, Mistral Small and Large 2402).
+    MistralInstruct,
+    /// Mistral's messages (Large 2407 and newer).
+    MistralChat,
+    /// Amazon Nova's messages.
+    Nova,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 6] = [
+        Self::Claude,
+        Self::Llama3,
+        Self::Llama4,
+        Self::MistralInstruct,
+        Self::MistralChat,
+        Self::Nova,
+    ];
+
+    /// The name used in the catalogue.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Llama3 => "llama3",
+            Self::Llama4 => "llama4",
+            Self::MistralInstruct => "mistral_instruct",
+            Self::MistralChat => "mistral_chat",
+            Self::Nova => "nova",
+        }
+    }
+
+    /// What to expect of a model that the catalogue does not know.
+    #[must_use]
+    pub fn of_unknown(family: Family) -> Option<Self> {
+        match family {
+            Family::Claude => Some(Self::Claude),
+            Family::Llama => Some(Self::Llama3),
+            Family::Mistral => Some(Self::MistralChat),
+            Family::Nova => Some(Self::Nova),
+            Family::Deepseek | Family::OpenAi | Family::Qwen => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl std::fmt::Display for Family {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -4,7 +4,8 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{Family, Format};
+use crate::completion::Api;
 
 /// A model: one row of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,11 @@ pub struct Model {
     pub id: String,
     /// Whose formats it speaks.
     pub family: Family,
+    /// How its native body is formed; absent where it is called through the uniform interface
+    /// alone.
+    pub native: Option<Format>,
+    /// Which interface carries its calls, where that differs from the configured one.
+    pub api: Option<Api>,
     /// The prefixes of its inference profiles (`us`, `eu`, `global`).
     #[serde(default)]
     pub profiles: Vec<String>,

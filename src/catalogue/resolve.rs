@@ -3,7 +3,8 @@
 
 use jiff::civil::Date;
 
-use super::{Catalogue, Family, Model, Prices, Supports, nearest};
+use super::{Catalogue, Family, Format, Model, Prices, Supports, nearest};
+use crate::completion::Api;
 
 /// The window assumed of a model that is not in the catalogue. Large, because the provider's own
 /// refusal is better than one that rests on a guess.
@@ -44,6 +45,10 @@ pub struct Resolved {
     pub alias: String,
     /// Whose formats it speaks.
     pub family: Family,
+    /// How its native body is formed, where there is one.
+    pub native: Option<Format>,
+    /// Which interface carries its calls, where the table says so.
+    pub api: Option<Api>,
     /// Input and output together, in tokens.
     pub window: u64,
     /// The largest `max_tokens`.
@@ -197,6 +202,8 @@ impl Catalogue {
             base_id: model.id.clone(),
             alias: model.alias.clone(),
             family: model.family,
+            native: model.native,
+            api: model.api,
             window: model.window,
             output_max: model.output_max,
             burndown: model.burndown,
@@ -218,6 +225,8 @@ impl Catalogue {
             base_id: name.to_owned(),
             alias: name.to_owned(),
             family,
+            native: Format::of_unknown(family),
+            api: None,
             window: UNKNOWN_WINDOW,
             output_max: UNKNOWN_OUTPUT_MAX,
             // Today's Claude models all cost five; too high a guess only settles too much.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::parse;
 use super::schema;
 use crate::catalogue::Family;
-use crate::completion::{Message, Role};
+use crate::completion::{Api, Message, Role};
 use crate::prompt::ContextItem;
 
 /// The longest `id`, `dedupe_key`, `queue`, `tenant`, label key or label value, in characters.
@@ -58,6 +58,9 @@ pub struct JobDocument {
     /// Which family an id unknown to the catalogue belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
+    /// Which of the provider's interfaces carries the call; `bedrock.api` unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
     /// The system prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,

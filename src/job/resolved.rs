@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Family, Prices};
+use crate::catalogue::{Family, Format, Prices};
 use crate::completion::Api;
 
 /// Where a job stands. The last four are terminal.
@@ -109,6 +109,9 @@ pub struct Resolved {
     pub family: Family,
     /// Which interface carries the call.
     pub api: Api,
+    /// How its native body is formed, where `api` is `invoke`.
+    #[serde(default)]
+    pub format: Option<Format>,
     /// Whether it takes a system prompt.
     pub supports_system: bool,
     /// What it costs; unknown for models outside the catalogue.

@@ -4,7 +4,7 @@
 
 pub mod bedrock;
 
-use crate::catalogue::Family;
+use crate::catalogue::{Family, Format};
 pub use crate::completion::Api;
 use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
@@ -30,6 +30,8 @@ pub struct GenerateRequest {
     pub family: Family,
     /// Which interface carries it.
     pub api: Api,
+    /// How the native body is formed; needed where `api` is `invoke`.
+    pub format: Option<Format>,
     /// Stream inside, so that a hung call is seen early.
     pub stream: bool,
     /// The system prompt, where the model takes one (admission folds it elsewhere).
@@ -81,11 +83,26 @@ pub struct CallError {
     pub charge: FailedCharge,
 }
 
+/// Who hears an answer's text as it arrives, piece by piece.
+pub type Heard = dyn Fn(&str) + Send + Sync;
+
 /// A provider of completions.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Makes one call. Dropping the future aborts it.
     async fn generate(&self, request: &GenerateRequest) -> Result<Completion, CallError>;
+
+    /// Makes one call and hands on each piece of the answer's text as it arrives. The pieces,
+    /// joined, are the completion's text; what a failed call has handed on is not taken back.
+    async fn stream(
+        &self,
+        request: &GenerateRequest,
+        heard: &Heard,
+    ) -> Result<Completion, CallError> {
+        let completion = self.generate(request).await?;
+        heard(&completion.text);
+        Ok(completion)
+    }
 
     /// The first part of a lane's name: `bedrock/us-east-1`.
     fn lane_prefix(&self) -> &str;

@@ -3,8 +3,8 @@
 //! know: stores, jobs, the worker's own budget, estimate or provider rooms.
 //!
 //! One call runs straight down: `serve` (path, signature) → `request` (body, checks) → `answer`
-//! (plan: which schema) → `state` (fault, quota, log) → `answer` (text or JSON) → `converse`
-//! (latency, frames, the fault on the wire) → `state` (settle, bill).
+//! (plan: which schema) → `state` (fault, quota, log) → `answer` (text or JSON) → `converse` (the
+//! body or the frames) → `deliver` (latency, the fault on the wire) → `state` (settle, bill).
 //!
 //! What it promises:
 //! - Same seed and same request: same answer. Faults depend on the call's number too, so that a
@@ -19,7 +19,9 @@
 
 mod answer;
 mod body;
+mod call;
 mod converse;
+mod deliver;
 mod draw;
 mod faults;
 mod frames;
@@ -31,6 +33,7 @@ mod reply;
 mod request;
 mod schema;
 mod serve;
+mod spelt;
 mod state;
 mod summary;
 mod tokens;

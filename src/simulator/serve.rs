@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
-use super::converse;
+use super::call;
 use super::reply;
 use super::request::{Facts, Operation, Refusal};
 use super::state::Shared;
@@ -50,7 +50,7 @@ async fn model_call(
         return reply::refusal(&refusal, reply::request_id(&shared, seq));
     }
     match to_bytes(body, BODY_BYTES_MAX).await {
-        Ok(bytes) => converse::call(shared, facts.model_id, operation, bytes).await,
+        Ok(bytes) => call::run(shared, facts.model_id, operation, bytes).await,
         Err(error) => {
             let refusal = Refusal {
                 status: 413,

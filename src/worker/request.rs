@@ -49,6 +49,7 @@ pub fn request_for(
         model_id: resolved.model_id.clone(),
         family: resolved.family,
         api: resolved.api,
+        format: resolved.format,
         stream: settings.stream,
         system: rendered.system,
         messages,

@@ -23,6 +23,7 @@ fn request() -> GenerateRequest {
         model_id: HAIKU.to_owned(),
         family: Family::Claude,
         api: Api::Converse,
+        format: None,
         stream: true,
         system: Some("Be brief.".to_owned()),
         messages: vec![

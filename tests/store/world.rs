@@ -236,6 +236,7 @@ fn resolved() -> Resolved {
         model: "small".to_owned(),
         family: Family::Claude,
         api: Api::Converse,
+        format: None,
         supports_system: true,
         // A dollar per million tokens in, two out: a call costs at worst 400 + 1,200 micro-dollars.
         prices: Some(Prices {

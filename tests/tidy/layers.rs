@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "estimate",
     "family",
     "job",
+    "native",
     "prompt",
     "retry",
 ];
@@ -21,7 +22,8 @@ const PORTS: &[&str] = &["clock", "provider", "store"];
 const ENGINE: &[&str] = &["admit", "relay", "scheduler", "worker"];
 const ADAPTERS: &[&str] =
     &["provider::bedrock", "provider::openai", "sqs", "store::postgres", "store::sqlite"];
-const SHELL: &[&str] = &["cli", "config", "http", "lib", "main", "simulator", "telemetry"];
+const SHELL: &[&str] =
+    &["cli", "client", "config", "http", "lib", "main", "simulator", "telemetry"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
