@@ -6,6 +6,7 @@ pub mod admit;
 pub mod budget;
 pub mod catalogue;
 pub mod check;
+#[cfg(feature = "sqlite")]
 pub mod cli;
 pub mod client;
 pub mod clock;

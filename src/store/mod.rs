@@ -10,9 +10,13 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
+#[cfg(feature = "postgres")]
+mod shared;
 mod shown;
 mod types;
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

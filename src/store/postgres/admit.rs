@@ -1,0 +1,371 @@
+//! Room 1 on Postgres: jobs in, each identity once.
+//! Must not know: documents' fields beyond what the port hands over.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::end::{self, End};
+use super::error::{Fault, Outcome};
+use super::place::{self, Given};
+use super::session::Tx;
+use super::{PostgresStore, bulk, draws};
+use crate::error::ErrorKind;
+use crate::job::State;
+use crate::store::shared::admission::{self, Key, Seen};
+use crate::store::shared::places::Arrival;
+use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
+
+/// How often an admission is judged again because others have admitted the same meanwhile.
+const OVERTAKEN_MAX: u32 = 5;
+
+#[async_trait]
+impl AdmitStore for PostgresStore {
+    async fn admit(&self, jobs: Vec<NewJob>) -> StoreResult<Vec<Admitted>> {
+        self.within(self.admit_all(&jobs, None)).await
+    }
+
+    async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>> {
+        self.within(async {
+            let mut tx = self.look().await?;
+            let rows =
+                sqlx::query_file!("src/store/postgres/submission_read.sql", i64::from(rows_max))
+                    .fetch_all(tx.on())
+                    .await?;
+            tx.commit().await?;
+            let submissions = rows.into_iter();
+            Ok(submissions.map(|row| Submission { id: row.id, document: row.document }).collect())
+        })
+        .await
+    }
+
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+        let (ids, jobs): (Vec<String>, Vec<NewJob>) = jobs.into_iter().unzip();
+        self.within(self.admit_all(&jobs, Some(&ids))).await?;
+        Ok(())
+    }
+
+    async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
+        self.within(async {
+            let mut tx = self.look().await?;
+            let rules = draws::rules(&mut tx).await?;
+            tx.commit().await?;
+            Ok(rules)
+        })
+        .await
+    }
+
+    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
+        self.within(self.write_limits(&rules)).await
+    }
+}
+
+impl PostgresStore {
+    /// Admits jobs, and with them deletes the submissions that they came from.
+    async fn admit_all(
+        &self,
+        jobs: &[NewJob],
+        submissions: Option<&[String]>,
+    ) -> Outcome<Vec<Admitted>> {
+        if jobs.is_empty() && submissions.is_none_or(<[String]>::is_empty) {
+            return Ok(Vec::new());
+        }
+        let mut overtaken = 0;
+        loop {
+            match self.admit_once(jobs, submissions).await {
+                Err(Fault::Overtaken) if overtaken < OVERTAKEN_MAX => overtaken += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn admit_once(
+        &self,
+        jobs: &[NewJob],
+        submissions: Option<&[String]>,
+    ) -> Outcome<Vec<Admitted>> {
+        let mut tx = self.begin().await?;
+        match self.admit_with(&mut tx, jobs, submissions).await {
+            Ok(admitted) => {
+                tx.commit().await?;
+                Ok(admitted)
+            }
+            Err(Fault::Overtaken) => {
+                tx.rollback().await?;
+                Err(Fault::Overtaken)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn admit_with(
+        &self,
+        tx: &mut Tx,
+        jobs: &[NewJob],
+        submissions: Option<&[String]>,
+    ) -> Outcome<Vec<Admitted>> {
+        let now = self.now(tx).await?;
+        let (admitted, given) = admit_in(tx, jobs, now).await?;
+        if let Some(ids) = submissions {
+            let refused: Vec<NewJob> = jobs
+                .iter()
+                .zip(&admitted)
+                .filter_map(|(job, answer)| admission::refused(job, answer))
+                .collect();
+            // They end at once and take no place.
+            admit_in(tx, &refused, now).await?;
+            sqlx::query_file!("src/store/postgres/submission_delete.sql", ids)
+                .execute(tx.on())
+                .await?;
+        }
+        place::remember(tx, &given).await?;
+        Ok(admitted)
+    }
+
+    /// Replaces what configuration seeded.
+    async fn write_limits(&self, rules: &[LimitRule]) -> Outcome<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query_file!("src/store/postgres/limit_clear.sql").execute(tx.on()).await?;
+        for rule in rules {
+            sqlx::query_file!(
+                "src/store/postgres/limit_write.sql",
+                rule.pattern,
+                rule.limit.requests_per_minute.map(bulk::int),
+                rule.limit.tokens_per_minute.map(bulk::int),
+                rule.origin
+            )
+            .execute(tx.on())
+            .await?;
+        }
+        tx.commit().await
+    }
+}
+
+async fn admit_in<'a>(
+    tx: &mut Tx,
+    jobs: &'a [NewJob],
+    now: i64,
+) -> Outcome<(Vec<Admitted>, Given<'a>)> {
+    let seen = seen_before(tx, jobs).await?;
+    // A rerun takes over only what was read here.
+    let read: Vec<Uuid> = seen.values().map(|seen| seen.job_id).collect();
+    let holders = dedupe_holders(tx, jobs).await?;
+    let judged = admission::judge(jobs, seen, holders);
+    take_identities(tx, &judged.fresh, &read).await?;
+    // Before the new ones come in, so that they find their dedupe keys free.
+    let message = || "replaced by a changed document".to_owned();
+    let cancel = |id: &Uuid| End::with_error(*id, State::Cancelled, ErrorKind::Cancelled, message());
+    let mut ends: Vec<End> = judged.replaced.iter().map(cancel).collect();
+    if !ends.is_empty() {
+        end::lock_jobs(tx, judged.replaced.iter().copied()).await?;
+        end::end_jobs(tx, &ends, now).await?;
+        ends.clear();
+    }
+    let given = insert(tx, &judged.fresh, now).await?;
+    ends.extend(judged.fresh.iter().filter_map(|job| {
+        let reason = job.resolved.as_ref().err()?;
+        Some(End::failed(job.job_id, ErrorKind::Rejected, reason.clone()))
+    }));
+    end::end_jobs(tx, &ends, now).await?;
+    write_lines(tx, &judged.lines).await?;
+    Ok((judged.admitted, given))
+}
+
+async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> Outcome<HashMap<Key, Seen>> {
+    let (tenants, identities): (Vec<String>, Vec<String>) =
+        admission::identities(jobs).into_iter().unzip();
+    if tenants.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query_file!("src/store/postgres/seen_read.sql", &tenants, &identities)
+        .fetch_all(tx.on())
+        .await?;
+    let entry = rows.into_iter().map(|row| {
+        let seen = Seen {
+            job_id: row.job_id,
+            document_hash: row.document_hash,
+            document: row.document,
+            state: row.state.as_deref().and_then(State::from_name),
+        };
+        ((row.tenant, row.identity), seen)
+    });
+    Ok(entry.collect())
+}
+
+async fn dedupe_holders(tx: &mut Tx, jobs: &[NewJob]) -> Outcome<HashMap<Key, Uuid>> {
+    let (tenants, keys): (Vec<String>, Vec<String>) =
+        admission::dedupe_keys(jobs).into_iter().unzip();
+    if tenants.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query_file!("src/store/postgres/dedupe_read.sql", &tenants, &keys)
+        .fetch_all(tx.on())
+        .await?;
+    Ok(rows.into_iter().map(|row| ((row.tenant, row.dedupe_key), row.id)).collect())
+}
+
+/// Takes the identities of new jobs. Where somebody else took one meanwhile, nothing is admitted
+/// and the jobs are judged again.
+async fn take_identities(tx: &mut Tx, fresh: &[&NewJob], read: &[Uuid]) -> Outcome<()> {
+    // Of two reruns of one identity in one call the last has it.
+    let mut rows: BTreeMap<(&str, &str), &NewJob> = BTreeMap::new();
+    for job in fresh {
+        if let Some(identity) = &job.identity {
+            rows.insert((&job.tenant, identity), job);
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let tenants: Vec<&str> = rows.keys().map(|(tenant, _)| *tenant).collect();
+    let identities: Vec<&str> = rows.keys().map(|(_, identity)| *identity).collect();
+    let ids: Vec<Uuid> = rows.values().map(|job| job.job_id).collect();
+    let hashes: Vec<&str> = rows.values().map(|job| job.document_hash.as_str()).collect();
+    let until: Vec<i64> = rows.values().map(|job| bulk::instant(job.seen_until)).collect();
+    let taken = sqlx::query_file!(
+        "src/store/postgres/seen_insert.sql",
+        &tenants as _,
+        &identities as _,
+        &ids,
+        &hashes as _,
+        &until,
+        read
+    )
+    .execute(tx.on())
+    .await?;
+    if usize::try_from(taken.rows_affected()) == Ok(rows.len()) {
+        Ok(())
+    } else {
+        Err(Fault::Overtaken)
+    }
+}
+
+async fn write_lines(tx: &mut Tx, lines: &[(Uuid, i64, Uuid)]) -> Outcome<()> {
+    // Of two jobs on one line the last is its job.
+    let lines: BTreeMap<(Uuid, i64), Uuid> =
+        lines.iter().map(|(batch, line, job)| ((*batch, *line), *job)).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let batches: Vec<Uuid> = lines.keys().map(|(batch, _)| *batch).collect();
+    let numbers: Vec<i64> = lines.keys().map(|(_, line)| *line).collect();
+    let jobs: Vec<Uuid> = lines.values().copied().collect();
+    sqlx::query_file!("src/store/postgres/batch_line_write.sql", &batches, &numbers, &jobs)
+        .execute(tx.on())
+        .await?;
+    Ok(())
+}
+
+async fn insert<'a>(tx: &mut Tx, jobs: &[&'a NewJob], now: i64) -> Outcome<Given<'a>> {
+    if jobs.is_empty() {
+        return Ok(Given::default());
+    }
+    let due = |job: &NewJob| job.resolved.is_ok() && job.run_at <= now;
+    let arrivals: Vec<Arrival<'a>> = jobs
+        .iter()
+        .filter(|job| due(job))
+        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .collect();
+    let given = place::give(tx, &arrivals).await?;
+    let mut left = given.places.iter().copied();
+    let places: Vec<Option<f64>> =
+        jobs.iter().map(|job| if due(job) { left.next() } else { None }).collect();
+    insert_jobs(tx, jobs, &places, now).await?;
+    insert_specs(tx, jobs).await?;
+    Ok(given)
+}
+
+async fn insert_jobs(
+    tx: &mut Tx,
+    jobs: &[&NewJob],
+    places: &[Option<f64>],
+    now: i64,
+) -> Outcome<()> {
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.job_id).collect();
+    let external_ids: Vec<Option<&str>> =
+        jobs.iter().map(|job| job.external_id.as_deref()).collect();
+    let tenants: Vec<&str> = jobs.iter().map(|job| job.tenant.as_str()).collect();
+    let queues: Vec<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
+    let lanes: Vec<&str> = jobs.iter().map(|job| job.lane.as_str()).collect();
+    let models: Vec<&str> = jobs
+        .iter()
+        .map(|job| job.resolved.as_ref().map_or("", |resolved| resolved.model.as_str()))
+        .collect();
+    let priorities: Vec<i32> = jobs.iter().map(|job| job.priority).collect();
+    let run_at: Vec<i64> = jobs.iter().map(|job| bulk::instant(job.run_at)).collect();
+    let deadlines: Vec<i64> = jobs.iter().map(|job| bulk::instant(job.deadline_at)).collect();
+    let attempts_max: Vec<Option<i32>> =
+        jobs.iter().map(|job| job.max_attempts.map(bulk::small_int)).collect();
+    let holds: Vec<bool> = jobs.iter().map(|job| job.hold).collect();
+    let inputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.input_tokens_max)).collect();
+    let outputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.max_tokens)).collect();
+    let burndowns: Vec<i32> = jobs
+        .iter()
+        .map(|job| i32::try_from(job.wanted.burndown).unwrap_or(i32::MAX))
+        .collect();
+    let dedupe_keys: Vec<Option<&str>> = jobs
+        .iter()
+        .map(|job| job.dedupe_key.as_deref().filter(|_| job.resolved.is_ok()))
+        .collect();
+    sqlx::query_file!(
+        "src/store/postgres/job_insert.sql",
+        &ids,
+        &external_ids as _,
+        &tenants as _,
+        &queues as _,
+        &lanes as _,
+        &models as _,
+        places as _,
+        &priorities,
+        &run_at,
+        &deadlines,
+        &attempts_max as _,
+        &holds,
+        &inputs,
+        &outputs,
+        &burndowns,
+        &dedupe_keys as _,
+        bulk::instant(now)
+    )
+    .execute(tx.on())
+    .await?;
+    Ok(())
+}
+
+/// What of a document is shown with its result.
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+async fn insert_specs(tx: &mut Tx, jobs: &[&NewJob]) -> Outcome<()> {
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.job_id).collect();
+    let documents: Vec<&str> = jobs.iter().map(|job| job.document.as_str()).collect();
+    let metadata: Vec<Option<&str>> = jobs
+        .iter()
+        .map(|job| {
+            // A rejected document may be anything, and then has none.
+            let shown: Option<Shown<'_>> = serde_json::from_str(&job.document).ok();
+            shown.and_then(|shown| shown.metadata).map(RawValue::get)
+        })
+        .collect();
+    let mut resolved = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let settled = job.resolved.as_ref().ok();
+        resolved.push(settled.map(serde_json::to_string).transpose()?);
+    }
+    sqlx::query_file!(
+        "src/store/postgres/job_spec_insert.sql",
+        &ids,
+        &documents as _,
+        &metadata as _,
+        &resolved as _
+    )
+    .execute(tx.on())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,13 @@
+-- postgres: a job's attempts in order, with what the model said.
+select
+    attempt.number as "number!", outcome, error_kind, error_message,
+    quarrier.ms(started_at) as "started_at!", quarrier.ms(finished_at) as finished_at,
+    reserved_tokens as "reserved_tokens!", settled_tokens, input_tokens, output_tokens, cache_read,
+    cache_write, cost_micros, request_id, first_token_ms, total_ms, stop,
+    raw_text as "raw_text?", raw_bytes as "raw_bytes?", schema_errors as "schema_errors?"
+from quarrier.attempt
+left join quarrier.attempt_body
+    on attempt_body.job_id = attempt.job_id and attempt_body.number = attempt.number
+where attempt.job_id = $1
+order by attempt.number
+limit $2

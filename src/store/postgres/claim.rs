@@ -1,0 +1,279 @@
+//! Room 3 on Postgres: candidates in place order, what fits of them, running, in one transaction.
+//! Must not know: how fitting is judged (`budget` does), or what a call is.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use uuid::Uuid;
+
+use super::draws::{self, Draws};
+use super::end::{self, End};
+use super::error::Outcome;
+use super::session::Tx;
+use super::{PostgresStore, bulk};
+use crate::job::{Resolved, Wanted};
+use crate::retry::Counters;
+use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError};
+
+/// How long a process trusts that no job has come in below its low water, in milliseconds of the
+/// steady clock. What another process puts back below it waits so long at most.
+const LOW_WATER_MS: u64 = 250;
+
+/// Where a lane's scan begins: the index still holds the entries of jobs claimed before, and walking
+/// over them each time would cost more than the claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LowWater {
+    place: f64,
+    /// When the whole lane was last read.
+    read_ms: u64,
+}
+
+/// What separates the names of keys in one text.
+const KEY_SEPARATOR: &str = "\u{1f}";
+
+impl PostgresStore {
+    pub(super) async fn claim_in_lane(&self, ask: &ClaimAsk) -> Outcome<Claimed> {
+        self.keep_lane_time().await?;
+        let lane_key = format!("lane:{}", ask.lane);
+        let mut tx = self.begin().await?;
+        // The lane first: `lane:` is before every other key.
+        draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
+        let look =
+            sqlx::query_file!("src/store/postgres/claim_look.sql", ask.lane, ask.lease)
+                .fetch_one(tx.on())
+                .await?;
+        if look.beat.is_none() {
+            // A job that ran under no lease would be nobody's to rescue.
+            tx.rollback().await?;
+            let reason = format!("the lease {} is gone", ask.lease);
+            return Err(StoreError::Transient(reason).into());
+        }
+        let paused_ms = look.paused_until.unwrap_or(i64::MIN).saturating_sub(self.read_now(look.now));
+        if paused_ms > 0 {
+            tx.rollback().await?;
+            return Ok(Claimed { paused_ms: Some(bulk::uint(paused_ms)), ..Claimed::default() });
+        }
+        let mut candidates = self.candidates(&mut tx, ask).await?;
+        if candidates.is_empty() {
+            tx.rollback().await?;
+            return Ok(Claimed::default());
+        }
+        let mut draws = self.draws(&mut tx, &lane_key, ask, &mut candidates).await?;
+        candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
+        let money_exhausted = keep_affordable(&mut tx, ask, &mut candidates).await?;
+        let plan = candidates::plan(&mut draws.keyed, &candidates, ask, draws.now);
+        let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
+        let jobs = take(&mut tx, ask, &sorted, &draws).await?;
+        if let Some(last) = sorted.taken.last() {
+            draws.advance_place(&lane_key, last.candidate.place);
+        }
+        let now = draws.wall_ms;
+        draws.save(self, &mut tx).await?;
+        tx.commit().await?;
+        let never_fit = self.end_never_fitting(&sorted, now).await?;
+        Ok(Claimed {
+            jobs,
+            fits_in_ms: plan.fits_in_ms,
+            waiting: sorted.waiting,
+            never_fit,
+            paused_ms: None,
+            money_exhausted,
+        })
+    }
+
+    /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
+    async fn draws(
+        &self,
+        tx: &mut Tx,
+        lane_key: &str,
+        ask: &ClaimAsk,
+        candidates: &mut [Candidate],
+    ) -> Outcome<Draws> {
+        let rules = draws::rules(tx).await?;
+        let names: Vec<Vec<String>> = candidates
+            .iter()
+            .map(|job| draws::names(&rules, &ask.lane, &job.queue, &job.tenant))
+            .collect();
+        let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
+        all.remove(lane_key);
+        draws::lock(tx, &all).await?;
+        all.insert(lane_key.to_owned());
+        let draws = Draws::load(self, tx, &all, &rules).await?;
+        for (candidate, names) in candidates.iter_mut().zip(names) {
+            candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
+        }
+        Ok(draws)
+    }
+
+    /// The head of the lane. From the low water on where the whole lane was read a moment ago, and
+    /// in whole where that brings too few.
+    async fn candidates(&self, tx: &mut Tx, ask: &ClaimAsk) -> Outcome<Vec<Candidate>> {
+        let wanted = candidates::scan(ask);
+        let steady_ms = self.clock.now().mono_ms;
+        let low_water = self.low_water(&ask.lane, steady_ms);
+        if let Some(place) = low_water {
+            let found = read_candidates(tx, ask, wanted, place).await?;
+            if found.len() >= ask.fences.len() && !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        let found = read_candidates(tx, ask, wanted, f64::NEG_INFINITY).await?;
+        if let Some(first) = found.first().filter(|_| ask.batch.is_none()) {
+            let mut lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.insert(ask.lane.clone(), LowWater { place: first.place, read_ms: steady_ms });
+        }
+        Ok(found)
+    }
+
+    fn low_water(&self, lane: &str, steady_ms: u64) -> Option<f64> {
+        let lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lanes.get(lane)?;
+        (steady_ms.saturating_sub(known.read_ms) < LOW_WATER_MS).then_some(known.place)
+    }
+
+    /// This process has put jobs back, or let some in: they may stand below the low water.
+    pub(super) fn forget_low_water(&self) {
+        self.low_water.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// In a transaction of their own, because results come before budgets in the order of locks.
+    async fn end_never_fitting(&self, sorted: &Sorted<'_>, now: i64) -> Outcome<u32> {
+        if sorted.never.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.begin().await?;
+        end::lock_jobs(&mut tx, sorted.never.iter().map(|(id, _, _)| *id)).await?;
+        let ends: Vec<End> = sorted
+            .never
+            .iter()
+            .map(|(id, kind, reason)| End::failed(*id, *kind, reason.clone()))
+            .collect();
+        let ended = end::end_jobs(&mut tx, &ends, now).await?;
+        tx.commit().await?;
+        Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
+    }
+}
+
+async fn read_candidates(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    wanted: u32,
+    from: f64,
+) -> Outcome<Vec<Candidate>> {
+    let rows = sqlx::query_file!(
+        "src/store/postgres/claim_candidates.sql",
+        ask.lane,
+        i64::from(wanted),
+        ask.batch,
+        from
+    )
+    .fetch_all(tx.on())
+    .await?;
+    let candidate = rows.into_iter().map(|row| {
+        let wanted = Wanted {
+            input_tokens_max: bulk::uint(row.input_tokens_max),
+            max_tokens: bulk::uint(row.max_tokens),
+            burndown: u64::from(bulk::small(row.burndown)),
+        };
+        Candidate {
+            id: row.id,
+            external_id: row.external_id,
+            tenant: row.tenant,
+            queue: row.queue,
+            place: row.place,
+            calls: bulk::small(row.calls),
+            counters: Counters {
+                failures: bulk::small(row.failures),
+                reasks: bulk::small(row.reasks),
+                crashes: bulk::small(row.crashes),
+                throttles: bulk::small(row.throttles),
+            },
+            max_attempts: row.max_attempts.map(bulk::small),
+            deadline_at: row.deadline_at,
+            reservation: Candidate::reserves(&wanted),
+            wanted,
+            hold: row.hold,
+            keys: Vec::new(),
+        }
+    });
+    Ok(candidate.collect())
+}
+
+/// Drops the candidates that the money left does not cover at worst; true if the first is one.
+async fn keep_affordable(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    candidates: &mut Vec<Candidate>,
+) -> Outcome<bool> {
+    let Some(mut left) = ask.money_micros_max else { return Ok(false) };
+    candidates.truncate(ask.fences.len());
+    let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+    let specs =
+        sqlx::query_file!("src/store/postgres/claim_spec.sql", &ids).fetch_all(tx.on()).await?;
+    let mut affordable = 0;
+    for (candidate, spec) in candidates.iter().zip(&specs) {
+        let resolved: Resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
+        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else { break };
+        left = rest;
+        affordable += 1;
+    }
+    let exhausted = affordable == 0 && !candidates.is_empty();
+    candidates.truncate(affordable);
+    Ok(exhausted)
+}
+
+async fn take(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    sorted: &Sorted<'_>,
+    draws: &Draws,
+) -> Outcome<Vec<ClaimedJob>> {
+    let taken = &sorted.taken;
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = taken.iter().map(|taken| taken.candidate.id).collect();
+    let numbers: Vec<i32> = taken
+        .iter()
+        .map(|taken| bulk::small_int(taken.candidate.calls.saturating_add(1)))
+        .collect();
+    let fences: Vec<Uuid> = taken.iter().map(|taken| taken.fence).collect();
+    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, ask.lease)
+        .execute(tx.on())
+        .await?;
+    let slots: Vec<i64> = taken.iter().map(|taken| bulk::int(taken.slot)).collect();
+    let keys: Vec<String> = taken.iter().map(|taken| key_names(taken, draws)).collect();
+    let reserved: Vec<i64> =
+        taken.iter().map(|taken| bulk::int(taken.candidate.reservation.tokens)).collect();
+    sqlx::query_file!(
+        "src/store/postgres/claim_attempt.sql",
+        &ids,
+        &numbers,
+        &fences,
+        &slots,
+        &keys,
+        &reserved,
+        ask.lease,
+        bulk::instant(draws.wall_ms)
+    )
+    .execute(tx.on())
+    .await?;
+    let specs =
+        sqlx::query_file!("src/store/postgres/claim_spec.sql", &ids).fetch_all(tx.on()).await?;
+    let mut jobs = Vec::with_capacity(taken.len());
+    for (taken, spec) in taken.iter().zip(specs) {
+        if spec.job_id != taken.candidate.id {
+            return Err(StoreError::Bug("specs came out of order".to_owned()).into());
+        }
+        let resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
+        jobs.push(taken.candidate.claimed(taken.fence, spec.document, resolved, spec.reask));
+    }
+    Ok(jobs)
+}
+
+/// The keys that a call draws on, as one text.
+fn key_names(taken: &Taken<'_>, draws: &Draws) -> String {
+    let names = taken.candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
+    names.map(|keyed| keyed.name.as_str()).collect::<Vec<_>>().join(KEY_SEPARATOR)
+}

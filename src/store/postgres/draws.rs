@@ -1,0 +1,202 @@
+//! The budget's states of one transaction: which keys a job draws on, locked in the order of the
+//! keys, loaded once, appended once.
+//! Must not know: claims or finishes, only the keys.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use super::bulk;
+use super::error::Outcome;
+use super::session::Tx;
+use super::PostgresStore;
+use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
+use crate::store::{KeyLevel, LimitRule, rule_for};
+
+/// After so many states of one key, this process deletes those before.
+const TRIM_EVERY: u32 = 64;
+
+/// The states that this transaction draws on.
+pub(super) struct Draws {
+    /// What `budget::fit` takes.
+    pub(super) keyed: Vec<Keyed>,
+    /// Of lanes: the place of the last job claimed; one a key.
+    pub(super) places: Vec<f64>,
+    pub(super) now: LaneTime,
+    /// The wall clock, once the locks were held, in Unix ms.
+    pub(super) wall_ms: i64,
+}
+
+/// What of each key this process has deleted.
+#[derive(Debug, Default)]
+pub(super) struct Trimmed(Mutex<HashMap<String, Trim>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Trim {
+    written: u32,
+    /// Where the ranges before the last and the last ended: if the last was rolled back, the next
+    /// takes its rows along.
+    from: i64,
+    last: i64,
+}
+
+/// The keys that a job draws on, with whether a limit is needed: its lane always, because throttles
+/// slow it; the others where a rule limits them.
+pub(super) fn names(rules: &[LimitRule], lane: &str, queue: &str, tenant: &str) -> Vec<String> {
+    let limited = |name: &String| rule_for(rules, name).is_some();
+    let others = [format!("queue:{queue}"), format!("tenant:{tenant}"), "total".to_owned()];
+    let mut names = vec![format!("lane:{lane}")];
+    names.extend(others.into_iter().filter(limited));
+    names
+}
+
+/// Takes the locks of these keys until the commit, in their order.
+pub(super) async fn lock(tx: &mut Tx, names: &BTreeSet<String>) -> Outcome<()> {
+    let names: Vec<&String> = names.iter().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let locked = sqlx::query_file!("src/store/postgres/budget_lock.sql", &names as _)
+        .fetch_all(tx.on())
+        .await?;
+    if locked.len() < names.len() {
+        sqlx::query_file!("src/store/postgres/budget_key_add.sql", &names as _)
+            .execute(tx.on())
+            .await?;
+        sqlx::query_file!("src/store/postgres/budget_lock.sql", &names as _)
+            .fetch_all(tx.on())
+            .await?;
+    }
+    Ok(())
+}
+
+impl Draws {
+    /// Loads the states of these keys, whose locks are held.
+    pub(super) async fn load(
+        store: &PostgresStore,
+        tx: &mut Tx,
+        names: &BTreeSet<String>,
+        rules: &[LimitRule],
+    ) -> Outcome<Self> {
+        let names: Vec<&String> = names.iter().collect();
+        let rows = sqlx::query_file!("src/store/postgres/budget_read.sql", &names as _)
+            .fetch_all(tx.on())
+            .await?;
+        let wall_ms = match rows.first() {
+            Some(row) => store.read_now(row.now),
+            None => store.now(tx).await?,
+        };
+        let mut keyed = Vec::with_capacity(rows.len());
+        let mut places = Vec::with_capacity(rows.len());
+        // Another process may be a little ahead of this one. All keys go on from the latest time
+        // seen, so that a call is charged to the same slot of each.
+        let mut now = store.lane_time(wall_ms);
+        for row in rows {
+            let state: BudgetState = match row.state {
+                Some(state) => serde_json::from_str(&state)?,
+                None => BudgetState::default(),
+            };
+            now = now.max(state.now());
+            let limit = rule_for(rules, &row.key).map(|rule| rule.limit).unwrap_or_default();
+            keyed.push(Keyed { name: row.key, limit, state });
+            places.push(row.place.unwrap_or_default());
+        }
+        for keyed in &mut keyed {
+            keyed.state.advance(now);
+        }
+        Ok(Self { keyed, places, now, wall_ms })
+    }
+
+    /// The index of a key, where it is loaded.
+    pub(super) fn index(&self, name: &str) -> Option<usize> {
+        self.keyed.iter().position(|keyed| keyed.name == name)
+    }
+
+    /// A claim moves its lane on; never back.
+    pub(super) fn advance_place(&mut self, lane_key: &str, place: f64) {
+        if let Some(kept) = self.index(lane_key).and_then(|index| self.places.get_mut(index)) {
+            *kept = kept.max(place);
+        }
+    }
+
+    /// Appends every state.
+    pub(super) async fn save(self, store: &PostgresStore, tx: &mut Tx) -> Outcome<()> {
+        if self.keyed.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.keyed.iter().map(|keyed| keyed.name.as_str()).collect();
+        let mut states = Vec::with_capacity(self.keyed.len());
+        for keyed in &self.keyed {
+            states.push(serde_json::to_string(&keyed.state)?);
+        }
+        let written = sqlx::query_file!(
+            "src/store/postgres/budget_write.sql",
+            &names as _,
+            &self.places,
+            &states
+        )
+        .fetch_all(tx.on())
+        .await?;
+        for row in written {
+            let Some((from, until)) = store.trimmed.due(&row.key, row.seq) else { continue };
+            sqlx::query_file!("src/store/postgres/budget_trim.sql", row.key, from, until)
+                .execute(tx.on())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Trimmed {
+    /// The range to delete now that a state with this number was appended.
+    fn due(&self, key: &str, seq: i64) -> Option<(i64, i64)> {
+        let mut trims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let trim = trims.entry(key.to_owned()).or_default();
+        trim.written += 1;
+        if trim.written < TRIM_EVERY {
+            return None;
+        }
+        let range = (trim.from, seq);
+        *trim = Trim { written: 0, from: trim.last, last: seq };
+        Some(range)
+    }
+}
+
+/// Every limit.
+pub(super) async fn rules(tx: &mut Tx) -> Outcome<Vec<LimitRule>> {
+    let rows = sqlx::query_file!("src/store/postgres/limit_read.sql").fetch_all(tx.on()).await?;
+    let rule = rows.into_iter().map(|row| LimitRule {
+        pattern: row.pattern,
+        limit: Limit {
+            requests_per_minute: row.requests_per_minute.map(bulk::uint),
+            tokens_per_minute: row.tokens_per_minute.map(bulk::uint),
+        },
+        origin: row.origin,
+    });
+    Ok(rule.collect())
+}
+
+impl PostgresStore {
+    /// The keys with their levels, as they stand now.
+    pub(super) async fn key_levels(&self) -> Outcome<Vec<KeyLevel>> {
+        let mut tx = self.look().await?;
+        let rules = rules(&mut tx).await?;
+        let wall_ms = self.now(&mut tx).await?;
+        let lane_time = self.lane_time(wall_ms);
+        let rows = sqlx::query_file!("src/store/postgres/budget_all.sql").fetch_all(tx.on()).await?;
+        tx.commit().await?;
+        let mut levels = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut state: BudgetState = serde_json::from_str(&row.state)?;
+            state.advance(lane_time);
+            let rule = rule_for(&rules, &row.key);
+            let limit = rule.map(|rule| rule.limit).unwrap_or_default();
+            levels.push(KeyLevel {
+                limit,
+                rule: rule.map(|rule| format!("{} ({})", rule.pattern, rule.origin)),
+                level: state.level(&limit),
+                key: row.key,
+            });
+        }
+        Ok(levels)
+    }
+}

@@ -1,0 +1,118 @@
+//! The one operation by which every job ends (G2).
+//! Must not know: why it ends.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::bulk;
+use super::error::Outcome;
+use super::session::Tx;
+use crate::error::ErrorKind;
+use crate::job::State;
+
+/// How a job ends.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) job: Uuid,
+    pub(super) state: State,
+    pub(super) output: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) error: Option<(ErrorKind, String)>,
+    pub(super) provenance: Option<String>,
+}
+
+impl End {
+    pub(super) fn with_error(job: Uuid, state: State, kind: ErrorKind, message: String) -> Self {
+        let error = Some((kind, message));
+        Self { job, state, output: None, text: None, error, provenance: None }
+    }
+
+    pub(super) fn failed(job: Uuid, kind: ErrorKind, message: String) -> Self {
+        Self::with_error(job, State::Failed, kind, message)
+    }
+}
+
+/// Takes the locks of these jobs, in the order of their ids, until the commit. Whatever changes a
+/// job or its attempts holds its lock first, so what is read afterwards is what stands.
+pub(super) async fn lock_jobs(tx: &mut Tx, ids: impl Iterator<Item = Uuid>) -> Outcome<()> {
+    let ids: Vec<Uuid> = ids.collect();
+    sqlx::query_file!("src/store/postgres/job_lock.sql", &ids).fetch_all(tx.on()).await?;
+    Ok(())
+}
+
+/// Ends those that have not ended, and returns their ids: the first end wins, also among these.
+/// Their jobs' locks are held. No budget's lock is: results come before budgets.
+pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> Outcome<HashSet<Uuid>> {
+    if ends.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<Uuid> = ends.iter().map(|end| end.job).collect();
+    let live = sqlx::query_file!("src/store/postgres/job_live.sql", &ids).fetch_all(tx.on());
+    let mut live: HashSet<Uuid> = live.await?.into_iter().map(|row| row.id).collect();
+    if live.is_empty() {
+        return Ok(live);
+    }
+    let ended = live.clone();
+    // Removed as it is taken, so that of two ends of one job in one group the first wins.
+    let winners: Vec<&End> = ends.iter().filter(|end| live.remove(&end.job)).collect();
+    let ids: Vec<Uuid> = winners.iter().map(|end| end.job).collect();
+    let states: Vec<&str> = winners.iter().map(|end| end.state.as_str()).collect();
+    let kinds: Vec<Option<&str>> =
+        winners.iter().map(|end| end.error.as_ref().map(|(kind, _)| kind.as_str())).collect();
+    let messages: Vec<Option<String>> = winners
+        .iter()
+        // A message may quote a model.
+        .map(|end| end.error.as_ref().map(|(_, message)| bulk::shown(message)))
+        .collect();
+    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output.as_deref()).collect();
+    let texts: Vec<Option<String>> =
+        winners.iter().map(|end| end.text.as_deref().map(bulk::shown)).collect();
+    let exact: Vec<Option<Vec<u8>>> =
+        winners.iter().map(|end| end.text.as_deref().and_then(bulk::exact)).collect();
+    let provenances: Vec<Option<&str>> =
+        winners.iter().map(|end| end.provenance.as_deref()).collect();
+    sqlx::query_file!(
+        "src/store/postgres/job_end.sql",
+        &ids,
+        &states as _,
+        &kinds as _,
+        bulk::instant(now)
+    )
+    .execute(tx.on())
+    .await?;
+    sqlx::query_file!(
+        "src/store/postgres/result_insert.sql",
+        &ids,
+        &states as _,
+        &outputs as _,
+        &texts as _,
+        &exact as _,
+        &kinds as _,
+        &messages as _,
+        &provenances as _,
+        bulk::instant(now)
+    )
+    .execute(tx.on())
+    .await?;
+    Ok(ended)
+}
+
+/// Marks the open attempts of these jobs as unknown: whoever makes those calls is dead or fenced.
+/// Their reservations stay, and their own finish, if it comes, says what they took after all.
+pub(super) async fn unknown_attempts(
+    tx: &mut Tx,
+    ids: &[Uuid],
+    kind: ErrorKind,
+    now: i64,
+) -> Outcome<()> {
+    sqlx::query_file!(
+        "src/store/postgres/attempt_unknown.sql",
+        ids,
+        bulk::instant(now),
+        kind.as_str()
+    )
+    .execute(tx.on())
+    .await?;
+    Ok(())
+}

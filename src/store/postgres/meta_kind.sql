@@ -1,0 +1,2 @@
+-- postgres: whether the work here is simulated.
+select value from quarrier.meta where key = 'simulated'

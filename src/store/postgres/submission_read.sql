@@ -1,0 +1,2 @@
+-- postgres: what other programs have put in, oldest first.
+select id, document from quarrier.submission order by seq limit $1

@@ -1,0 +1,9 @@
+//! What every engine decides alike, between reading rows and writing them: pure functions, so that
+//! two engines cannot come to differ.
+//! Must not know: SQL, engines, transactions.
+
+pub(super) mod admission;
+pub(super) mod candidates;
+pub(super) mod crash;
+pub(super) mod places;
+pub(super) mod settling;

@@ -1,0 +1,106 @@
+//! A group of finishes: which are fresh, how each settles, and how each is answered.
+//! Must not know: where attempts are kept.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use crate::budget::{Charge, Keyed, LaneTime, Limit, SLOT_MS, Slot};
+use crate::job::{Outcome, State};
+use crate::store::{Finish, Finished, Next, Settlement};
+
+/// What the tables say of an attempt, before its finish.
+pub(in crate::store) struct Record {
+    pub(in crate::store) fence: Uuid,
+    pub(in crate::store) slot: u64,
+    pub(in crate::store) keys: Vec<String>,
+    pub(in crate::store) reserved_tokens: u64,
+    pub(in crate::store) outcome: Option<String>,
+    pub(in crate::store) lane: String,
+    /// The job is running this very attempt.
+    pub(in crate::store) current: bool,
+}
+
+/// Records by their fences.
+pub(in crate::store) type Records = HashMap<Uuid, Record>;
+
+impl Record {
+    /// Nobody has seen its end yet.
+    pub(in crate::store) fn is_open(&self) -> bool {
+        self.outcome.as_deref().is_none_or(|outcome| outcome == Outcome::Unknown.as_str())
+    }
+
+    /// When it was claimed.
+    pub(in crate::store) fn claimed_at(&self) -> LaneTime {
+        LaneTime(self.slot.saturating_mul(SLOT_MS))
+    }
+
+    /// Books what the call took on every key that it draws on.
+    pub(in crate::store) fn settle(&self, keyed: &mut [Keyed], settlement: Settlement) {
+        let reserved = Charge { requests: 1, tokens: self.reserved_tokens };
+        let slot = Slot(self.slot);
+        for keyed in keyed.iter_mut().filter(|keyed| self.keys.contains(&keyed.name)) {
+            match settlement {
+                Settlement::Used(tokens) => {
+                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens });
+                }
+                Settlement::Nothing => {
+                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens: 0 });
+                }
+                Settlement::Held => {}
+                Settlement::GivenBack => keyed.state.give_back(slot, reserved),
+            }
+        }
+    }
+}
+
+/// The tightest limits among these keys.
+pub(in crate::store) fn tightest(keyed: &[Keyed], names: &[String]) -> Limit {
+    let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+    let touched = keyed.iter().filter(|keyed| names.contains(&keyed.name));
+    touched.fold(Limit::default(), |tightest, Keyed { limit, .. }| Limit {
+        requests_per_minute: least(tightest.requests_per_minute, limit.requests_per_minute),
+        tokens_per_minute: least(tightest.tokens_per_minute, limit.tokens_per_minute),
+    })
+}
+
+/// The finishes that nobody has recorded yet, each once, with their records.
+pub(in crate::store) fn fresh<'a>(
+    group: &'a [Finish],
+    records: &'a Records,
+) -> Vec<(&'a Finish, &'a Record)> {
+    let mut first = HashSet::with_capacity(group.len());
+    group
+        .iter()
+        .filter_map(|finish| Some((finish, records.get(&finish.key.fence)?)))
+        .filter(|(finish, record)| record.is_open() && first.insert(finish.key.fence))
+        .collect()
+}
+
+/// What became of each finish of the group. The first that ends a job is the one that ended it.
+pub(in crate::store) fn answers(
+    group: &[Finish],
+    records: &Records,
+    ended: &HashSet<Uuid>,
+) -> Vec<Finished> {
+    let mut recorded = HashSet::with_capacity(group.len());
+    let mut unclaimed = ended.clone();
+    let answer = group.iter().map(|finish| match records.get(&finish.key.fence) {
+        None => Finished::Lost,
+        Some(record) if !record.is_open() || !recorded.insert(finish.key.fence) => {
+            Finished::Replayed
+        }
+        Some(record) => {
+            let moves = record.current && !ended.contains(&finish.key.job_id);
+            match &finish.next {
+                Next::End { state, .. } if unclaimed.remove(&finish.key.job_id) => {
+                    Finished::Moved(*state)
+                }
+                Next::Again { .. } if moves => Finished::Moved(State::Ready),
+                Next::Held if moves => Finished::Moved(State::Held),
+                Next::End { .. } | Next::Again { .. } | Next::Held => Finished::Late,
+            }
+        }
+    });
+    answer.collect()
+}
