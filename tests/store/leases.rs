@@ -14,7 +14,6 @@ on_every_engine!(
     a_beat_advances_and_lists_what_runs,
     a_beat_of_a_lease_that_is_gone_says_so,
     opening_a_lease_again_changes_nothing,
-    a_dead_process_is_known_at_once,
     a_living_process_is_not_taken_for_dead,
     a_process_does_not_see_itself_among_the_others,
     a_rescue_puts_jobs_back_and_keeps_their_reservations,
@@ -35,6 +34,8 @@ on_every_engine!(
     jobs_under_a_lease_that_vanished_are_rescued,
     a_rescued_job_waits_before_it_runs_again,
 );
+
+on_sqlite!(a_dead_process_is_known_at_once);
 
 async fn a_beat_advances_and_lists_what_runs(world: World) {
     world.admit_many(3).await;
@@ -279,7 +280,7 @@ async fn a_lease_closed_too_early_is_still_rescued(world: World) {
     world.store.close_lease(world.lease).await.unwrap();
     let other = world.another_store().await;
     let seen = other.other_leases(Uuid::now_v7()).await.unwrap();
-    assert_eq!((seen[0].id, seen[0].dead), (world.lease, true));
+    assert_eq!((seen[0].id, seen[0].dead), (world.lease, world.engine.knows_the_dead()));
     other.rescue(&rescue_ask(seen[0].id, seen[0].beat)).await.unwrap();
     assert_eq!(world.state(id).await, State::Ready);
 }

@@ -1,6 +1,7 @@
 //! The conformance suite of the store port: what every engine must do, each behaviour a sentence,
 //! written against the port's traits alone. An engine joins in `on_every_engine` and in `world`.
-//! Must not know: tables or statements (`statements` alone looks at those of SQLite).
+//! What one engine alone can do stands under its name: `on_sqlite`, and in `postgres`.
+//! Must not know: tables or statements (`statements` alone looks at them).
 #![cfg(test)]
 
 /// Makes one test of each behaviour for each engine.
@@ -16,18 +17,47 @@ macro_rules! on_every_engine {
                 }
             )+
         }
+
+        mod postgres {
+            use crate::world::{Engine, World};
+
+            $(
+                #[tokio::test]
+                async fn $behaviour() {
+                    super::$behaviour(World::open(Engine::Postgres).await).await;
+                }
+            )+
+        }
+    };
+}
+
+/// Makes one test of each behaviour that only a file on this machine can have.
+macro_rules! on_sqlite {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod sqlite_alone {
+            use crate::world::{Engine, World};
+
+            $(
+                #[tokio::test]
+                async fn $behaviour() {
+                    super::$behaviour(World::open(Engine::Sqlite).await).await;
+                }
+            )+
+        }
     };
 }
 
 mod admission;
 mod budget;
 mod claim;
+mod cluster;
 mod control;
 mod finish;
 mod leases;
 mod model;
 mod opening;
 mod order;
+mod postgres;
 mod processes;
 mod reads;
 mod statements;

@@ -381,11 +381,20 @@ async fn live(engine: Engine, steps: Vec<Step>) {
 
 #[test]
 fn every_life_of_jobs_goes_as_the_model_says_on_sqlite() {
+    try_lives(Engine::Sqlite);
+}
+
+#[test]
+fn every_life_of_jobs_goes_as_the_model_says_on_postgres() {
+    try_lives(Engine::Postgres);
+}
+
+fn try_lives(engine: Engine) {
     let config = Config { cases: LIVES, failure_persistence: None, ..Config::default() };
     let lives = proptest::collection::vec(step(), 1..STEPS_MAX);
     let result = TestRunner::new(config).run(&lives, |steps| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(live(Engine::Sqlite, steps));
+        runtime.block_on(live(engine, steps));
         Ok(())
     });
     if let Err(error) = result {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use quarrier::clock::Clock;
@@ -15,10 +14,11 @@ use crate::world::{
 };
 
 on_every_engine!(
-    a_killed_process_is_known_dead_at_once_and_its_jobs_run_again,
     many_stores_work_through_one_lane_and_every_job_has_one_result,
     many_stores_together_do_not_exceed_a_limit,
 );
+
+on_sqlite!(a_killed_process_is_known_dead_at_once_and_its_jobs_run_again);
 
 /// Where the child of a test finds its database.
 const CHILD: &str = "QUARRIER_TEST_CHILD_STORE";
@@ -26,9 +26,9 @@ const CHILD: &str = "QUARRIER_TEST_CHILD_STORE";
 /// Not a test of its own: in a child process it claims two jobs, says so, and waits to be killed.
 #[test]
 fn child_that_claims_and_waits() {
-    let Some(path) = std::env::var_os(CHILD) else { return };
+    let Ok(path) = std::env::var(CHILD) else { return };
     block_on(async move {
-        let store = open_at(Engine::Sqlite, PathBuf::from(path), Clock::real()).await.unwrap();
+        let store = open_at(Engine::Sqlite, &path, Clock::real()).await.unwrap();
         let lease = open_lease(store.as_ref()).await;
         let claimed = store.claim(claim_ask(lease, 2)).await.unwrap();
         let mut out = std::io::stderr();
@@ -108,10 +108,10 @@ async fn work_once(store: &dyn Store, lease: Uuid, claimed: &mut Vec<(Uuid, Uuid
 
 /// Runs `work` on stores of their own, each on a thread of its own.
 fn on_threads<T: Send>(world: &World, work: impl AsyncFn(&dyn Store) -> T + Sync) -> Vec<T> {
-    let (work, location, engine) = (&work, world.location(), world.engine);
+    let (work, location, engine) = (&work, &world.location(), world.engine);
     let one = || {
         block_on(async {
-            let store = open_at(engine, location.clone(), Clock::real()).await.unwrap();
+            let store = open_at(engine, location, Clock::real()).await.unwrap();
             work(store.as_ref()).await
         })
     };

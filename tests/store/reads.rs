@@ -6,7 +6,7 @@ use quarrier::job::State;
 use quarrier::store::{JobFilter, NewJob, ResultsAsk};
 use uuid::Uuid;
 
-use crate::world::{LANE, World, again, cut, failure, success};
+use crate::world::{Engine, LANE, World, again, cut, failure, success};
 
 on_every_engine!(
     results_come_in_the_order_of_their_ends,
@@ -199,7 +199,14 @@ async fn levels_name_their_rules(world: World) {
 
 async fn a_store_says_what_it_is(world: World) {
     let about = world.store.about().await.unwrap();
-    assert_eq!(about.engine, "sqlite");
-    assert_eq!(about.location, world.location().display().to_string());
+    match world.engine {
+        Engine::Sqlite => {
+            assert_eq!((about.engine.as_str(), about.location), ("sqlite", world.location()));
+        }
+        Engine::Postgres => {
+            assert_eq!(about.engine, "postgres");
+            assert!(about.location.starts_with("postgres://postgres@"), "{}", about.location);
+        }
+    }
     assert_eq!((about.migration, about.simulated), (1, Some(false)));
 }

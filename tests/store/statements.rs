@@ -30,7 +30,7 @@ const ALLOWED: [&str; 9] = [
 
 async fn plan(world: &World, statement: &str) -> Vec<String> {
     let text = format!("explain query plan {statement}");
-    let mut connection = world.connect().await;
+    let mut connection = world.connect_sqlite().await;
     let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(&mut connection).await.unwrap();
     rows.iter().map(|row| row.get("detail")).collect()
 }

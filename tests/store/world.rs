@@ -1,7 +1,6 @@
 //! What the behaviours stand on: a store on a throw-away database, a clock that only its hand
 //! moves, and helpers that make, claim and finish jobs. Nothing here waits for real time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use quarrier::budget::{LevelOf, Limit};
@@ -17,9 +16,12 @@ use quarrier::store::{
     LimitRule, NewJob, Next, RescueAsk, Rescued, ResultRow, ResultsAsk, Settlement, Store,
     StoreResult,
 };
-use sqlx::{Connection as _, SqliteConnection};
+use quarrier::store::postgres::{PostgresOptions, PostgresStore, TimeSource};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::cluster::Database;
 
 /// The one lane of most behaviours.
 pub(crate) const LANE: &str = "bedrock/eu-central-1/small";
@@ -30,6 +32,20 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
     Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// A process that dies is known to be dead at once, by what the system frees then.
+    pub(crate) fn knows_the_dead(self) -> bool {
+        self == Self::Sqlite
+    }
+}
+
+/// What holds a world's database, and takes it away with the world.
+enum Holder {
+    Sqlite(TempDir),
+    Postgres(Database),
 }
 
 /// A database, a store on it, and a lease.
@@ -39,26 +55,29 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) hand: ClockHand,
     pub(crate) lease: Uuid,
-    dir: TempDir,
+    holder: Holder,
 }
 
 impl World {
     pub(crate) async fn open(engine: Engine) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let holder = match engine {
+            Engine::Sqlite => Holder::Sqlite(tempfile::tempdir().unwrap()),
+            Engine::Postgres => Holder::Postgres(Database::with_store().await),
+        };
         let (clock, hand) = Clock::manual();
-        let store = open_at(engine, dir.path().join("store"), clock.clone()).await.unwrap();
+        let store = open_at(engine, &holder.location(), clock.clone()).await.unwrap();
         let lease = open_lease(store.as_ref()).await;
-        Self { engine, store, clock, hand, lease, dir }
+        Self { engine, store, clock, hand, lease, holder }
     }
 
-    /// Where the database lives.
-    pub(crate) fn location(&self) -> PathBuf {
-        self.dir.path().join("store")
+    /// Where the database lives: a file's path, or an address.
+    pub(crate) fn location(&self) -> String {
+        self.holder.location()
     }
 
     /// Another process's store on the same database, as far as one process can play two.
     pub(crate) async fn another_store(&self) -> Arc<dyn Store> {
-        open_at(self.engine, self.location(), self.clock.clone()).await.unwrap()
+        open_at(self.engine, &self.location(), self.clock.clone()).await.unwrap()
     }
 
     /// The process ends without a word and a new one begins.
@@ -69,20 +88,38 @@ impl World {
 
     /// The machine restarts: its monotonic clock counts from another start.
     pub(crate) async fn restart_machine(&mut self) {
-        self.run_sql("update lane_clock set boot_id = 'an earlier boot'").await;
+        // On Postgres, lane time does not hang on any machine's start.
+        if self.engine == Engine::Sqlite {
+            self.run_sql("update lane_clock set boot_id = 'an earlier boot'").await;
+        }
         self.restart().await;
     }
 
     /// What another program does to the tables.
     pub(crate) async fn run_sql(&self, statement: &'static str) {
-        let mut other = self.connect().await;
-        sqlx::query(statement).execute(&mut other).await.unwrap();
-        other.close().await.unwrap();
+        match self.engine {
+            Engine::Sqlite => {
+                let mut other = self.connect_sqlite().await;
+                sqlx::query(statement).execute(&mut other).await.unwrap();
+                other.close().await.unwrap();
+            }
+            Engine::Postgres => {
+                let mut other = self.connect_postgres().await;
+                sqlx::raw_sql(statement).execute(&mut other).await.unwrap();
+                other.close().await.unwrap();
+            }
+        }
     }
 
-    pub(crate) async fn connect(&self) -> SqliteConnection {
-        let url = format!("sqlite://{}", self.location().display());
-        SqliteConnection::connect(&url).await.unwrap()
+    pub(crate) async fn connect_sqlite(&self) -> SqliteConnection {
+        SqliteConnection::connect(&format!("sqlite://{}", self.location())).await.unwrap()
+    }
+
+    /// A connection that finds the tables without their schema's name.
+    pub(crate) async fn connect_postgres(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&self.location()).await.unwrap();
+        sqlx::raw_sql("set search_path = quarrier").execute(&mut connection).await.unwrap();
+        connection
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -184,18 +221,36 @@ impl World {
     }
 }
 
+impl Holder {
+    fn location(&self) -> String {
+        match self {
+            Self::Sqlite(dir) => dir.path().join("store").display().to_string(),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+}
+
 /// Opens a store for real work.
 pub(crate) async fn open_at(
     engine: Engine,
-    location: PathBuf,
+    location: &str,
     clock: Clock,
 ) -> StoreResult<Arc<dyn Store>> {
     match engine {
         Engine::Sqlite => {
-            let options =
-                SqliteOptions { path: location, busy_timeout_ms: 10_000, simulated: Some(false) };
-            let store = SqliteStore::open(&options, clock).await?;
-            Ok(Arc::new(store))
+            let options = SqliteOptions {
+                path: location.into(),
+                busy_timeout_ms: 10_000,
+                simulated: Some(false),
+            };
+            Ok(Arc::new(SqliteStore::open(&options, clock).await?))
+        }
+        Engine::Postgres => {
+            let options = PostgresOptions {
+                time: TimeSource::Process,
+                ..PostgresOptions::new(location, Some(false))
+            };
+            Ok(Arc::new(PostgresStore::open(&options, clock).await?))
         }
     }
 }
