@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::world::{LANE, World, again, ids, success};
 
-on_every_engine!(
+behind_a_pooler_too!(
     a_job_is_claimed_once,
     a_claim_takes_no_more_than_it_has_slots,
     a_claim_without_a_slot_takes_nothing,

@@ -9,8 +9,10 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use uuid::Uuid;
 
-/// Where the cluster is: an address of its database `postgres`.
+/// Where the cluster is, and a pooler in transaction mode before it: addresses of the database
+/// `postgres`.
 const CLUSTER: &str = "QUARRIER_TEST_POSTGRES";
+const POOLER: &str = "QUARRIER_TEST_PGBOUNCER";
 
 const TEMPLATE: &str = "quarrier_template";
 
@@ -19,22 +21,22 @@ pub(crate) struct Database {
     name: String,
 }
 
-fn cluster() -> String {
-    std::env::var(CLUSTER).unwrap_or_else(|_| {
-        panic!("{CLUSTER} names no Postgres; run the tests by scripts/test, which starts one")
+fn address(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} names no Postgres; run the tests by scripts/test, which starts one")
     })
 }
 
-/// The address of a database on the cluster.
-fn url_of(name: &str) -> String {
-    let url = cluster();
+/// The address of a database on the cluster, or through the pooler.
+fn url_of(variable: &str, name: &str) -> String {
+    let url = address(variable);
     let (server, options) = url.split_once('?').unwrap_or((&url, ""));
     let (server, _) = server.rsplit_once('/').unwrap();
     format!("{server}/{name}?{options}")
 }
 
 async fn connect() -> PgConnection {
-    let options = PgConnectOptions::from_str(&cluster()).unwrap();
+    let options = PgConnectOptions::from_str(&address(CLUSTER)).unwrap();
     options.connect().await.unwrap()
 }
 
@@ -63,7 +65,12 @@ impl Database {
     }
 
     pub(crate) fn url(&self) -> String {
-        url_of(&self.name)
+        url_of(CLUSTER, &self.name)
+    }
+
+    /// Its address through the pooler.
+    pub(crate) fn pooled_url(&self) -> String {
+        url_of(POOLER, &self.name)
     }
 }
 
@@ -81,7 +88,7 @@ async fn make_template(connection: &mut PgConnection) {
     if !is_there(connection).await {
         let name = format!("template_{}", Uuid::now_v7().simple());
         run(connection, format!("create database {name}")).await;
-        PostgresStore::migrate(&PostgresOptions::new(&url_of(&name), None)).await.unwrap();
+        PostgresStore::migrate(&PostgresOptions::new(&url_of(CLUSTER, &name), None)).await.unwrap();
         run(connection, format!("alter database {name} rename to {TEMPLATE}")).await;
     }
     run(connection, "select pg_advisory_unlock(1)".to_owned()).await;

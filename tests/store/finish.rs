@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::world::{World, again, cut, failure, ids, key, success};
 
-on_every_engine!(
+behind_a_pooler_too!(
     a_success_is_a_result_and_its_evidence,
     a_failure_is_a_result_with_its_kind_and_words,
     an_answer_that_did_not_fit_keeps_its_text_and_errors,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::world::{World, again, ids, key, rescue_ask, success};
 
-on_every_engine!(
+behind_a_pooler_too!(
     a_beat_advances_and_lists_what_runs,
     a_beat_of_a_lease_that_is_gone_says_so,
     opening_a_lease_again_changes_nothing,

@@ -31,6 +31,25 @@ macro_rules! on_every_engine {
     };
 }
 
+/// Makes one test of each behaviour for Postgres behind a pooler in transaction mode, where each
+/// transaction may run on another server connection.
+macro_rules! behind_a_pooler_too {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod pooled {
+            use crate::world::{Engine, World};
+
+            $(
+                #[tokio::test]
+                async fn $behaviour() {
+                    super::$behaviour(World::open(Engine::Pooled).await).await;
+                }
+            )+
+        }
+
+        on_every_engine!($($behaviour),+);
+    };
+}
+
 /// Makes one test of each behaviour that only a file on this machine can have.
 macro_rules! on_sqlite {
     ($($behaviour:ident),+ $(,)?) => {

@@ -3,19 +3,22 @@
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quarrier::clock::Clock;
 use quarrier::job::State;
-use quarrier::store::{Finished, LimitRule, ResultsAsk, Store};
+use quarrier::store::{Admitted, Finished, LimitRule, NewJob, ResultsAsk, Store};
 use uuid::Uuid;
 
 use crate::world::{
     Engine, World, claim_ask, new_id, new_job, open_at, open_lease, rescue_ask, success,
 };
 
-on_every_engine!(
+behind_a_pooler_too!(
     many_stores_work_through_one_lane_and_every_job_has_one_result,
     many_stores_together_do_not_exceed_a_limit,
+    the_same_jobs_admitted_by_many_stores_at_once_are_admitted_once,
+    a_reader_of_results_misses_none_while_many_stores_end_jobs,
 );
 
 on_sqlite!(a_killed_process_is_known_dead_at_once_and_its_jobs_run_again);
@@ -150,4 +153,66 @@ async fn many_stores_together_do_not_exceed_a_limit(world: World) {
     });
     let total: usize = claims.iter().sum();
     assert!((1..=30).contains(&total), "{total} calls in well under a minute");
+}
+
+async fn the_same_jobs_admitted_by_many_stores_at_once_are_admitted_once(world: World) {
+    let named = |index: usize| NewJob {
+        external_id: Some(format!("job-{index}")),
+        identity: Some(format!("id:job-{index}")),
+        // Half of them hold a key as well, which is another way to meet.
+        dedupe_key: (index % 2 == 0).then(|| format!("key-{index}")),
+        ..new_job(Clock::real().now().wall_ms)
+    };
+    let admitted = on_threads(&world, async |store: &dyn Store| {
+        let mut admitted = Vec::new();
+        for group in 0..5 {
+            let jobs = (0..20).map(|index| named(group * 20 + index)).collect();
+            admitted.extend(store.admit(jobs).await.unwrap());
+        }
+        admitted
+    });
+    let new = admitted.iter().flatten().filter(|answer| matches!(answer, Admitted::New(_)));
+    assert_eq!(new.count(), 100);
+    let first: Vec<Uuid> = admitted[0].iter().map(id_of).collect();
+    for answers in &admitted {
+        assert_eq!(answers.iter().map(id_of).collect::<Vec<_>>(), first, "all name the same jobs");
+    }
+    assert_eq!(world.store.counts(None).await.unwrap().states, [(State::Ready, 100)]);
+}
+
+fn id_of(admitted: &Admitted) -> Uuid {
+    match admitted {
+        Admitted::New(id) | Admitted::Existing(id, _) | Admitted::Duplicate(id) => *id,
+        Admitted::IdConflict { job_id, .. } => *job_id,
+    }
+}
+
+/// Whoever reads on from the last number must not pass one that is written late.
+async fn a_reader_of_results_misses_none_while_many_stores_end_jobs(world: World) {
+    let location = world.location();
+    let done = AtomicBool::new(false);
+    let read = || {
+        block_on(async {
+            let store = open_at(world.engine, &location, Clock::real()).await.unwrap();
+            let (mut after, mut seen) = (0, HashSet::new());
+            loop {
+                let last = done.load(Ordering::SeqCst);
+                let ask = ResultsAsk { after, batch: None, rows_max: 5 };
+                let page = store.results(&ask).await.unwrap();
+                after = page.last().map_or(after, |row| row.seq);
+                seen.extend(page.iter().map(|row| row.job_id));
+                if page.is_empty() && last {
+                    return seen;
+                }
+            }
+        })
+    };
+    let (claimed, seen) = std::thread::scope(|scope| {
+        let reader = scope.spawn(read);
+        let claimed = on_threads(&world, work).concat();
+        done.store(true, Ordering::SeqCst);
+        (claimed, reader.join().unwrap())
+    });
+    let ended: HashSet<Uuid> = claimed.into_iter().map(|(job, _)| job).collect();
+    assert_eq!(seen, ended);
 }

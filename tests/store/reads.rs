@@ -203,7 +203,7 @@ async fn a_store_says_what_it_is(world: World) {
         Engine::Sqlite => {
             assert_eq!((about.engine.as_str(), about.location), ("sqlite", world.location()));
         }
-        Engine::Postgres => {
+        Engine::Postgres | Engine::Pooled => {
             assert_eq!(about.engine, "postgres");
             assert!(about.location.starts_with("postgres://postgres@"), "{}", about.location);
         }

@@ -1,10 +1,11 @@
-//! How SQLite finds the rows of each statement: none that a claim, a finish or a look needs may
+//! How each engine finds the rows of each statement: none that a claim, a finish or a look needs may
 //! read a whole table.
 
 use std::fs;
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Row as _};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use crate::world::{Engine, World};
 
@@ -36,7 +37,7 @@ async fn plan(world: &World, statement: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_hot_statement_reads_a_whole_table() {
+async fn no_hot_statement_reads_a_whole_table_on_sqlite() {
     let world = World::open(Engine::Sqlite).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
     let mut plans = Vec::new();
@@ -58,4 +59,65 @@ async fn no_hot_statement_reads_a_whole_table() {
         })
         .collect();
     assert!(scans.is_empty(), "{scans:#?}");
+}
+
+/// Where Postgres may walk: small tables, and walks that stop early. Statement, then what is read.
+const ALLOWED_ON_POSTGRES: [(&str, &str); 0] = [];
+
+/// Every step of a plan that reads rows without a condition on an index.
+fn walks(node: &Value, found: &mut Vec<String>) {
+    let text = |name: &str| node[name].as_str().unwrap_or_default().to_owned();
+    let kind = text("Node Type");
+    let reads = ["Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan"];
+    if reads.contains(&kind.as_str()) && node["Index Cond"].is_null() {
+        found.push(format!("{} {}", text("Relation Name"), text("Index Name")).trim().to_owned());
+    }
+    for inner in node["Plans"].as_array().into_iter().flatten() {
+        walks(inner, found);
+    }
+}
+
+/// The plan that serves every argument, where the planner avoids whole tables if it can.
+async fn walks_on_postgres(connection: &mut PgConnection, statement: &str) -> Vec<String> {
+    let prepare = format!("deallocate all; prepare asked as {statement}");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+    let count = "select cardinality(parameter_types) from pg_prepared_statements \
+                 where name = 'asked'";
+    let count: i32 = sqlx::query_scalar(count).fetch_one(&mut *connection).await.unwrap();
+    let arguments = vec!["null"; usize::try_from(count).unwrap()].join(", ");
+    let arguments = if count == 0 { String::new() } else { format!("({arguments})") };
+    let explain = format!("explain (format json) execute asked{arguments}");
+    let row = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
+    let plan: Value = serde_json::from_str(row.try_get_unchecked::<&str, _>(0).unwrap()).unwrap();
+    let mut found = Vec::new();
+    walks(&plan[0]["Plan"], &mut found);
+    found
+}
+
+#[tokio::test]
+async fn no_hot_statement_reads_a_whole_table_on_postgres() {
+    let world = World::open(Engine::Postgres).await;
+    let mut connection = world.connect_postgres().await;
+    let settings = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan";
+    sqlx::raw_sql(settings).execute(&mut connection).await.unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
+    let (mut statements, mut wrong) = (0, Vec::new());
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.extension().is_none_or(|extension| extension != "sql") {
+            continue;
+        }
+        statements += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        for walk in walks_on_postgres(&mut connection, &text).await {
+            let allowed = ALLOWED_ON_POSTGRES.contains(&(name.as_str(), walk.as_str()));
+            if !allowed && !SLOW.contains(&name.as_str()) {
+                wrong.push((name.clone(), walk));
+            }
+        }
+    }
+    assert!(statements > 50, "the statements were found");
+    wrong.sort();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

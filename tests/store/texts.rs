@@ -6,7 +6,7 @@ use quarrier::store::{Finish, Next};
 
 use crate::world::{World, failure, success};
 
-on_every_engine!(
+behind_a_pooler_too!(
     nul_comes_back_byte_for_byte,
     any_text_comes_back_byte_for_byte,
     json_output_comes_back_byte_for_byte,

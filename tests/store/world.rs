@@ -33,6 +33,8 @@ const DAY_MS: i64 = 86_400_000;
 pub(crate) enum Engine {
     Sqlite,
     Postgres,
+    /// Postgres behind a pooler in transaction mode.
+    Pooled,
 }
 
 impl Engine {
@@ -46,6 +48,7 @@ impl Engine {
 enum Holder {
     Sqlite(TempDir),
     Postgres(Database),
+    Pooled(Database),
 }
 
 /// A database, a store on it, and a lease.
@@ -63,6 +66,7 @@ impl World {
         let holder = match engine {
             Engine::Sqlite => Holder::Sqlite(tempfile::tempdir().unwrap()),
             Engine::Postgres => Holder::Postgres(Database::with_store().await),
+            Engine::Pooled => Holder::Pooled(Database::with_store().await),
         };
         let (clock, hand) = Clock::manual();
         let store = open_at(engine, &holder.location(), clock.clone()).await.unwrap();
@@ -103,7 +107,7 @@ impl World {
                 sqlx::query(statement).execute(&mut other).await.unwrap();
                 other.close().await.unwrap();
             }
-            Engine::Postgres => {
+            Engine::Postgres | Engine::Pooled => {
                 let mut other = self.connect_postgres().await;
                 sqlx::raw_sql(statement).execute(&mut other).await.unwrap();
                 other.close().await.unwrap();
@@ -117,7 +121,11 @@ impl World {
 
     /// A connection that finds the tables without their schema's name.
     pub(crate) async fn connect_postgres(&self) -> PgConnection {
-        let mut connection = PgConnection::connect(&self.location()).await.unwrap();
+        let url = match &self.holder {
+            Holder::Sqlite(_) => panic!("this world stands on SQLite"),
+            Holder::Postgres(database) | Holder::Pooled(database) => database.url(),
+        };
+        let mut connection = PgConnection::connect(&url).await.unwrap();
         sqlx::raw_sql("set search_path = quarrier").execute(&mut connection).await.unwrap();
         connection
     }
@@ -226,6 +234,7 @@ impl Holder {
         match self {
             Self::Sqlite(dir) => dir.path().join("store").display().to_string(),
             Self::Postgres(database) => database.url(),
+            Self::Pooled(database) => database.pooled_url(),
         }
     }
 }
@@ -245,8 +254,9 @@ pub(crate) async fn open_at(
             };
             Ok(Arc::new(SqliteStore::open(&options, clock).await?))
         }
-        Engine::Postgres => {
+        Engine::Postgres | Engine::Pooled => {
             let options = PostgresOptions {
+                pooled: engine == Engine::Pooled,
                 time: TimeSource::Process,
                 ..PostgresOptions::new(location, Some(false))
             };
