@@ -1,9 +1,12 @@
--- postgres: identities whose time is over, unless their job still waits.
+-- postgres: identities whose time is over, unless their job still waits; the oldest first.
 delete from quarrier.seen
-where (tenant, identity) in (
-    select seen.tenant, seen.identity
+using (
+    select tenant, identity
     from quarrier.seen
-    left join quarrier.job on job.id = seen.job_id
-    where seen.expires_at <= quarrier.at($1) and (job.id is null or job.ended_at is not null)
+    where
+        expires_at <= quarrier.at($1)
+        and coalesce((select ended_at is not null from quarrier.job where id = seen.job_id), true)
+    order by expires_at
     limit $2
-)
+) as over
+where seen.tenant = over.tenant and seen.identity = over.identity
