@@ -3,6 +3,7 @@
 
 use serde::de::{IgnoredAny, MapAccess};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::simulator::answer::Content as Answered;
@@ -88,8 +89,14 @@ impl<'a> Fields<'a> for Body<'a> {
             "tools" => self.tools = values.next_value::<Option<_>>()?.unwrap_or_default(),
             "tool_choice" => self.choice = values.next_value()?,
             "response_format" => self.format = values.next_value()?,
-            "frequency_penalty" | "n" | "parallel_tool_calls" | "presence_penalty"
-            | "random_seed" | "safe_prompt" | "seed" | "top_k" => {
+            "frequency_penalty"
+            | "n"
+            | "parallel_tool_calls"
+            | "presence_penalty"
+            | "random_seed"
+            | "safe_prompt"
+            | "seed"
+            | "top_k" => {
                 values.next_value::<IgnoredAny>()?;
             }
             _ => return Ok(false),
@@ -180,9 +187,9 @@ struct Choices<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<Spoken<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stop_reason: Option<Option<&'static str>>,
+    stop_reason: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    finish_reason: Option<Option<&'static str>>,
+    finish_reason: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -230,7 +237,12 @@ fn stop_reason(said: &Said<'_>) -> &'static str {
 
 impl<'a> Completion<'a> {
     /// A piece of an answer in a stream, or a whole one.
-    fn of(said: &'a Said<'_>, spoken: Spoken<'a>, stop: Option<&'static str>, stream: bool) -> Self {
+    fn of(
+        said: &'a Said<'_>,
+        spoken: Spoken<'a>,
+        stop: Option<&'static str>,
+        stream: bool,
+    ) -> Self {
         let early = is_early(said.model_id);
         let (message, delta) =
             if early || !stream { (Some(spoken), None) } else { (None, Some(spoken)) };
@@ -248,8 +260,8 @@ impl<'a> Completion<'a> {
                 index: 0,
                 message,
                 delta,
-                stop_reason: early.then_some(stop),
-                finish_reason: (!early).then_some(stop),
+                stop_reason: early.then(|| Value::from(stop)),
+                finish_reason: (!early).then(|| Value::from(stop)),
             }],
             usage: (!early && stop.is_some()).then_some(usage),
             metrics: (stream && stop.is_some()).then(|| said.metrics()),
