@@ -18,6 +18,27 @@ const LARGE_3: &str = "mistral.mistral-large-3-675b-instruct";
 const NOVA: &str = "us.amazon.nova-lite-v1:0";
 const APPLICATION: &str = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x";
 
+/// Llama 3's marks, then Llama 4's, then Mistral's, then what may stand between them.
+const PARTS: [&str; 17] = [
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|begin_of_text|>",
+    "<|header_start|>",
+    "<|header_end|>",
+    "<|eot|>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "user",
+    "assistant",
+    "system",
+    "\n\n",
+    " ",
+    "a",
+];
+
 fn shape_of(model_id: &str, body: &Value) -> Shape {
     Shape::of(true, model_id, body.to_string().as_bytes()).unwrap()
 }
@@ -99,6 +120,13 @@ fn claude(extra: &Value) -> Value {
 
 const LLAMA_3_PROMPT: &str = "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHello.<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHi!<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAgain?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n";
 
+fn llama_4_prompt() -> String {
+    LLAMA_3_PROMPT
+        .replace("start_header_id", "header_start")
+        .replace("end_header_id", "header_end")
+        .replace("eot_id", "eot")
+}
+
 #[test]
 fn the_same_conversation_is_heard_in_every_shape() {
     let spoken = [("user", "Hello."), ("assistant", "Hi!"), ("user", "Again?")];
@@ -109,10 +137,6 @@ fn the_same_conversation_is_heard_in_every_shape() {
     let blocks = |text: &str| json!([{ "text": text }]);
     let mut chat = turns(|text| json!(text));
     chat.insert(0, json!({ "role": "system", "content": "Be brief." }));
-    let llama_4 = LLAMA_3_PROMPT
-        .replace("start_header_id", "header_start")
-        .replace("end_header_id", "header_end")
-        .replace("eot_id", "eot");
     let expected = Told {
         lines: vec![
             (Speaker::System, "Be brief.".to_owned()),
@@ -136,7 +160,7 @@ fn the_same_conversation_is_heard_in_every_shape() {
             })),
         ),
         (LLAMA_3, json!({ "prompt": LLAMA_3_PROMPT, "max_gen_len": 50, "temperature": 0.5 })),
-        (LLAMA_4, json!({ "prompt": llama_4, "max_gen_len": 50 })),
+        (LLAMA_4, json!({ "prompt": llama_4_prompt(), "max_gen_len": 50 })),
         (LARGE_2407, json!({ "messages": chat, "max_tokens": 50 })),
         (
             NOVA,
@@ -471,5 +495,33 @@ fn what_the_service_lets_pass_passes() {
         ),
     ] {
         assert!(told(id, &body).is_ok(), "{body}: {:?}", told(id, &body));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_prompt_whatever_is_taken_apart_into_texts_that_hold_marks(
+        parts in proptest::collection::vec(0..PARTS.len(), 0..24),
+    ) {
+        let text: String = parts.iter().map(|part| PARTS[*part]).collect();
+        for id in [LLAMA_3, LLAMA_4, MIXTRAL] {
+            let prompt = match id {
+                LLAMA_3 => LLAMA_3_PROMPT.replace("Hello.", &text),
+                LLAMA_4 => llama_4_prompt().replace("Hello.", &text),
+                _ => format!("<s>[INST] {text} [/INST] Hi!</s>[INST] Again? [/INST]"),
+            };
+            let Ok(got) = told(id, &json!({ "prompt": prompt })) else {
+                continue;
+            };
+            let marks = match id {
+                LLAMA_3 => 0..4,
+                LLAMA_4 => 3..7,
+                _ => 7..11,
+            };
+            for (_, line) in got.lines.iter().filter(|_| got.note.is_none()) {
+                let held = PARTS[marks.clone()].iter().any(|mark| line.contains(mark));
+                proptest::prop_assert!(!held, "{prompt}: {line}");
+            }
+        }
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn instruct(prompt: &str) -> Option<Turns> {
         }
         turns.push((Speaker::User, place(prompt, inner(user))));
         let Some((assistant, next)) = after.split_once("</s>") else {
-            if after.contains("[INST]") || after.contains("[/INST]") {
+            if ["[INST]", "[/INST]", "<s>"].iter().any(|mark| after.contains(mark)) {
                 return None;
             }
             if !after.trim().is_empty() {
