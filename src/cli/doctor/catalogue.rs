@@ -203,3 +203,47 @@ fn lanes(subject: &Subject<'_>, waiting: &[WaitingJobs], report: &mut Report) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Ask;
+    use expect_test::expect;
+    use jiff::civil::date;
+
+    fn resolved(catalogue: &Catalogue, name: &str, today: Date) -> Resolved {
+        let profiles = vec!["us".to_owned()];
+        let ask = Ask { profiles, family: None, allow_retired: true, today };
+        catalogue.resolve(name, &ask).unwrap()
+    }
+
+    #[test]
+    fn figures_grow_old() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let mut report = Report::default();
+        age(&catalogue, date(2027, 3, 22), &mut report);
+        age(&catalogue, date(2027, 3, 23), &mut report);
+        expect![[r#"
+            ok       catalogue  table 2026-11-22, 47 models, figures of 2026-11-22
+            warning  catalogue  table 2026-11-22, 47 models, figures of 2026-11-22: 121 days old
+                                -> use a newer release, or correct prices and ends of life in catalogue.models_file
+        "#]].assert_eq(&report.text());
+    }
+
+    #[test]
+    fn a_models_end_is_told_two_months_before() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let mut report = Report::default();
+        for today in [date(2026, 7, 11), date(2026, 7, 12), date(2026, 9, 10)] {
+            let found = resolved(&catalogue, "claude-3-haiku", today);
+            served(&catalogue, &found, "job.model, default", today, &mut report);
+        }
+        expect![[r#"
+            ok       model  claude-3-haiku (job.model, default) is called as anthropic.claude-3-haiku-20240307-v1:0
+            warning  model  claude-3-haiku (job.model, default) is called as anthropic.claude-3-haiku-20240307-v1:0; it is retired on 2026-09-10, in 60 days
+                            -> go over to claude-haiku-4.5
+            note     model  claude-3-haiku (job.model, default) is called as anthropic.claude-3-haiku-20240307-v1:0; it was retired on 2026-09-10, and only the simulator answers for it
+                            -> go over to claude-haiku-4.5
+        "#]].assert_eq(&report.text());
+    }
+}

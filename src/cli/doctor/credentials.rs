@@ -76,7 +76,7 @@ pub(super) async fn check(subject: &Subject<'_>, sdk: &SdkConfig, report: &mut R
         // An API key needs no chain; only the account cannot be told then.
         Ok(Err(_)) | Err(_) if has_key => Found::ApiKey,
         Ok(Err(error)) => {
-            let (found, remedy) = missing(&error, &profile(subject.env));
+            let (found, remedy) = missing(&error, subject);
             report.error(CHECK, found, remedy);
             Found::Nothing
         }
@@ -186,9 +186,17 @@ const NONE_REMEDY: &str = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_
                            profile with SSO; or try without: --simulate";
 
 /// Why the chain has none, and what to do.
-fn missing(error: &CredentialsError, profile: &str) -> (String, String) {
+fn missing(error: &CredentialsError, subject: &Subject<'_>) -> (String, String) {
     let said = causes(error);
+    let profile = profile(subject.env);
     match error {
+        CredentialsError::CredentialsNotLoaded(_) if subject.variable("AWS_PROFILE").is_some() => (
+            format!(
+                "none found: AWS_PROFILE names the profile {profile}, which is not in ~/.aws/config \
+                 and ~/.aws/credentials, or holds none"
+            ),
+            format!("`aws configure list-profiles` shows them; else: {NONE_REMEDY}"),
+        ),
         CredentialsError::CredentialsNotLoaded(_) => (
             "none found: not in the environment, nor in a profile, a web identity, a container or \
              an instance"

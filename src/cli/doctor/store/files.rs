@@ -84,9 +84,8 @@ pub(super) fn spool(settings: &Settings, store: &Path, report: &mut Report) {
         "" => folder_of(store).to_owned(),
         named => PathBuf::from(named),
     };
-    let is_beside = worker.spool_dir.is_empty();
     let shown = folder.display();
-    if !is_beside && !folder.exists() {
+    if !worker.spool_dir.is_empty() && !folder.exists() {
         report.note(CHECK, format!("{shown} is not there yet"), "nothing: a worker makes it");
         return;
     }
@@ -98,7 +97,7 @@ pub(super) fn spool(settings: &Settings, store: &Path, report: &mut Report) {
         );
         return;
     }
-    let held = held(&folder, is_beside);
+    let held = held(&folder);
     let found = format!(
         "{shown} can be written; {} waiting, {} of {}",
         counted(held.waiting, "file"),
@@ -140,7 +139,7 @@ struct Held {
     bytes: u64,
 }
 
-fn held(folder: &Path, is_beside: bool) -> Held {
+fn held(folder: &Path) -> Held {
     let mut held = Held::default();
     let Ok(entries) = fs::read_dir(folder) else { return held };
     for entry in entries.take(SPOOL_FILES_MAX).filter_map(Result::ok) {
@@ -150,8 +149,7 @@ fn held(folder: &Path, is_beside: bool) -> Held {
             name.ends_with(".finishes.refused") || name.ends_with(".finishes.unreadable");
         held.waiting += u64::from(is_waiting);
         held.aside += u64::from(is_aside);
-        // Beside the store lies the store itself, which is no part of the spool.
-        if is_waiting || is_aside || !is_beside {
+        if is_waiting || is_aside {
             let length = entry.metadata().map(|found| found.len()).unwrap_or_default();
             held.bytes = held.bytes.saturating_add(length);
         }
