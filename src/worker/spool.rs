@@ -125,7 +125,8 @@ impl Spool {
 
 /// Whether a file of this name lies in the spool, waiting, unfinished or put aside.
 fn is_of_spool(name: &str) -> bool {
-    name.ends_with(".part") || name.contains(".finishes.")
+    let is_unfinished = Path::new(name).extension().is_some_and(|end| end == "part");
+    is_unfinished || name.contains(".finishes.")
 }
 
 fn is_spool_file(path: &Path) -> bool {

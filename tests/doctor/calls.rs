@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use quarrier::simulator::{Faults, Simulator, SimulatorOptions};
 
 use crate::Scene;
+use crate::server::{Answers, Server};
 
 async fn simulator(faults: &str) -> Simulator {
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -111,4 +112,15 @@ async fn a_named_stores_budget_counts_and_its_waiting_models_are_called() {
     assert_eq!(listed.out.matches("succeeded").count(), 4, "{}", listed.out);
     let waiting = scene.run(&["jobs", "list", "--queue", "default", "--json"]).await;
     assert!(waiting.out.contains("ready"), "only its own calls are made: {}", waiting.out);
+}
+
+#[tokio::test]
+async fn a_lane_that_is_paused_by_the_first_call_is_not_waited_for() {
+    let bedrock = Some("AccessDeniedException");
+    let server = Server::start(Answers { bedrock, is_simulator: true, ..Answers::default() }).await;
+    let found = Scene::bare().doctor(&[&LIVE[..], &["--endpoint", &server.url]].concat()).await;
+    assert_eq!(found.code, Some(1));
+    let live = found.of("live");
+    assert_eq!(live.len(), 2, "{live:?}");
+    assert!(live.iter().all(|one| one.contains("quarrier explain access_denied")), "{live:?}");
 }

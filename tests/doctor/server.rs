@@ -21,6 +21,10 @@ pub(crate) struct Answers {
     pub(crate) quotas_refused: Option<&'static str>,
     /// Bedrock's `Date`; none leaves the machine's own.
     pub(crate) date: Option<String>,
+    /// Bedrock's refusal; none says that the key is not known.
+    pub(crate) bedrock: Option<&'static str>,
+    /// It says that it is a simulator.
+    pub(crate) is_simulator: bool,
     /// Nothing is ever answered.
     pub(crate) is_silent: bool,
 }
@@ -28,21 +32,30 @@ pub(crate) struct Answers {
 /// Where it listens, and what it was asked.
 pub(crate) struct Server {
     pub(crate) url: String,
-    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+    signed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     pub(crate) async fn start(answers: Answers) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let signed = Arc::new(Mutex::new(Vec::new()));
+        let (seen, signatures) = (Arc::clone(&asked), Arc::clone(&signed));
         let router = Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
             let (answers, seen) = (answers.clone(), Arc::clone(&seen));
+            let signature = headers.get(header::AUTHORIZATION).map(|it| format!("{it:?}"));
+            signatures.lock().unwrap().extend(signature);
             async move { answers.answer(&headers, &body, &seen).await }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, asked }
+        Self { url, asked, signed }
+    }
+
+    /// The authorizations of all that it was asked.
+    pub(crate) fn signed(&self) -> String {
+        self.signed.lock().unwrap().join("\n")
     }
 
     pub(crate) fn asked(&self) -> Vec<String> {
@@ -73,7 +86,11 @@ impl Answers {
             "bedrock" => {
                 let mut answer = reply(403, "application/json", r#"{"message":"no"}"#.to_owned());
                 let headers = answer.headers_mut();
-                headers.insert("x-amzn-errortype", "UnrecognizedClientException".parse().unwrap());
+                let code = self.bedrock.unwrap_or("UnrecognizedClientException");
+                headers.insert("x-amzn-errortype", code.parse().unwrap());
+                if self.is_simulator {
+                    headers.insert("x-quarrier-simulated", "true".parse().unwrap());
+                }
                 if let Some(date) = &self.date {
                     headers.insert(header::DATE, date.parse().unwrap());
                 }

@@ -14,6 +14,7 @@ use aws_sdk_bedrockruntime::config::{
     Builder, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
 };
 use aws_sdk_bedrockruntime::error::BoxError;
+use aws_smithy_runtime_api::client::auth::AuthSchemeId;
 use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::Subject;
@@ -85,7 +86,7 @@ struct Heard {
     date: Option<String>,
     is_simulator: bool,
     sent_ms: Option<i64>,
-    heard_ms: Option<i64>,
+    answered_ms: Option<i64>,
 }
 
 /// Listens to one call.
@@ -134,7 +135,7 @@ impl Intercept for Listener {
             heard.status = Some(answer.status().as_u16());
             heard.date = headers.get("date").map(str::to_owned);
             heard.is_simulator = headers.get(SIMULATED_HEADER).is_some();
-            heard.heard_ms = Some(now_ms);
+            heard.answered_ms = Some(now_ms);
         });
         Ok(())
     }
@@ -158,6 +159,8 @@ pub(super) async fn check(subject: &Subject<'_>, sdk: &SdkConfig, report: &mut R
     let mut builder = Builder::from(sdk)
         .region(Region::new(subject.settings.bedrock.region.clone()))
         .credentials_provider(nobody)
+        // An API key of the environment would be sent before it.
+        .auth_scheme_preference([AuthSchemeId::new("sigv4")])
         .retry_config(RetryConfig::disabled())
         .interceptor(listener.clone());
     if !configured.is_empty() {
@@ -203,7 +206,8 @@ fn answered(subject: &Subject<'_>, found: &str, heard: &Heard, report: &mut Repo
     }
     let date =
         heard.date.as_deref().and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
-    let (Some(date), Some(sent_ms), Some(heard_ms)) = (date, heard.sent_ms, heard.heard_ms) else {
+    let (Some(date), Some(sent_ms), Some(heard_ms)) = (date, heard.sent_ms, heard.answered_ms)
+    else {
         report.note(CLOCK, "the answer has no date to compare clocks by", "nothing");
         return;
     };

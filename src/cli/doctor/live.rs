@@ -228,6 +228,8 @@ struct Called {
     api: Api,
     model_id: String,
     page: JobPage,
+    /// Why nobody calls its lane for now.
+    paused: Option<String>,
 }
 
 /// Admits the jobs as one batch, works on them alone, and waits for their ends.
@@ -273,11 +275,14 @@ async fn work(
     if let Ok(Err(error)) = ended {
         anyhow::bail!("failed to {error}");
     }
+    let paused = rooms.store.paused_lanes().await?;
     let mut called = Vec::new();
     for one in planned {
         let Some(page) = rooms.store.job(&one.job.job_id.to_string()).await? else { continue };
         let Ok(resolved) = one.job.resolved else { continue };
+        let lane = paused.iter().find(|lane| lane.lane == page.row.lane);
         called.push(Called {
+            paused: lane.and_then(|lane| lane.reason.clone()),
             model: one.model,
             kind: one.kind,
             api: resolved.api,
@@ -374,6 +379,10 @@ impl Called {
             Some((result.error_kind.clone()?, result.error_message.clone().unwrap_or_default()))
         });
         let found = by_attempt.or(by_job.filter(|(kind, _)| kind != "cancelled"));
+        if let (None, Some(reason)) = (&found, &self.paused) {
+            let message = format!("not called, because its lane is paused by {reason}");
+            return (reason.clone(), message);
+        }
         found.unwrap_or_else(|| {
             let reason = self.page.row.reason.clone().unwrap_or_default();
             (

@@ -111,16 +111,15 @@ impl Report {
     /// One line a finding, aligned, and one more with the remedy.
     pub(super) fn text(&self) -> String {
         let width = self.findings.iter().map(|one| one.check.len()).max().unwrap_or_default();
-        let mut text = String::new();
-        for finding in &self.findings {
+        let lines = self.findings.iter().map(|finding| {
             let Finding { check, level, found, remedy } = finding;
             let level = level.as_str();
-            text.push_str(&format!("{level:7}  {check:width$}  {}\n", one_line(found)));
-            if let Some(remedy) = remedy {
-                text.push_str(&format!("{:7}  {:width$}  -> {}\n", "", "", one_line(remedy)));
-            }
-        }
-        text
+            let remedy = remedy.as_ref().map_or_else(String::new, |remedy| {
+                format!("{:7}  {:width$}  -> {}\n", "", "", one_line(remedy))
+            });
+            format!("{level:7}  {check:width$}  {}\n{remedy}", one_line(found))
+        });
+        lines.collect()
     }
 
     /// The last line.

@@ -95,7 +95,8 @@ fn synchronous_name(level: i64) -> &'static str {
     }
 }
 
-/// SQLITE_INTERRUPT.
+/// The code `SQLITE_INTERRUPT`.
 fn is_interrupted(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "9")
+    let found = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    found.is_some_and(|code| code == "9")
 }

@@ -47,7 +47,8 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) -> Vec<Wai
     };
     files::disk(&path, report);
     files::spool(subject.settings, &path, report);
-    if !path.exists() {
+    // An empty file is what becomes a store.
+    if path.metadata().is_ok_and(|found| found.len() == 0) || !path.exists() {
         report.note(
             STORE,
             format!("{} is not there yet", path.display()),
@@ -104,7 +105,7 @@ async fn is_current(path: &Path, report: &mut Report) -> bool {
         Ok(None) => report.error(
             "store.version",
             format!("{shown} is no store: it has no migrations"),
-            "name another file with --store; an empty one may be deleted",
+            "it is another program's database: name another file with --store",
         ),
         Err(error) => report.error(
             "store.version",
