@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
-    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished,
+    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, Health,
     JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
     Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError,
     StoreResult, Submission, WorkStore,
@@ -241,5 +241,8 @@ impl ReadStore for Troubled {
     }
     async fn about(&self) -> StoreResult<About> {
         through!(self, about())
+    }
+    async fn health(&self, check_ms: u64) -> StoreResult<Health> {
+        through!(self, health(check_ms))
     }
 }

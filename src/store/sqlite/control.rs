@@ -11,8 +11,8 @@ use super::{SqliteStore, bulk};
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, JobFilter, JobPage, JobRow,
-    KeyLevel, LeaseInfo, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
+    About, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, Health, JobFilter, JobPage,
+    JobRow, KeyLevel, LeaseInfo, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
     ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
 };
 
@@ -143,6 +143,10 @@ impl ReadStore for SqliteStore {
             migration,
             simulated: self.kind().await?,
         })
+    }
+
+    async fn health(&self, check_ms: u64) -> StoreResult<Health> {
+        self.read_health(check_ms).await
     }
 }
 

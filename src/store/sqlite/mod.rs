@@ -10,6 +10,7 @@ mod draws;
 mod end;
 mod error;
 mod finish;
+mod health;
 mod lease;
 mod place;
 mod promote;
@@ -131,6 +132,13 @@ impl SqliteStore {
         };
         connection.close().await?;
         Ok(found)
+    }
+
+    /// The migration that this version brings stores to.
+    #[must_use]
+    pub fn newest_migration() -> i64 {
+        let migrations = sqlx::migrate!("migrations/sqlite");
+        migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
     }
 
     /// The file.
