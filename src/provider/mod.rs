@@ -92,8 +92,11 @@ pub trait Provider: Send + Sync {
     /// Makes one call. Dropping the future aborts it.
     async fn generate(&self, request: &GenerateRequest) -> Result<Completion, CallError>;
 
-    /// Makes one call and hands on each piece of the answer's text as it arrives. The pieces,
-    /// joined, are the completion's text; what a failed call has handed on is not taken back.
+    /// Makes one call and hands on each piece of the answer's text as it arrives, whatever the
+    /// request's `stream` says. The pieces, joined, are the completion's text; what a failed call
+    /// has handed on is not taken back. One exception: where a model both writes text and calls a
+    /// tool, only what it began with is handed on, and the completion's text may be the other (no
+    /// call of ours offers a tool yet).
     async fn stream(
         &self,
         request: &GenerateRequest,

@@ -6,10 +6,11 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
+use aws_sdk_bedrockruntime::types::error::ModelErrorException;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::event_stream::{HeaderValue, RawMessage};
 
-use super::kinds::{charge_of, kind_of};
+use super::kinds::{Refusal, charge_of, kind_of};
 use crate::error::ErrorKind;
 use crate::provider::{CallError, FailedCharge};
 
@@ -19,7 +20,11 @@ const MESSAGE_CHARS_MAX: usize = 2_000;
 const RETRY_AFTER_MS_MAX: u64 = 86_400_000;
 
 /// A call that failed before its answer began: no connection, no credentials, or an HTTP error.
-pub(super) fn before_answer<E>(error: &SdkError<E, HttpResponse>) -> CallError
+/// `address` is the one that was called, where it is known.
+pub(super) fn before_answer<E>(
+    error: &SdkError<E, HttpResponse>,
+    address: Option<&str>,
+) -> CallError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
@@ -27,7 +32,13 @@ where
     let status = raw.map(|response| response.status().as_u16());
     let (kind, charge) = match error {
         SdkError::ServiceError(_) => {
-            let kind = kind_of(error.code(), status, error.message().unwrap_or(""));
+            let refusal = Refusal {
+                code: error.code(),
+                status,
+                original_status: original_status(error),
+                message: error.message().unwrap_or(""),
+            };
+            let kind = kind_of(&refusal);
             (kind, charge_of(kind, false))
         }
         // Nothing is sent before it is built and signed.
@@ -35,7 +46,9 @@ where
             Some(_) => (ErrorKind::Credentials, FailedCharge::NotSent),
             None => (ErrorKind::InvalidRequest, FailedCharge::NotSent),
         },
-        SdkError::DispatchFailure(failure) => dispatch(error, failure.is_user()),
+        SdkError::DispatchFailure(failure) => {
+            return dispatch(error, failure.is_user(), address);
+        }
         SdkError::ResponseError(failure) => match failure.raw().body().bytes() {
             // The body arrived whole and is not what the protocol says.
             Some(_) => (ErrorKind::Internal, FailedCharge::Unknown),
@@ -55,17 +68,35 @@ where
 
 /// Which failure of sending this is. Only a connection that never opened proves that nothing
 /// left; after that, even a broken pipe may have delivered the request.
-fn dispatch(error: &(dyn Error + 'static), is_user: bool) -> (ErrorKind, FailedCharge) {
+fn dispatch(error: &(dyn Error + 'static), is_user: bool, address: Option<&str>) -> CallError {
     if find::<CredentialsError>(error).is_some() {
-        return (ErrorKind::Credentials, FailedCharge::NotSent);
+        return failed(ErrorKind::Credentials, causes(error), FailedCharge::NotSent);
     }
     if is_user {
-        return (ErrorKind::InvalidRequest, FailedCharge::NotSent);
+        return failed(ErrorKind::InvalidRequest, causes(error), FailedCharge::NotSent);
     }
-    let never_connected = find::<hyper_util::client::legacy::Error>(error)
-        .is_some_and(hyper_util::client::legacy::Error::is_connect);
-    let charge = if never_connected { FailedCharge::NotSent } else { FailedCharge::Unknown };
-    (ErrorKind::ConnectFailed, charge)
+    let address = address.unwrap_or("the service");
+    match find::<hyper_util::client::legacy::Error>(error) {
+        Some(client) if client.is_connect() => {
+            // What stands above the client's own cause says no more than that nothing was sent.
+            let why = causes(client.source().unwrap_or(client));
+            let message = format!(
+                "no connection to {address}: {why}; is the endpoint right and the service up, \
+                 and may this machine reach it?"
+            );
+            failed(ErrorKind::ConnectFailed, message, FailedCharge::NotSent)
+        }
+        _ => {
+            let message = format!("the connection to {address} broke: {}", causes(error));
+            failed(ErrorKind::ConnectFailed, message, FailedCharge::Unknown)
+        }
+    }
+}
+
+/// The status that the model's own server gave, where the service passes it on.
+fn original_status(error: &(dyn Error + 'static)) -> Option<u16> {
+    let status = find::<ModelErrorException>(error)?.original_status_code()?;
+    u16::try_from(status).ok()
 }
 
 /// A stream that failed after its HTTP status was 200. `began` says whether any of its events
@@ -77,32 +108,31 @@ where
     let (kind, charge) = match error {
         SdkError::ServiceError(failure) => {
             let code = exception_type(failure.raw()).or(error.code());
-            let kind = kind_of(code, None, error.message().unwrap_or(""));
+            let message = error.message().unwrap_or("");
+            let kind = kind_of(&Refusal { code, status: None, original_status: None, message });
             (kind, charge_of(kind, began))
         }
         // A first frame that cannot be read is no event stream at all: a proxy, a wrong address.
         SdkError::ResponseError(_) if !began => (ErrorKind::Internal, FailedCharge::Unknown),
         _ => (ErrorKind::StreamCut, FailedCharge::Unknown),
     };
-    CallError {
-        kind,
-        message: message_of(error, error.message()),
-        retry_after_ms: None,
-        request_id: None,
-        partial_text: None,
-        charge,
-    }
+    failed(kind, message_of(error, error.message()), charge)
 }
 
 /// A failure of this side alone.
 pub(super) fn not_sent(kind: ErrorKind, error: &(impl Error + 'static)) -> CallError {
+    failed(kind, message_of(error, None), FailedCharge::NotSent)
+}
+
+/// A failure without a response.
+pub(super) fn failed(kind: ErrorKind, message: String, charge: FailedCharge) -> CallError {
     CallError {
         kind,
-        message: message_of(error, None),
+        message: shorten(&message),
         retry_after_ms: None,
         request_id: None,
         partial_text: None,
-        charge: FailedCharge::NotSent,
+        charge,
     }
 }
 
