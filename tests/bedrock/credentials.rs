@@ -4,10 +4,10 @@ use std::process::Command;
 
 use quarrier::error::ErrorKind;
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions, ConnectError};
-use quarrier::provider::{Api, FailedCharge, GenerateRequest, Provider as _};
+use quarrier::provider::{FailedCharge, Provider as _};
 
+use crate::request;
 use crate::server::{Reply, Server, happy};
-use crate::{fails, request};
 
 #[tokio::test]
 async fn simulated_credentials_never_travel_to_the_real_service() {
@@ -26,13 +26,6 @@ async fn the_lane_prefix_names_the_region() {
     };
     let provider = Bedrock::connect(&options).await.unwrap();
     assert_eq!(provider.lane_prefix(), "bedrock/eu-central-1");
-}
-
-#[tokio::test]
-async fn the_native_interface_is_refused_before_anything_is_sent() {
-    let base = GenerateRequest { api: Api::Invoke, ..request() };
-    let error = fails(Reply::Silence, base).await;
-    assert_eq!((error.kind, error.charge), (ErrorKind::InvalidRequest, FailedCharge::NotSent));
 }
 
 /// The chain reads the process's environment, so these run in a process of their own: this test
