@@ -2,12 +2,12 @@
 //! quota, and where it leaves its job.
 //! Must not know: the store, the provider, time (the deadline is an argument).
 
+use crate::admit;
 use crate::budget::{self, Dimension};
 use crate::catalogue::cost_micros;
 use crate::check::{Checked, Failed, Limits, reask_messages};
 use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
-use crate::estimate;
 use crate::job::{Outcome, State};
 use crate::provider::{CallError, FailedCharge};
 use crate::retry::{self, EndState, Policy, Timing, Verdict};
@@ -166,7 +166,7 @@ fn after(
         counters: job.counters.plus(retry::counter(kind)),
         reask: reask.and_then(|turns| serde_json::to_string(turns).ok()),
         input_tokens_max: job.wanted.input_tokens_max.saturating_add(
-            reask.map_or(0, |turns| estimate::input_tokens_max(job.resolved.family, None, turns)),
+            reask.map_or(0, |turns| admit::input_tokens_max(&job.resolved, None, turns)),
         ),
     };
     match verdict {
