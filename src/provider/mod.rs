@@ -94,9 +94,9 @@ pub trait Provider: Send + Sync {
 
     /// Makes one call and hands on each piece of the answer's text as it arrives, whatever the
     /// request's `stream` says. The pieces, joined, are the completion's text; what a failed call
-    /// has handed on is not taken back. One exception: where a model both writes text and calls a
-    /// tool, only what it began with is handed on, and the completion's text may be the other (no
-    /// call of ours offers a tool yet).
+    /// has handed on is not taken back. One exception: where a model speaks first and then calls
+    /// a tool, the completion's text is the tool's input, and what it said before was handed on
+    /// (no call of ours offers a tool yet).
     async fn stream(
         &self,
         request: &GenerateRequest,

@@ -6,7 +6,7 @@ use quarrier::catalogue::{Family, Format};
 use quarrier::completion::{StopReason, Usage};
 use quarrier::error::ErrorKind;
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
-use quarrier::provider::{FailedCharge, GenerateRequest, Provider as _};
+use quarrier::provider::{Clocks, FailedCharge, GenerateRequest, Provider as _};
 use serde_json::json;
 
 use crate::server::{Reply, Server, Step, event, happy, metadata, start, stop, text};
@@ -166,11 +166,25 @@ async fn calls_are_spread_over_the_configured_pools() {
 async fn a_whole_answer_stands_although_the_stream_hangs_or_breaks_after_it() {
     for way in ways() {
         for last in [Step::Hang, Step::Break] {
-            let mut steps: Vec<Step> = way.parts().into_iter().map(|(step, _)| step).collect();
+            let mut steps = way.happy();
             steps.push(last);
             let answer = ask(Reply::Stream(steps), way.request(true)).await.unwrap();
             assert_eq!(answer.text, "Hello, world", "{way:?}");
         }
+    }
+}
+
+/// Claude's native stream ends with a word that adds nothing.
+#[tokio::test]
+async fn an_answer_of_which_all_is_said_stands_although_its_last_word_never_comes() {
+    let way = Way::Invoke(Format::Claude);
+    let clocks = Clocks { idle_ms: 100, ..request().clocks };
+    for last in [Some(Step::Hang), Some(Step::Break), None] {
+        let steps = way.parts().into_iter().map(|(step, _)| step).chain(last).collect();
+        let base = GenerateRequest { clocks, ..way.request(true) };
+        let answer = ask(Reply::Stream(steps), base).await.unwrap();
+        assert_eq!((answer.text.as_str(), answer.usage), ("Hello, world", way.usage()));
+        assert!(answer.first_token_ms.is_some());
     }
 }
 

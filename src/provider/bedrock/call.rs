@@ -56,68 +56,66 @@ pub(super) async fn make<A: Arriving>(
         Ok(begun) => begun?,
         Err(_) => return Err(running.missed(first)),
     };
-    let ended = match read(&mut answer, running, heard).await {
-        Ok(first_token_ms) => finish(answer, first_token_ms, running),
-        Err(error) => Err(CallError { partial_text: answer.partial(), ..error }),
+    let mut first_token_ms = None;
+    let hear = |piece: &str| {
+        first_token_ms.get_or_insert_with(|| running.elapsed_ms());
+        heard(piece);
+    };
+    let read = read(&mut answer, running, hear).await;
+    let ended = match read {
+        // Too long, or refused in the middle: whatever was said, the answer does not stand.
+        Err(error) if !fell_silent(error.kind) => Err((error, answer.partial())),
+        read => answer.finish().map_err(|partial| (read.err().unwrap_or_else(cut), partial)),
     };
     match ended {
-        Ok(completion) => Ok(Completion { request_id, ..completion }),
-        Err(error) => Err(CallError { request_id, ..error }),
+        Ok(whole) => Ok(Completion {
+            text: whole.text,
+            stop: whole.stop,
+            usage: whole.usage,
+            request_id,
+            first_token_ms,
+            total_ms: running.elapsed_ms(),
+        }),
+        Err((error, partial_text)) => Err(CallError { request_id, partial_text, ..error }),
     }
 }
 
-/// Reads the answer to its end. Gives when its first text arrived, where it was streamed.
+/// Whether a stream that failed so has merely not ended. If everything had been said by then, the
+/// answer stands: it is paid for.
+fn fell_silent(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::IdleTimeout | ErrorKind::CallTimeout | ErrorKind::StreamCut)
+}
+
+/// Reads the answer to its end.
 async fn read<A: Arriving>(
     answer: &mut A,
     running: &Running,
-    heard: &Heard,
-) -> Result<Option<u64>, CallError> {
+    mut hear: impl FnMut(&str),
+) -> Result<(), CallError> {
     let mut deadline = running.first();
     let mut began = false;
-    let mut first_token_ms = None;
     loop {
         match timeout_at(deadline.at, answer.next(began)).await {
             Err(_) => return Err(running.missed(deadline)),
             Ok(Err(error)) => return Err(error),
-            Ok(Ok(None)) => return Ok(first_token_ms),
+            Ok(Ok(None)) => return Ok(()),
             Ok(Ok(Some(""))) => {}
-            Ok(Ok(Some(added))) => {
-                if first_token_ms.is_none() {
-                    first_token_ms = Some(running.elapsed_ms());
-                }
-                heard(added);
-            }
+            Ok(Ok(Some(added))) => hear(added),
         }
         began = true;
         if running.streamed() && answer.is_complete() {
             // Whatever comes or fails here, the answer is whole and paid for.
             drop(timeout_at(running.stream_end(), answer.rest()).await);
-            return Ok(first_token_ms);
+            return Ok(());
         }
         deadline = running.idle();
     }
 }
 
-fn finish<A: Arriving>(
-    answer: A,
-    first_token_ms: Option<u64>,
-    running: &Running,
-) -> Result<Completion, CallError> {
-    match answer.finish() {
-        Ok(whole) => Ok(Completion {
-            text: whole.text,
-            stop: whole.stop,
-            usage: whole.usage,
-            request_id: None,
-            first_token_ms,
-            total_ms: running.elapsed_ms(),
-        }),
-        Err(partial_text) => {
-            let message = "the answer ended without its stop reason and usage".to_owned();
-            let error = failed(ErrorKind::StreamCut, message, FailedCharge::Unknown);
-            Err(CallError { partial_text, ..error })
-        }
-    }
+/// The failure of a stream that ended too early.
+fn cut() -> CallError {
+    let message = "the answer ended without its stop reason and usage".to_owned();
+    failed(ErrorKind::StreamCut, message, FailedCharge::Unknown)
 }
 
 /// The failure of an answer that outgrew the bytes allowed.
