@@ -32,7 +32,8 @@ async fn a_refused_connection_gives_the_whole_reservation_back() {
         assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
         let begins = format!("no connection to {endpoint}: tcp connect error: Connection refused");
         assert!(error.message.starts_with(&begins), "{}", error.message);
-        let advice = "; is the endpoint right and the service up, and may this machine reach it?";
+        let advice = "; is the endpoint right and the service up, and does no proxy or firewall \
+                      stand in between?";
         assert!(error.message.ends_with(advice), "{}", error.message);
     }
 }

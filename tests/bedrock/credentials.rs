@@ -101,6 +101,29 @@ async fn child_signs_with_the_environments_keys() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_reached_gives_the_whole_reservation_back() {
+    let variables = [
+        ("AWS_BEARER_TOKEN_BEDROCK", "key-1"),
+        ("AWS_REGION", "us-west-2"),
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ];
+    in_a_process_with(&variables, "credentials::child_goes_through_a_proxy");
+}
+
+#[tokio::test]
+async fn child_goes_through_a_proxy() {
+    if !is_child() {
+        return;
+    }
+    let provider = connect_by_environment(None).await.unwrap();
+    let error = provider.generate(&request()).await.unwrap_err();
+    assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
+    let begins = "no connection to https://bedrock-runtime.us-west-2.amazonaws.com: ";
+    assert!(error.message.starts_with(begins), "{}", error.message);
+    assert!(error.message.contains("proxy"), "{}", error.message);
+}
+
+#[test]
 fn missing_credentials_are_told_from_a_missing_network() {
     in_a_process_with(&[("AWS_REGION", "us-east-1")], "credentials::child_has_no_credentials");
 }

@@ -76,20 +76,18 @@ fn dispatch(error: &(dyn Error + 'static), is_user: bool, address: Option<&str>)
         return failed(ErrorKind::InvalidRequest, causes(error), FailedCharge::NotSent);
     }
     let address = address.unwrap_or("the service");
-    match find::<hyper_util::client::legacy::Error>(error) {
-        Some(client) if client.is_connect() => {
-            // What stands above the client's own cause says no more than that nothing was sent.
-            let why = causes(client.source().unwrap_or(client));
-            let message = format!(
-                "no connection to {address}: {why}; is the endpoint right and the service up, \
-                 and may this machine reach it?"
-            );
-            failed(ErrorKind::ConnectFailed, message, FailedCharge::NotSent)
-        }
-        _ => {
-            let message = format!("the connection to {address} broke: {}", causes(error));
-            failed(ErrorKind::ConnectFailed, message, FailedCharge::Unknown)
-        }
+    let client = find::<hyper_util::client::legacy::Error>(error);
+    // What stands above the client's own cause says no more than the words before it here.
+    let why = causes(client.and_then(Error::source).unwrap_or(error));
+    if client.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+        let message = format!(
+            "no connection to {address}: {why}; is the endpoint right and the service up, and \
+             does no proxy or firewall stand in between?"
+        );
+        failed(ErrorKind::ConnectFailed, message, FailedCharge::NotSent)
+    } else {
+        let message = format!("the connection to {address} broke: {why}");
+        failed(ErrorKind::ConnectFailed, message, FailedCharge::Unknown)
     }
 }
 
