@@ -30,7 +30,10 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) content: Content,
+    /// Why it ends, in Converse's words.
     pub(crate) stop: &'static str,
+    /// The request's own string that ended it.
+    pub(crate) stopped_by: Option<String>,
     pub(crate) output_tokens: u64,
     /// A remark for the call log.
     pub(crate) note: Option<String>,
@@ -71,6 +74,7 @@ pub(crate) fn make(ask: &Ask, plan: &Plan, max_tokens: u64, fault: Option<Fault>
     let mut answer = Answer {
         content: Content::Nothing,
         stop: "end_turn",
+        stopped_by: None,
         output_tokens: 0,
         note: plan.note.clone(),
         struck: true,
@@ -127,11 +131,12 @@ fn stop_at(answer: &mut Answer, stops: &[String]) {
     let found = stops
         .iter()
         .filter(|stop| !stop.is_empty())
-        .filter_map(|stop| text.find(stop.as_str()))
-        .min();
-    if let Some(position) = found {
+        .filter_map(|stop| Some((text.find(stop.as_str())?, stop)))
+        .min_by_key(|(position, _)| *position);
+    if let Some((position, stop)) = found {
         text.truncate(position);
         answer.stop = "stop_sequence";
+        answer.stopped_by = Some(stop.clone());
     }
 }
 

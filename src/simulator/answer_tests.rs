@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::simulator::shape::Shape;
 
 fn ask(wanted: Wanted, content: u64) -> Ask {
-    Ask { content, wanted, stops: Vec::new(), topic: "What is a quarry?".to_owned() }
+    let topic = "What is a quarry?".to_owned();
+    Ask { shape: Shape::Converse, content, wanted, stops: Vec::new(), topic, note: None }
 }
 
 fn json_ask(content: u64) -> Ask {

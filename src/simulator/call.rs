@@ -3,31 +3,24 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 
 use super::answer::{self, Plan};
-use super::converse;
 use super::deliver::Run;
 use super::faults::Fault;
 use super::pace::Pace;
 use super::quota::Shortage;
 use super::reply;
-use super::request::{self, Facts, Operation, Refusal};
-use super::spelt::{Said, Spelt};
+use super::request::{self, Facts, Refusal};
+use super::spelt::Said;
 use super::state::{End, Shared, Verdict};
 use super::tokens;
 
 /// Runs one call.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    model_id: String,
-    operation: Operation,
-    bytes: Bytes,
-) -> Response {
-    let mut facts = Facts::unread(model_id, operation);
-    let options = &shared.options;
-    let read = request::read(&bytes, &mut facts, options.seed, options.input_tokens_max);
+pub(crate) async fn run(shared: Arc<Shared>, mut facts: Facts, bytes: Bytes) -> Response {
+    let read = request::read(&bytes, &mut facts, &shared.options);
     let planned = read.and_then(|ask| Plan::new(&ask.wanted, &shared.schemas).map(|p| (ask, p)));
     let (ask, plan) = match planned {
         Ok(planned) => planned,
@@ -49,8 +42,9 @@ pub(crate) async fn run(
     }
     let answer = answer::make(&ask, &plan, facts.max_tokens, fault);
     admission.expected_output = answer.output_tokens;
-    if let Some(note) = &answer.note {
-        admission.note(note.clone());
+    let notes: Vec<&str> = ask.note.into_iter().chain(answer.note.as_deref()).collect();
+    if !notes.is_empty() {
+        admission.note(notes.join("; "));
     }
     if let Some(spared) = fault.filter(|_| !answer.struck) {
         admission.spared(spared);
@@ -58,16 +52,15 @@ pub(crate) async fn run(
     let pace = Pace::new(&shared, ask.content, admission.seq());
     let said = Said {
         answer: &answer,
+        model_id: &facts.model_id,
         input_tokens: facts.input_tokens,
         latency_ms: pace.micros_at(answer.output_tokens) / 1_000,
+        first_ms: pace.micros_at(0) / 1_000,
         seq: admission.seq(),
-        chunk_tokens: options.chunk_tokens,
+        chunk_tokens: shared.options.chunk_tokens,
     };
-    let content = if operation.streams() {
-        Spelt::Stream(converse::events(&said))
-    } else {
-        Spelt::Whole(converse::whole(&said))
-    };
+    let content = ask.shape.spell(&said, facts.api.streams());
+    let counted = [said.input_tokens, answer.output_tokens, said.latency_ms];
     let run = Run {
         pace,
         burndown: tokens::burndown(&facts.model_id),
@@ -77,7 +70,24 @@ pub(crate) async fn run(
         fault,
         request_id,
     };
-    run.reply(content).await
+    let mut response = run.reply(content).await;
+    if facts.api.invokes() && response.status() == StatusCode::OK {
+        head(response.headers_mut(), facts.api.streams(), counted);
+    }
+    response
+}
+
+/// What InvokeModel's answers carry in their head: the counts of a whole answer, the kind of a
+/// stream's chunks.
+fn head(headers: &mut HeaderMap, streams: bool, [input, output, latency_ms]: [u64; 3]) {
+    if streams {
+        let kind = HeaderValue::from_static("application/json");
+        headers.insert("x-amzn-bedrock-content-type", kind);
+        return;
+    }
+    headers.insert("x-amzn-bedrock-input-token-count", HeaderValue::from(input));
+    headers.insert("x-amzn-bedrock-output-token-count", HeaderValue::from(output));
+    headers.insert("x-amzn-bedrock-invocation-latency", HeaderValue::from(latency_ms));
 }
 
 fn throttle(shortage: Shortage) -> Refusal {

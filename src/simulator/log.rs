@@ -18,6 +18,8 @@ pub enum Outcome {
     ThrottledTokens,
     /// The request itself was refused: its form, its model id, its missing signature.
     Refused,
+    /// Its tokens were counted; the quota has no part in that.
+    Counted,
     /// This fault struck.
     Fault(Fault),
 }
@@ -31,6 +33,7 @@ impl Outcome {
             Self::ThrottledRequests => "throttled_requests",
             Self::ThrottledTokens => "throttled_tokens",
             Self::Refused => "refused",
+            Self::Counted => "counted",
             Self::Fault(fault) => fault.as_str(),
         }
     }
@@ -40,7 +43,9 @@ impl Outcome {
     pub fn is_admitted(self) -> bool {
         match self {
             Self::Admitted => true,
-            Self::ThrottledRequests | Self::ThrottledTokens | Self::Refused => false,
+            Self::ThrottledRequests | Self::ThrottledTokens | Self::Refused | Self::Counted => {
+                false
+            }
             Self::Fault(fault) => fault != Fault::Throttle,
         }
     }
@@ -64,7 +69,8 @@ pub struct Call {
     pub at: jiff::Timestamp,
     /// The model id, decoded.
     pub model_id: String,
-    /// Which operation: `converse`, `converse-stream`.
+    /// Which operation: `converse`, `converse-stream`, `invoke`, `invoke-with-response-stream`,
+    /// `count-tokens`.
     pub api: String,
     /// Whether the answer is streamed.
     pub stream: bool,

@@ -2,30 +2,39 @@
 //! with answers that are made up and labelled so. It is the other side of the argument and must not
 //! know: stores, jobs, the worker's own budget, estimate or provider rooms.
 //!
-//! One call runs straight down: `serve` (path, signature) → `request` (body, checks) → `answer`
-//! (plan: which schema) → `state` (fault, quota, log) → `answer` (text or JSON) → `converse` (the
-//! body or the frames) → `deliver` (latency, the fault on the wire) → `state` (settle, bill).
+//! One call runs straight down: `serve` (path, signature) → `shape` (the body, in Converse's form or
+//! a model family's own) → `request` (what is asked for) → `answer` (plan: which schema) → `state`
+//! (fault, quota, log) → `answer` (text or JSON) → `shape` (the body or the frames) → `deliver`
+//! (latency, the fault on the wire) → `state` (settle, bill).
 //!
 //! What it promises:
 //! - Same seed and same request: same answer. Faults depend on the call's number too, so that a
 //!   repeat can succeed.
 //! - Every answer carries the header `x-quarrier-simulated: true`; free text starts with
-//!   `[simulated]`, and JSON answers, which have no room for a label, carry
+//!   `[simulated]`, and Converse's JSON answers, which have no room for a label, carry
 //!   `additionalModelResponseFields {"simulated": true}`.
+//! - The same conversation has the same answer by whichever interface it comes.
+//! - A call must be signed: a bearer token, or an AWS signature that is well formed and scoped to
+//!   `bedrock`. The signature's value is not verified, because no secret is known here.
 //! - A call whose caller goes away stays charged as input + `max_tokens`, and is billed for the
 //!   whole answer: nobody can know how much was generated.
 //! - Throttled and refused calls are charged nothing, not even a request; a call that fails by 500
 //!   or 503 keeps its request and is charged no tokens.
+//! - `CountTokens` draws on no quota and meets no fault; it stands in the call log as an operation of
+//!   its own, and in the summary in `token_counts` alone.
 
 mod answer;
 mod body;
 mod call;
-mod converse;
+mod count;
 mod deliver;
 mod draw;
 mod faults;
 mod frames;
+mod heard;
 mod log;
+mod malformed;
+mod models;
 mod options;
 mod pace;
 mod quota;
@@ -33,6 +42,8 @@ mod reply;
 mod request;
 mod schema;
 mod serve;
+mod shape;
+mod signature;
 mod spelt;
 mod state;
 mod summary;

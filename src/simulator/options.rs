@@ -59,6 +59,11 @@ pub struct SimulatorOptions {
     pub hang_ms_max: u64,
     /// Output tokens in one event of a stream.
     pub chunk_tokens: u64,
+    /// The base ids of the models that there are; others are answered 404. Empty: every model.
+    pub models: Vec<String>,
+    /// Whether current Claude models are refused by their base ids, as the provider does; they are
+    /// then called through inference profiles (`us.`, `global.`).
+    pub require_profiles: bool,
 }
 
 impl Default for SimulatorOptions {
@@ -75,6 +80,8 @@ impl Default for SimulatorOptions {
             input_tokens_max: 1_000_000,
             hang_ms_max: 3_600_000,
             chunk_tokens: 8,
+            models: Vec::new(),
+            require_profiles: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::faults::{Fault, Faults};
 use super::log::{Call, CallLog, Outcome};
 use super::options::{QuotaScope, SimulatorOptions};
 use super::quota::{Quota, Shortage, Ticket};
-use super::request::Facts;
+use super::request::{Facts, Operation};
 use super::schema::SchemaCache;
 use super::summary::{Counts, Summary};
 
@@ -90,6 +90,11 @@ impl Shared {
         state.record(self, facts, Outcome::Refused, Some(error))
     }
 
+    /// Logs a count of tokens, and gives its number.
+    pub(crate) fn count(&self, facts: &Facts) -> u64 {
+        self.lock().record(self, facts, Outcome::Counted, None)
+    }
+
     /// Decides a well-formed call: its fault, its place in the quota, its line in the log.
     pub(crate) fn admit(self: &Arc<Self>, facts: &Facts, content: u64) -> Verdict {
         let mut state = self.lock();
@@ -158,7 +163,7 @@ impl Shared {
     pub(crate) fn summary(&self) -> Summary {
         let state = self.lock();
         let quotas = state.quotas.values();
-        Summary::of(state.seq, &state.counts, quotas, &self.options)
+        Summary::of(state.seq - state.counts.token_counts, &state.counts, quotas, &self.options)
     }
 }
 
@@ -185,7 +190,12 @@ impl State {
         error: Option<&'static str>,
     ) -> u64 {
         self.seq += 1;
-        *self.counts.outcomes.entry(outcome.as_str()).or_default() += 1;
+        // Counts of tokens stand in the log, but are no calls of a model.
+        if facts.api == Operation::CountTokens {
+            self.counts.token_counts += 1;
+        } else {
+            *self.counts.outcomes.entry(outcome.as_str()).or_default() += 1;
+        }
         let admitted = outcome.is_admitted();
         self.counts.admitted += u64::from(admitted);
         let at_ms = shared.now_ms();

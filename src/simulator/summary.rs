@@ -29,8 +29,10 @@ pub struct Minute {
 pub struct Summary {
     /// Always true: these are figures of a simulation.
     pub simulated: bool,
-    /// All calls.
+    /// All calls of a model.
     pub calls: u64,
+    /// Calls of `CountTokens`, refused ones included: in no other figure here.
+    pub token_counts: u64,
     /// Calls that the quota was charged for.
     pub admitted: u64,
     /// Calls that the quota refused (not the injected throttles).
@@ -73,6 +75,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> f64 {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    pub(crate) token_counts: u64,
     pub(crate) admitted: u64,
     pub(crate) ended: u64,
     pub(crate) client_gone: u64,
@@ -93,6 +96,7 @@ impl Summary {
         let mut summary = Summary {
             simulated: true,
             calls,
+            token_counts: counts.token_counts,
             admitted: counts.admitted,
             throttled: count(Outcome::ThrottledRequests) + count(Outcome::ThrottledTokens),
             client_gone: counts.client_gone,
