@@ -85,9 +85,7 @@ fn read_head(headers: &HeaderMap, facts: &mut Facts) -> Result<(), Refusal> {
     if essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }
-    Err(Refusal::validation(
-        "The provided Content Type is invalid or not supported for this model",
-    ))
+    Err(Refusal::validation("The provided Content Type is invalid or not supported for this model"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -88,8 +88,14 @@ impl<'a> Fields<'a> for Body<'a> {
             "tools" => self.tools = values.next_value::<Option<_>>()?.unwrap_or_default(),
             "tool_choice" => self.choice = values.next_value()?,
             "response_format" => self.format = values.next_value()?,
-            "frequency_penalty" | "n" | "parallel_tool_calls" | "presence_penalty"
-            | "random_seed" | "safe_prompt" | "seed" | "top_k" => {
+            "frequency_penalty"
+            | "n"
+            | "parallel_tool_calls"
+            | "presence_penalty"
+            | "random_seed"
+            | "safe_prompt"
+            | "seed"
+            | "top_k" => {
                 values.next_value::<IgnoredAny>()?;
             }
             _ => return Ok(false),
@@ -230,7 +236,12 @@ fn stop_reason(said: &Said<'_>) -> &'static str {
 
 impl<'a> Completion<'a> {
     /// A piece of an answer in a stream, or a whole one.
-    fn of(said: &'a Said<'_>, spoken: Spoken<'a>, stop: Option<&'static str>, stream: bool) -> Self {
+    fn of(
+        said: &'a Said<'_>,
+        spoken: Spoken<'a>,
+        stop: Option<&'static str>,
+        stream: bool,
+    ) -> Self {
         let early = is_early(said.model_id);
         let (message, delta) =
             if early || !stream { (Some(spoken), None) } else { (None, Some(spoken)) };

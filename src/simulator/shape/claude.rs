@@ -166,9 +166,7 @@ fn check_keys(body: &Body<'_>, unknown: &[String], version: (u64, u64)) -> Resul
 
 fn check_ranges(body: &Body<'_>) -> Result<(), Refusal> {
     if body.max_tokens.is_some_and(|tokens| tokens < 1) {
-        return Err(Refusal::validation(
-            "max_tokens: Input should be greater than or equal to 1",
-        ));
+        return Err(Refusal::validation("max_tokens: Input should be greater than or equal to 1"));
     }
     for (name, value) in [("temperature", body.temperature), ("top_p", body.top_p)] {
         if value.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
@@ -197,9 +195,7 @@ fn check_messages(messages: &[Message<'_>], version: (u64, u64)) -> Result<(), R
             );
         }
         if !["user", "assistant"].contains(&role) {
-            return refuse(format!(
-                "messages.{index}.role: Input should be 'user' or 'assistant'"
-            ));
+            return refuse(format!("messages.{index}.role: Input should be 'user' or 'assistant'"));
         }
         // Later models join turns of one role.
         if role == before && version < (4, 0) {
@@ -231,8 +227,7 @@ pub(crate) fn sampling_flaw(
         ("top_k", top_k.is_some()),
     ];
     let (name, _) = given.into_iter().find(|(_, given)| *given)?;
-    models::refuses_sampling(model_id)
-        .then(|| format!("`{name}` is deprecated for this model."))
+    models::refuses_sampling(model_id).then(|| format!("`{name}` is deprecated for this model."))
 }
 
 /// Why a model refuses to go on from an assistant's turn, if it does.

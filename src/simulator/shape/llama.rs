@@ -45,8 +45,7 @@ pub(crate) fn read(bytes: &[u8], parse: Parse) -> Result<Heard<'_>, Refusal> {
     for (pointer, value) in [("/temperature", body.temperature), ("/top_p", body.top_p)] {
         malformed::bound(pointer, value.unwrap_or(0.0), 0.0, 1.0)?;
     }
-    let max_tokens =
-        malformed::max_tokens("/max_gen_len", body.max_gen_len, MAX_GEN_LEN_DEFAULT)?;
+    let max_tokens = malformed::max_tokens("/max_gen_len", body.max_gen_len, MAX_GEN_LEN_DEFAULT)?;
     let mut heard = Heard { max_tokens, ..Heard::default() };
     template::hear(&mut heard, body.prompt.unwrap_or_default(), parse)?;
     Ok(heard)

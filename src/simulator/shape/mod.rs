@@ -101,11 +101,7 @@ impl Shape {
     }
 
     /// Reads and checks a body. Its metadata goes into the facts.
-    pub(crate) fn read<'a>(
-        self,
-        bytes: &'a [u8],
-        facts: &mut Facts,
-    ) -> Result<Heard<'a>, Refusal> {
+    pub(crate) fn read<'a>(self, bytes: &'a [u8], facts: &mut Facts) -> Result<Heard<'a>, Refusal> {
         match self {
             Self::Converse => converse::read(bytes, facts),
             Self::Claude => claude::read(bytes, &facts.model_id),
