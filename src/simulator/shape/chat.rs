@@ -3,6 +3,7 @@
 
 use serde::de::{IgnoredAny, MapAccess};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::simulator::answer::Content as Answered;
@@ -186,9 +187,9 @@ struct Choices<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<Spoken<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stop_reason: Option<Option<&'static str>>,
+    stop_reason: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    finish_reason: Option<Option<&'static str>>,
+    finish_reason: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -259,8 +260,8 @@ impl<'a> Completion<'a> {
                 index: 0,
                 message,
                 delta,
-                stop_reason: early.then_some(stop),
-                finish_reason: (!early).then_some(stop),
+                stop_reason: early.then(|| Value::from(stop)),
+                finish_reason: (!early).then(|| Value::from(stop)),
             }],
             usage: (!early && stop.is_some()).then_some(usage),
             metrics: (stream && stop.is_some()).then(|| said.metrics()),

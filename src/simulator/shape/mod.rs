@@ -130,5 +130,4 @@ impl Shape {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

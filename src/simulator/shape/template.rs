@@ -97,8 +97,7 @@ fn llama(prompt: &str, marks: &Marks) -> Option<Turns> {
         // A line break between a turn's end and the next header stands in the vendor's samples.
         rest = rest.trim_start().strip_prefix(marks.header)?;
         let (role, after) = rest.split_once(marks.header_end)?;
-        let after = after.strip_prefix("\n\n").or_else(|| after.strip_prefix('\n'));
-        let after = after.unwrap_or_default();
+        let after = after.strip_prefix("\n\n").or_else(|| after.strip_prefix('\n'))?;
         let (text, next) = match after.split_once(marks.turn_end) {
             Some((text, next)) => (text, Some(next)),
             None => (after, None),
