@@ -25,6 +25,15 @@ pub(crate) fn columns() -> impl Iterator<Item = (Api, bool)> {
 }
 
 impl Way {
+    pub(crate) fn operation(self) -> &'static str {
+        match (self.api, self.stream) {
+            (Api::Converse, true) => "converse-stream",
+            (Api::Converse, false) => "converse",
+            (Api::Invoke, true) => "invoke-with-response-stream",
+            (Api::Invoke, false) => "invoke",
+        }
+    }
+
     /// A request that asks for JSON.
     pub(crate) fn request(self, clocks: Clocks) -> GenerateRequest {
         let (model_id, family) = match self.format {

@@ -114,12 +114,12 @@ async fn read<A: Arriving>(
 
 /// The failure of a stream that ended too early.
 fn cut() -> CallError {
-    let message = "the answer ended without its stop reason and usage".to_owned();
+    let message = "the answer ended without its stop reason and usage";
     failed(ErrorKind::StreamCut, message, FailedCharge::Unknown)
 }
 
 /// The failure of an answer that outgrew the bytes allowed.
 pub(super) fn too_large(answer_bytes_max: usize) -> CallError {
     let message = format!("the answer is longer than {answer_bytes_max} bytes (answer_bytes_max)");
-    failed(ErrorKind::AnswerTooLarge, message, FailedCharge::Unknown)
+    failed(ErrorKind::AnswerTooLarge, &message, FailedCharge::Unknown)
 }

@@ -74,7 +74,7 @@ impl Running {
             }
             _ => format!("the call took longer than {} ms", self.clocks.total_ms),
         };
-        failed(deadline.kind, message, FailedCharge::Unknown)
+        failed(deadline.kind, &message, FailedCharge::Unknown)
     }
 
     fn total(&self) -> Deadline {

@@ -70,10 +70,10 @@ where
 /// left; after that, even a broken pipe may have delivered the request.
 fn dispatch(error: &(dyn Error + 'static), is_user: bool, address: Option<&str>) -> CallError {
     if find::<CredentialsError>(error).is_some() {
-        return failed(ErrorKind::Credentials, causes(error), FailedCharge::NotSent);
+        return failed(ErrorKind::Credentials, &causes(error), FailedCharge::NotSent);
     }
     if is_user {
-        return failed(ErrorKind::InvalidRequest, causes(error), FailedCharge::NotSent);
+        return failed(ErrorKind::InvalidRequest, &causes(error), FailedCharge::NotSent);
     }
     let address = address.unwrap_or("the service");
     let client = find::<hyper_util::client::legacy::Error>(error);
@@ -84,10 +84,10 @@ fn dispatch(error: &(dyn Error + 'static), is_user: bool, address: Option<&str>)
             "no connection to {address}: {why}; is the endpoint right and the service up, and \
              does no proxy or firewall stand in between?"
         );
-        failed(ErrorKind::ConnectFailed, message, FailedCharge::NotSent)
+        failed(ErrorKind::ConnectFailed, &message, FailedCharge::NotSent)
     } else {
         let message = format!("the connection to {address} broke: {why}");
-        failed(ErrorKind::ConnectFailed, message, FailedCharge::Unknown)
+        failed(ErrorKind::ConnectFailed, &message, FailedCharge::Unknown)
     }
 }
 
@@ -114,19 +114,19 @@ where
         SdkError::ResponseError(_) if !began => (ErrorKind::Internal, FailedCharge::Unknown),
         _ => (ErrorKind::StreamCut, FailedCharge::Unknown),
     };
-    failed(kind, message_of(error, error.message()), charge)
+    failed(kind, &message_of(error, error.message()), charge)
 }
 
 /// A failure of this side alone.
 pub(super) fn not_sent(kind: ErrorKind, error: &(impl Error + 'static)) -> CallError {
-    failed(kind, message_of(error, None), FailedCharge::NotSent)
+    failed(kind, &message_of(error, None), FailedCharge::NotSent)
 }
 
 /// A failure without a response.
-pub(super) fn failed(kind: ErrorKind, message: String, charge: FailedCharge) -> CallError {
+pub(super) fn failed(kind: ErrorKind, message: &str, charge: FailedCharge) -> CallError {
     CallError {
         kind,
-        message: shorten(&message),
+        message: shorten(message),
         retry_after_ms: None,
         request_id: None,
         partial_text: None,

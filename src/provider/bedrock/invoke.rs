@@ -1,5 +1,5 @@
-//! One call through InvokeModel or InvokeModelWithResponseStream: how its native body is sent, and
-//! its answer as it arrives.
+//! One call through InvokeModel or `InvokeModelWithResponseStream`: how its native body is sent,
+//! and its answer as it arrives.
 //! Must not know: clocks, credentials, regions, retries, what stands in a body.
 
 use std::sync::{Arc, OnceLock};
@@ -144,7 +144,7 @@ fn unreadable(error: &Unreadable, answer_bytes_max: usize) -> CallError {
     match error {
         Unreadable::TooLarge => too_large(answer_bytes_max),
         Unreadable::Form(_) => {
-            fault::failed(ErrorKind::Internal, error.to_string(), FailedCharge::Unknown)
+            fault::failed(ErrorKind::Internal, &error.to_string(), FailedCharge::Unknown)
         }
     }
 }

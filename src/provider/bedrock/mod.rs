@@ -212,5 +212,5 @@ pub fn wire_body(request: &GenerateRequest) -> serde_json::Value {
 
 /// A call that never left this process.
 fn refused(kind: ErrorKind, message: &str) -> CallError {
-    fault::failed(kind, message.to_owned(), FailedCharge::NotSent)
+    fault::failed(kind, message, FailedCharge::NotSent)
 }
