@@ -115,11 +115,22 @@ async fn a_chunk_that_is_not_of_its_format_is_an_error_of_the_far_side() {
 #[tokio::test]
 async fn an_answer_that_is_no_event_stream_is_an_error_of_the_far_side() {
     let page = "<html>Please sign in to the hotel's network</html>".to_owned();
-    let reply = Reply::Whole(200, vec![("content-type", "text/html")], page);
+    let reply = Reply::Whole(200, vec![("content-type", "text/html")], page.clone());
     for (way, stream) in ways().flat_map(|way| [(way, true), (way, false)]) {
         let error = fails(reply.clone(), way.request(stream)).await;
         assert_eq!(error.kind, ErrorKind::Internal, "{way:?}");
         assert_eq!(error.charge, FailedCharge::Unknown);
+        assert!(!error.message.contains("hotel"), "{}", error.message);
+        assert_eq!(error.partial_text.as_deref(), (!stream).then_some(page.as_str()), "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_long_body_that_cannot_be_read_the_beginning_is_kept() {
+    for way in ways() {
+        let reply = Reply::Whole(200, vec![], "x".repeat(100_000));
+        let error = fails(reply, way.request(false)).await;
+        assert!(error.partial_text == Some("x".repeat(65_536)), "{way:?}");
     }
 }
 

@@ -16,6 +16,8 @@ use crate::provider::{CallError, FailedCharge};
 
 /// The longest message kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 2_000;
+/// The longest part kept of a body that cannot be read, in bytes.
+const EVIDENCE_BYTES_MAX: usize = 65_536;
 /// A wait that a header names is believed up to a day.
 const RETRY_AFTER_MS_MAX: u64 = 86_400_000;
 
@@ -30,6 +32,9 @@ where
 {
     let raw = error.raw_response();
     let status = raw.map(|response| response.status().as_u16());
+    // An answer that came whole, and that the SDK could not read.
+    let unread = raw.filter(|response| response.status().is_success());
+    let unread = unread.and_then(|response| response.body().bytes()).map(evidence);
     let (kind, charge) = match error {
         SdkError::ServiceError(_) => {
             let refusal = Refusal {
@@ -49,11 +54,11 @@ where
         SdkError::DispatchFailure(failure) => {
             return dispatch(error, failure.is_user(), address);
         }
-        SdkError::ResponseError(failure) => match failure.raw().body().bytes() {
-            // The body arrived whole and is not what the protocol says.
-            Some(_) => (ErrorKind::Internal, FailedCharge::Unknown),
-            None => (ErrorKind::StreamCut, FailedCharge::Unknown),
-        },
+        // A body that arrived whole is not what the protocol says; else the connection broke in it.
+        SdkError::ResponseError(_) if unread.is_some() => {
+            (ErrorKind::Internal, FailedCharge::Unknown)
+        }
+        SdkError::ResponseError(_) => (ErrorKind::StreamCut, FailedCharge::Unknown),
         _ => (ErrorKind::CallTimeout, FailedCharge::Unknown),
     };
     CallError {
@@ -61,7 +66,7 @@ where
         message: message_of(error, error.message()),
         retry_after_ms: raw.and_then(retry_after_ms),
         request_id: raw.and_then(RequestId::request_id).map(str::to_owned),
-        partial_text: None,
+        partial_text: unread.filter(|body| !body.is_empty()),
         charge,
     }
 }
@@ -179,6 +184,12 @@ fn causes(error: &(dyn Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+/// The beginning of a body that nobody could read: it is paid for, and kept as it came.
+pub(super) fn evidence(body: &[u8]) -> String {
+    let start = body.get(..EVIDENCE_BYTES_MAX).unwrap_or(body);
+    String::from_utf8_lossy(start).into_owned()
 }
 
 fn shorten(text: &str) -> String {

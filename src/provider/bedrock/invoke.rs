@@ -11,6 +11,7 @@ use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::types::ResponseStream;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
 use super::call::{Arriving, Begun, too_large};
 use super::line::Line;
@@ -27,6 +28,8 @@ pub(super) struct Answer {
     gather: Gather,
     counted: Counted,
     bytes_max: usize,
+    /// A body that is not of its format.
+    unread: Option<String>,
 }
 
 /// What is still to come.
@@ -51,7 +54,7 @@ pub(super) async fn begin(
     } else {
         whole(line, request, body).await?
     };
-    Ok(Begun { answer: Answer { source, gather, counted, bytes_max }, request_id })
+    Ok(Begun { answer: Answer { source, gather, counted, bytes_max, unread: None }, request_id })
 }
 
 type Opened = (Source, Counted, Option<String>);
@@ -114,7 +117,10 @@ impl Arriving for Answer {
                 None => Ok(None),
                 Some(body) => match self.gather.whole(body.as_ref()) {
                     Ok(()) => Ok(Some("")),
-                    Err(error) => Err(unreadable(&error, bytes_max)),
+                    Err(error) => {
+                        self.unread = Some(fault::evidence(body.as_ref()));
+                        Err(unreadable(&error, bytes_max))
+                    }
                 },
             },
         }
@@ -131,7 +137,7 @@ impl Arriving for Answer {
     }
 
     fn partial(self) -> Option<String> {
-        self.gather.partial()
+        self.gather.partial().or(self.unread).filter(|text| !text.is_empty())
     }
 
     fn finish(self) -> Result<native::Answer, Option<String>> {
@@ -153,6 +159,7 @@ fn unreadable(error: &Unreadable, answer_bytes_max: usize) -> CallError {
 #[derive(Debug, Clone, Default)]
 struct CountHeaders(Arc<OnceLock<Counted>>);
 
+#[dyn_dispatch_hint]
 impl Intercept for CountHeaders {
     fn name(&self) -> &'static str {
         "CountHeaders"

@@ -7,6 +7,7 @@ use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
 /// A client with connections of its own.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Line {
 #[derive(Debug, Clone, Default)]
 struct Address(Arc<OnceLock<String>>);
 
+#[dyn_dispatch_hint]
 impl Intercept for Address {
     fn name(&self) -> &'static str {
         "Address"
