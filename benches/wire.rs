@@ -2,7 +2,10 @@
 //! the same calls through `Bedrock::generate`. Knows nothing of jobs, stores or quotas.
 //!
 //! `cargo bench --bench wire -- [--endpoint URL] [--calls N] [--in-flight N] [--rounds N]
-//! [--events N] [--hold-ms N] [--pools N] [--only sdk|provider] [--model ID]`
+//! [--events N] [--hold-ms N] [--pools N] [--only sdk|provider|raw] [--model ID]`
+//!
+//! `--only raw` writes the same signed bytes again and again: what the far side can serve when the
+//! near side costs next to nothing.
 //!
 //! Without an endpoint it starts a bare server in a process of its own, which streams `--events`
 //! pieces of text after `--hold-ms`. It prints one JSON line a run, and a last one that compares.
@@ -35,6 +38,7 @@ use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
 use quarrier::provider::{Api, Clocks, GenerateRequest, Provider as _};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -83,6 +87,8 @@ enum Path {
     Sdk,
     /// `Bedrock::generate`.
     Provider,
+    /// Bytes over kept connections, without an SDK.
+    Raw,
 }
 
 /// The figures of one run.
@@ -114,6 +120,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn compare(options: &Options, endpoint: &str) -> anyhow::Result<()> {
+    if options.only == Some(Path::Raw) {
+        for _ in 0..options.rounds {
+            print("raw", options, raw_run(options, endpoint).await?)?;
+        }
+        return Ok(());
+    }
     let sdk = sdk_client(endpoint);
     let provider = Arc::new(
         Bedrock::connect(&BedrockOptions {
@@ -269,6 +281,93 @@ fn request(model: &str) -> GenerateRequest {
         ],
         clocks: Clocks { first_token_ms: 60_000, idle_ms: 60_000, total_ms: 600_000 },
         answer_bytes_max: 1 << 20,
+    }
+}
+
+// ---- bytes without an SDK ----
+
+/// Each connection asks its share of the calls, one after the other.
+async fn raw_run(options: &Options, endpoint: &str) -> anyhow::Result<Figures> {
+    let address = endpoint.trim_start_matches("http://").to_owned();
+    let question = Arc::new(raw_question(&address, &options.model));
+    let rss_kb_before = rss_kb()?;
+    let (began, cpu_began) = (Instant::now(), cpu_seconds());
+    let mut connections = JoinSet::new();
+    let share = options.calls / u64::from(options.in_flight);
+    ensure!(share * u64::from(options.in_flight) == options.calls, "calls must divide evenly");
+    for _ in 0..options.in_flight {
+        let (address, question) = (address.clone(), Arc::clone(&question));
+        connections.spawn(async move {
+            let mut stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let mut buffer = Vec::with_capacity(64 * 1_024);
+            for _ in 0..share {
+                raw_call(&mut stream, &question, &mut buffer).await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+    while let Some(done) = connections.join_next().await {
+        done??;
+    }
+    Ok(Figures {
+        seconds: began.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds() - cpu_began,
+        rss_kb_before,
+        rss_kb_most: rss_kb()?,
+    })
+}
+
+/// One streamed Converse call as the SDK writes it. The signature is of the right form; no
+/// simulator knows the secret.
+fn raw_question(address: &str, model: &str) -> Vec<u8> {
+    let body = json!({
+        "messages": [{ "role": "user", "content": [{ "text": QUESTION }] }],
+        "inferenceConfig": { "maxTokens": 256 },
+        "requestMetadata": { "job_id": "raw", "attempt": "1", "tenant": "default" },
+    })
+    .to_string();
+    let model = model.replace(':', "%3A");
+    format!(
+        "POST /model/{model}/converse-stream HTTP/1.1\r\nhost: {address}\r\n\
+         content-type: application/json\r\nx-amz-date: 20261122T120000Z\r\n\
+         authorization: AWS4-HMAC-SHA256 \
+         Credential=simulated/20261122/us-east-1/bedrock/aws4_request, \
+         SignedHeaders=content-type;host;x-amz-date, Signature={}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        "0".repeat(64),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+/// Sends the question and reads to the answer's end: its length, or the last chunk.
+async fn raw_call(
+    stream: &mut tokio::net::TcpStream,
+    question: &[u8],
+    buffer: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    stream.write_all(question).await?;
+    buffer.clear();
+    loop {
+        ensure!(stream.read_buf(buffer).await? > 0, "the connection was closed");
+        let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
+        let said = String::from_utf8_lossy(buffer.get(..head).unwrap_or_default());
+        ensure!(said.starts_with("HTTP/1.1 200"), "refused: {said}");
+        let length = said
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map(str::parse::<usize>)
+            .transpose()?;
+        let whole = length.map_or_else(
+            || buffer.ends_with(b"\r\n0\r\n\r\n"),
+            |length| buffer.len() >= head + 4 + length,
+        );
+        if whole {
+            return Ok(());
+        }
     }
 }
 

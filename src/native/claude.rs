@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::gather::{Gather, refuse_error};
 use super::mended::read;
-use super::usage::{Counts, Metrics, count};
+use super::usage::{Counts, count};
 use super::{Ask, Unreadable, set, set_number, set_stop, system};
 use crate::completion::Role;
 
@@ -45,7 +45,7 @@ struct Whole {
     usage: Option<Usage>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }
@@ -61,24 +61,19 @@ struct Block {
 
 #[derive(Deserialize)]
 struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_read_input_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_creation_input_tokens: Option<u64>,
+    #[serde(rename = "input_tokens", default, deserialize_with = "count")]
+    input: Option<u64>,
+    #[serde(rename = "output_tokens", default, deserialize_with = "count")]
+    output: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens", default, deserialize_with = "count")]
+    cache_read: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens", default, deserialize_with = "count")]
+    cache_write: Option<u64>,
 }
 
 impl From<Usage> for Counts {
-    fn from(usage: Usage) -> Self {
-        Self {
-            input: usage.input_tokens,
-            output: usage.output_tokens,
-            cache_read: usage.cache_read_input_tokens,
-            cache_write: usage.cache_creation_input_tokens,
-        }
+    fn from(Usage { input, output, cache_read, cache_write }: Usage) -> Self {
+        Self { input, output, cache_read, cache_write }
     }
 }
 
@@ -114,7 +109,7 @@ struct Event {
     usage: Option<Usage>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }

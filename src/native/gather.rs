@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::mended::form;
-use super::usage::{Counts, Metrics, settle};
+use super::usage::{Counts, settle};
 use super::{Answer, Counted, Unreadable, claude, llama, mistral, nova};
 use crate::catalogue::Format;
 use crate::completion::StopReason;
@@ -143,9 +143,9 @@ impl Gather {
     }
 
     /// What the service puts beside any format's own fields.
-    pub(super) fn beside(&mut self, metrics: Option<Metrics>, guardrail: Option<&str>) {
+    pub(super) fn beside(&mut self, metrics: Option<Counts>, guardrail: Option<&str>) {
         if let Some(metrics) = metrics {
-            self.metrics.grow(metrics.into());
+            self.metrics.grow(metrics);
         }
         self.guardrail |= guardrail == Some("INTERVENED");
     }

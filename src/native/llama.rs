@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use super::gather::{Gather, refuse_error};
 use super::mended::read;
 use super::template::{Marks, push_text};
-use super::usage::{Counts, Metrics, count};
+use super::usage::{Counts, count};
 use super::{Ask, Unreadable, set, set_number, system};
 use crate::completion::Role;
 
@@ -92,7 +92,7 @@ struct Part {
     stop_reason: Option<String>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }

@@ -10,9 +10,13 @@ use super::Unreadable;
 /// What stands for a character that cannot be read.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Reads a JSON text. Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD: an
+/// Reads a JSON object. Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD: an
 /// answer is paid for, and one broken character is no reason to lose the rest of it.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    // Derived readers would also take a list of a form's values, which nobody means.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(form("it is no JSON object"));
+    }
     serde_json::from_slice(bytes)
         .or_else(|error| match mended(bytes) {
             Some(text) => serde_json::from_str(&text),
@@ -42,15 +46,12 @@ fn mended(bytes: &[u8]) -> Option<String> {
     while let Some((before, escape)) = rest.split_once('\\') {
         out.push_str(before);
         let (kept, after) = escape_at(escape);
-        match kept {
-            Some(kept) => {
-                out.push('\\');
-                out.push_str(kept);
-            }
-            None => {
-                out.push_str(REPLACEMENT);
-                replaced = true;
-            }
+        if let Some(kept) = kept {
+            out.push('\\');
+            out.push_str(kept);
+        } else {
+            out.push_str(REPLACEMENT);
+            replaced = true;
         }
         rest = after;
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::gather::{Gather, refuse_error, tool_input};
 use super::mended::read;
 use super::template::{Marks, push_text};
-use super::usage::{Counts, Metrics, count};
+use super::usage::{Counts, count};
 use super::{Ask, Unreadable, set, set_number, set_stop, system};
 use crate::completion::Role;
 
@@ -89,7 +89,7 @@ struct Part {
     usage: Option<Usage>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }

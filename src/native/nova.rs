@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::gather::{Gather, refuse_error, tool_input};
 use super::mended::read;
-use super::usage::{Counts, Metrics, count};
+use super::usage::{Counts, count};
 use super::{Ask, Unreadable, set, set_number, set_stop, system};
 use crate::completion::Role;
 
@@ -44,7 +44,7 @@ struct Whole {
     usage: Option<Usage>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }
@@ -126,7 +126,7 @@ struct Event {
     metadata: Option<Metadata>,
     error: Option<Value>,
     #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Option<Metrics>,
+    metrics: Option<Counts>,
     #[serde(rename = "amazon-bedrock-guardrailAction")]
     guardrail: Option<String>,
 }

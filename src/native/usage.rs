@@ -8,12 +8,17 @@ use serde_json::Value;
 use super::Counted;
 use crate::completion::Usage;
 
-/// Counts as far as they are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Counts as far as they are known; readable as `amazon-bedrock-invocationMetrics`, which the
+/// service adds to a stream's last chunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Counts {
+    #[serde(rename = "inputTokenCount", default, deserialize_with = "count")]
     pub(super) input: Option<u64>,
+    #[serde(rename = "outputTokenCount", default, deserialize_with = "count")]
     pub(super) output: Option<u64>,
+    #[serde(rename = "cacheReadInputTokenCount", default, deserialize_with = "count")]
     pub(super) cache_read: Option<u64>,
+    #[serde(rename = "cacheWriteInputTokenCount", default, deserialize_with = "count")]
     pub(super) cache_write: Option<u64>,
 }
 
@@ -38,31 +43,6 @@ pub(super) fn settle(body: Counts, metrics: Counts, counted: Counted) -> Option<
         cache_read: body.cache_read.or(metrics.cache_read).unwrap_or(0),
         cache_write: body.cache_write.or(metrics.cache_write).unwrap_or(0),
     })
-}
-
-/// `amazon-bedrock-invocationMetrics`, which the service adds to a stream's last chunk.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Metrics {
-    #[serde(default, deserialize_with = "count")]
-    input_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    output_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_read_input_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_write_input_token_count: Option<u64>,
-}
-
-impl From<Metrics> for Counts {
-    fn from(metrics: Metrics) -> Self {
-        Self {
-            input: metrics.input_token_count,
-            output: metrics.output_token_count,
-            cache_read: metrics.cache_read_input_token_count,
-            cache_write: metrics.cache_write_input_token_count,
-        }
-    }
 }
 
 /// Reads a count. What is no whole number is a missing count: the text beside it is paid for, and
