@@ -15,6 +15,7 @@ use super::models;
 use super::options::SimulatorOptions;
 use super::reply;
 use super::request::{self, Facts, Operation, Refusal};
+use super::shape::Shape;
 use super::state::Shared;
 
 #[derive(Deserialize)]
@@ -67,23 +68,25 @@ fn count(bytes: &[u8], facts: &mut Facts, options: &SimulatorOptions) -> Result<
     if !models::counts_tokens(&facts.model_id) {
         return Err(Refusal::validation("The provided model doesn't support counting tokens."));
     }
+    request::check_known(&facts.model_id, options)?;
     let request: Request<'_> =
         serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
     // What counts is the body of the call that it stands for; that call needs a profile, not this.
-    let options = SimulatorOptions { require_profiles: false, ..options.clone() };
     let mut inner = Facts::unread(facts.model_id.clone(), Operation::Converse);
-    match request.input {
-        Input { converse: Some(body), invoke_model: None } => {
-            request::read(body.get().as_bytes(), &mut inner, &options)?;
-        }
+    let decoded;
+    let body = match &request.input {
+        Input { converse: Some(body), invoke_model: None } => body.get().as_bytes(),
         Input { converse: None, invoke_model: Some(InvokeModel { body }) } => {
             inner.api = Operation::Invoke;
-            let body = aws_smithy_types::base64::decode(&*body)
+            decoded = aws_smithy_types::base64::decode(&**body)
                 .map_err(|error| unreadable(error.to_string()))?;
-            request::read(&body, &mut inner, &options)?;
+            &decoded
         }
         _ => return Err(unreadable("input needs one of converse and invokeModel".to_owned())),
-    }
+    };
+    let shape = Shape::of(inner.api.invokes(), &inner.model_id, body)?;
+    let heard = shape.read(body, &mut inner)?;
+    request::understand(shape, heard, &mut inner, options)?;
     facts.input_tokens = inner.input_tokens;
     Ok(inner.input_tokens)
 }

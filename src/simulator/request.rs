@@ -171,14 +171,7 @@ fn check_model(model_id: &str, options: &SimulatorOptions) -> Result<(), Refusal
     let Some(named) = models::named(model_id) else {
         return Ok(());
     };
-    if !options.models.is_empty() && !options.models.iter().any(|served| served == named.base) {
-        return Err(Refusal {
-            status: 404,
-            code: "ResourceNotFoundException",
-            message: "Could not resolve the foundation model from the provided model identifier."
-                .to_owned(),
-        });
-    }
+    check_known(named.base, options)?;
     if options.require_profiles && !named.profile && models::needs_profile(named.base) {
         return Err(Refusal::validation(format!(
             "Invocation of model ID {} with on-demand throughput isn\u{2019}t supported. Retry \
@@ -187,6 +180,19 @@ fn check_model(model_id: &str, options: &SimulatorOptions) -> Result<(), Refusal
         )));
     }
     Ok(())
+}
+
+/// Whether the service would know the model with this base id.
+pub(crate) fn check_known(base: &str, options: &SimulatorOptions) -> Result<(), Refusal> {
+    if options.models.is_empty() || options.models.iter().any(|served| served == base) {
+        return Ok(());
+    }
+    Err(Refusal {
+        status: 404,
+        code: "ResourceNotFoundException",
+        message: "Could not resolve the foundation model from the provided model identifier."
+            .to_owned(),
+    })
 }
 
 fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Refusal> {

@@ -27,7 +27,7 @@ pub(crate) fn hear<'a>(
     if prompt.is_empty() {
         return Err(malformed::refusal("#/prompt: expected minLength: 1, actual: 0"));
     }
-    let Some(turns) = parse(&prompt).filter(|turns| alternate(turns)) else {
+    let Some(turns) = parse(&prompt).filter(alternate) else {
         heard.note = Some(NOT_IN_TEMPLATE);
         heard.turn(Speaker::User, [prompt]);
         return Ok(());
@@ -143,7 +143,7 @@ pub(crate) fn instruct(prompt: &str) -> Option<Turns> {
         }
         turns.push((Speaker::User, place(prompt, inner(user))));
         let Some((assistant, next)) = after.split_once("</s>") else {
-            if after.contains("[INST]") || after.contains("[/INST]") {
+            if ["[INST]", "[/INST]", "<s>"].iter().any(|mark| after.contains(mark)) {
                 return None;
             }
             if !after.trim().is_empty() {
