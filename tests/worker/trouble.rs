@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
-    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished,
-    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
+    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish,
+    Finished, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
     Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError,
     StoreResult, Submission, WorkStore,
 };
@@ -182,6 +182,9 @@ impl WorkStore for Troubled {
     }
     async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         through!(self, claim(ask))
+    }
+    async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew> {
+        through!(self, claim_new(job, ask))
     }
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
         self.taste(group)?;

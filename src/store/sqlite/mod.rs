@@ -5,6 +5,7 @@
 mod admit;
 mod bulk;
 mod claim;
+mod claim_new;
 mod control;
 mod draws;
 mod end;
