@@ -18,6 +18,7 @@ pub mod native;
 pub mod prompt;
 pub mod provider;
 pub mod retry;
+pub mod rooms;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

@@ -3,7 +3,6 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
-mod endpoint;
 pub mod enqueue;
 pub mod generate;
 pub mod jobs;

@@ -97,7 +97,6 @@ impl Direct {
     ///
     /// # Errors
     /// When the store or the spool cannot be used.
-    #[expect(clippy::too_many_arguments, reason = "a worker's own five")]
     pub async fn open(
         store: Arc<dyn Store>,
         provider: Arc<dyn Provider>,
