@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempt::{self, Made, Turn};
 use super::finisher::Finisher;
@@ -82,6 +82,36 @@ pub enum NotCalled {
     Store(StoreError),
 }
 
+/// A call in flight.
+#[derive(Debug)]
+pub struct Begun {
+    going: JoinHandle<Option<Called>>,
+    _guard: DropGuard,
+}
+
+impl Begun {
+    /// Waits until its end is recorded, or in the spool.
+    ///
+    /// # Errors
+    /// Where this program broke.
+    pub async fn end(self) -> Result<Called, NotCalled> {
+        let called = self.going.await.ok().flatten();
+        called.ok_or_else(|| broken("in the middle of it"))
+    }
+}
+
+fn broken(when: &str) -> NotCalled {
+    NotCalled::Store(StoreError::Bug(format!("a call's own loop broke, {when}")))
+}
+
+/// What ties a call in flight to its caller.
+struct CallersEnd {
+    /// Cancelled when nobody waits for it any more.
+    given_up: CancellationToken,
+    /// Hears whether it is claimed.
+    claimed: oneshot::Sender<Result<(), NotCalled>>,
+}
+
 /// A worker that works for callers of its own process alone.
 pub struct Direct {
     bench: Arc<Bench>,
@@ -93,7 +123,7 @@ pub struct Direct {
 
 impl Direct {
     /// Opens a lease and begins to keep it. Until it is closed, or its process ends, the calls of
-    /// [`Direct::call`] run under it.
+    /// [`Direct::begin`] run under it.
     ///
     /// # Errors
     /// When the store or the spool cannot be used.
@@ -124,26 +154,27 @@ impl Direct {
         Ok(Self { bench, finisher, drain, keeper })
     }
 
-    /// Claims the job's quota, makes its one call, and returns once its end is recorded (or in the
-    /// spool). Dropping the future aborts the call; it is recorded as cut.
+    /// Claims the job's quota and begins its one call. The call goes on until [`Begun::end`];
+    /// dropping this future, or what it returns, aborts it, and it is recorded as cut.
     ///
     /// # Errors
-    /// Where no call was made.
-    pub async fn call(&self, call: Call) -> Result<Called, NotCalled> {
+    /// Where no call is made.
+    pub async fn begin(&self, call: Call) -> Result<Begun, NotCalled> {
         let Some(finisher) = locked(&self.finisher).clone() else { return Err(NotCalled::Closed) };
         let slot = self.slot(call.slot_ms_max).await?;
         if self.drain.is_cancelled() {
             return Err(NotCalled::Closed);
         }
         let given_up = CancellationToken::new();
-        let going = go(Arc::clone(&self.bench), finisher, call, slot, given_up.clone());
+        let guard = given_up.clone().drop_guard();
+        let (claimed, is_claimed) = oneshot::channel();
+        let caller = CallersEnd { given_up, claimed };
         // Apart from its caller: a claim half made, or an answer half saved, must come to its end.
-        let going = tokio::spawn(going);
-        let _guard = given_up.drop_guard();
-        going.await.unwrap_or_else(|error| {
-            let message = format!("a call's own loop broke: {error}");
-            Err(NotCalled::Store(StoreError::Bug(message)))
-        })
+        let going = tokio::spawn(go(Arc::clone(&self.bench), finisher, call, slot, caller));
+        match is_claimed.await {
+            Ok(claimed) => claimed.map(|()| Begun { going, _guard: guard }),
+            Err(_) => Err(broken("before its claim was known")),
+        }
     }
 
     async fn slot(&self, ms_max: u64) -> Result<OwnedSemaphorePermit, NotCalled> {
@@ -189,18 +220,19 @@ async fn go(
     finisher: Finisher,
     call: Call,
     slot: OwnedSemaphorePermit,
-    given_up: CancellationToken,
-) -> Result<Called, NotCalled> {
+    caller: CallersEnd,
+) -> Option<Called> {
     let Call { job, heard, waits, .. } = call;
-    let worst_micros = reserve_money(&bench, &job)?;
-    let claimed = claim(&bench, &job, waits, &given_up).await;
-    let (job, claimed_mono_ms) = match claimed {
-        Ok(claimed) => claimed,
+    let CallersEnd { given_up, claimed } = caller;
+    let (job, worst_micros, claimed_mono_ms) = match claim(&bench, &job, waits, &given_up).await {
+        Ok(taken) => taken,
         Err(reason) => {
-            bench.money_micros.fetch_sub(worst_micros, Ordering::Relaxed);
-            return Err(reason);
+            // If nobody hears it, nobody needs to know.
+            drop(claimed.send(Err(reason)));
+            return None;
         }
     };
+    drop(claimed.send(Ok(())));
     let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
     bench.status.update(|status| {
         status.in_flight += 1;
@@ -228,7 +260,7 @@ async fn go(
     }
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
     drop(slot);
-    Ok(called)
+    Some(called)
 }
 
 /// Sets the most that the call may cost aside, so that calls side by side do not spend it twice.
@@ -245,21 +277,26 @@ fn reserve_money(bench: &Bench, job: &NewJob) -> Result<u64, NotCalled> {
 }
 
 /// Claims the job, asking again for a while where the store does not answer: under the same fence
-/// it finds what an earlier try may have left.
+/// it finds what an earlier try may have left. Also returns what it costs at worst, in
+/// micro-dollars, and when its quota was reserved.
 async fn claim(
     bench: &Bench,
     job: &NewJob,
     waits: bool,
     given_up: &CancellationToken,
-) -> Result<(ClaimedJob, u64), NotCalled> {
+) -> Result<(ClaimedJob, u64, u64), NotCalled> {
+    let worst_micros = reserve_money(bench, job)?;
     let fences = bench.flight.ask(1);
     let claimed = claim_under(bench, job, waits, &fences, given_up).await;
-    if let Ok((job, mono_ms)) = &claimed {
+    match &claimed {
         // Before the asked-for fence is forgotten: the lease's loop compares at any time.
-        bench.flight.begin(key_of(job), *mono_ms);
+        Ok((job, mono_ms)) => drop(bench.flight.begin(key_of(job), *mono_ms)),
+        Err(_) => {
+            bench.money_micros.fetch_sub(worst_micros, Ordering::Relaxed);
+        }
     }
     bench.flight.forget_asked(&fences);
-    claimed
+    claimed.map(|(job, mono_ms)| (job, worst_micros, mono_ms))
 }
 
 async fn claim_under(

@@ -34,7 +34,7 @@ use crate::clock::Clock;
 use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
-pub use direct::{Call, Called, Direct, NotCalled};
+pub use direct::{Begun, Call, Called, Direct, NotCalled};
 pub use options::WorkerOptions;
 pub use request::{CallSettings, Caller, request_for};
 pub use status::{Status, StatusHandle, WaitingFor};
