@@ -154,7 +154,6 @@ impl Ask {
         self.wait_ms_max
     }
 
-
     /// The document of the next call. `first_job_id` names the ask's first job, where this is not
     /// it; `reask` are the turns that show the model its own answer and its mistakes.
     pub(super) fn document(&self, first_job_id: Option<String>, reask: &[Message]) -> JobDocument {

@@ -186,7 +186,8 @@ impl Inner {
         let timing = Timing { retry_after_ms: called.retry_after_ms, deadline_in_ms };
         match retry::decide(failure.kind, counters, &self.policy, timing, &mut rand::rng()) {
             Verdict::Reask if further.reasks => {
-                let turns = called.reask.as_deref().and_then(|json| serde_json::from_str(json).ok());
+                let turns =
+                    called.reask.as_deref().and_then(|json| serde_json::from_str(json).ok());
                 match turns {
                     Some(reask) => Step::Call { after_ms: 0, reask },
                     None => Step::Stop,

@@ -237,3 +237,38 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_store_goes_with_its_client() {
+        let builder = ClientBuilder::default().env(BTreeMap::new()).private_store();
+        let place = builder.place(&builder.load().unwrap()).unwrap();
+        let folder = place.file().parent().unwrap().to_owned();
+        std::fs::write(place.file(), "x").unwrap();
+        assert!(folder.exists());
+        drop(place);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_store_that_the_configuration_names_is_used() {
+        let env = [("QUARRIER_STORE__URL".to_owned(), "sqlite:shared.db".to_owned())];
+        let builder = ClientBuilder::default().env(env.into());
+        let place = builder.place(&builder.load().unwrap()).unwrap();
+        assert_eq!(place.file(), Path::new("shared.db"));
+    }
+
+    #[test]
+    fn what_the_program_says_stands_above_the_environment() {
+        let env = [("BEDROCK_MODEL_ID".to_owned(), "nova-lite".to_owned())];
+        let builder = ClientBuilder::default()
+            .env(env.into())
+            .model("nova-pro")
+            .setting("worker.poll_ms", 70);
+        let settings = builder.load().unwrap().settings;
+        assert_eq!((settings.job.model.as_str(), settings.worker.poll_ms), ("nova-pro", 70));
+    }
+}

@@ -110,7 +110,9 @@ fn how_long(inner: &Inner, job: &NewJob, reason: NotCalled, left_ms: u64) -> Res
         NotCalled::NeverFits(reason) => {
             Error::Rejected { problems: vec![Problem::new("$.max_tokens", reason)] }
         }
-        NotCalled::Known(Admitted::New(id) | Admitted::Existing(id, _) | Admitted::Duplicate(id))
+        NotCalled::Known(
+            Admitted::New(id) | Admitted::Existing(id, _) | Admitted::Duplicate(id),
+        )
         | NotCalled::Known(Admitted::IdConflict { job_id: id, .. }) => {
             let reason = format!("is the same as the job {id}");
             Error::Rejected { problems: vec![Problem::new("$", reason)] }

@@ -68,7 +68,10 @@ fn everything_an_ask_says_reaches_the_call() {
         let document: Value = serde_json::from_str(&page.document).unwrap();
         assert_eq!(document["metadata"], json!({ "ticket": 7 }));
         assert_eq!(document["messages"].as_array().unwrap().len(), 3);
-        assert_eq!((&document["system"], &document["stop"]), (&json!("Be short."), &json!(["END"])));
+        assert_eq!(
+            (&document["system"], &document["stop"]),
+            (&json!("Be short."), &json!(["END"]))
+        );
     });
 }
 
@@ -228,7 +231,7 @@ fn the_known_variables_are_defaults_of_a_client() {
 }
 
 #[test]
-fn a_client_without_a_store_leaves_no_folder_behind() {
+fn a_client_without_a_store_has_one_of_its_own_until_it_is_closed() {
     within(async {
         let scene = Scene::calm().await;
         let client = scene.builder().private_store().open().await.unwrap();

@@ -15,11 +15,7 @@ use crate::within;
 
 fn limited(requests: u64) -> SimulatorOptions {
     let latency = Latency { first_token_ms: 20, per_token_us: 100, spread_percent: 0 };
-    SimulatorOptions {
-        requests_per_minute: Some(requests),
-        latency,
-        ..SimulatorOptions::default()
-    }
+    SimulatorOptions { requests_per_minute: Some(requests), latency, ..SimulatorOptions::default() }
 }
 
 #[test]
@@ -91,9 +87,7 @@ fn an_ask_that_may_not_wait_is_told_at_once_when_it_fits_and_that_is_so() {
         let scene = Scene::new(limited(120)).await;
         let client = scene.builder().requests_per_minute(120).open().await.unwrap();
         let error = exhaust(&client).await;
-        let Error::BudgetExhausted { fits_at, limit, dimension } = error else {
-            panic!("{error}")
-        };
+        let Error::BudgetExhausted { fits_at, limit, dimension } = error else { panic!("{error}") };
         assert_eq!((limit.as_str(), dimension), ("total", Dimension::Requests));
         let before = scene.store().await.counts(None).await.unwrap();
         let refused = client.generate_with_retry(Ask::new("Hello").wait_ms_max(0)).await;

@@ -57,11 +57,8 @@ impl Scene {
 
     /// The rooms of a worker process on the same store. It sets no limit of its own.
     pub(crate) async fn worker_rooms(&self) -> Rooms {
-        let set = |key: &str, value| Override {
-            key: key.to_owned(),
-            value,
-            flag: "--test".to_owned(),
-        };
+        let set =
+            |key: &str, value| Override { key: key.to_owned(), value, flag: "--test".to_owned() };
         let flags = vec![
             set("bedrock.endpoint", json!(self.simulator.endpoint_url())),
             set("worker.poll_ms", json!(20)),
@@ -75,8 +72,7 @@ impl Scene {
 
     /// The store as somebody who looks at it sees it.
     pub(crate) async fn store(&self) -> SqliteStore {
-        let options =
-            SqliteOptions { path: self.path(), busy_timeout_ms: 10_000, simulated: None };
+        let options = SqliteOptions { path: self.path(), busy_timeout_ms: 10_000, simulated: None };
         SqliteStore::open(&options, Clock::real()).await.unwrap()
     }
 

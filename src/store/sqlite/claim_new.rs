@@ -57,7 +57,8 @@ impl SqliteStore {
                 let taken = [(candidate, ask.fence, slot)];
                 let jobs = claim::take(&mut tx, ask.lease, &taken, &draws, now.wall_ms).await?;
                 let job = jobs.into_iter().next();
-                let job = job.ok_or_else(|| StoreError::Bug("claimed, and not there".to_owned()))?;
+                let job =
+                    job.ok_or_else(|| StoreError::Bug("claimed, and not there".to_owned()))?;
                 ClaimedNew::Running { job: Box::new(job), reserved_mono_ms: now.mono_ms }
             }
             Decision::NeverFits { .. } => {

@@ -11,9 +11,9 @@ use super::{SqliteStore, bulk};
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished, JobFilter, JobPage, JobRow,
-    KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
+    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
+    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane, Promoted,
+    ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
 };
 
 #[async_trait]

@@ -171,7 +171,10 @@ impl Record {
 }
 
 /// What is recorded of these attempts, by fence.
-pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, Record>> {
+pub(super) async fn records(
+    tx: &mut Tx,
+    keys: &[AttemptKey],
+) -> StoreResult<HashMap<Uuid, Record>> {
     let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let rows = bulk::list(&rows)?;
     let row = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_one(&mut **tx);
