@@ -103,8 +103,12 @@ impl Inner {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            match self.next(&failure, &called, &counters, job.deadline_at, further) {
-                Step::Stop => return Err(Error::Call(Box::new(failure))),
+            let deadline_in_ms = job.deadline_at.saturating_sub(self.clock.now().wall_ms);
+            let timing = Timing { retry_after_ms: called.retry_after_ms, deadline_in_ms };
+            let verdict =
+                retry::decide(failure.kind, &counters, &self.policy, timing, &mut rand::rng());
+            match step(verdict, &called, further) {
+                Step::Stop => return Err(Error::Call(failure)),
                 Step::Call { after_ms, reask: turns } => {
                     counters = counters.plus(retry::counter(failure.kind));
                     reask = turns;
@@ -136,7 +140,7 @@ impl Inner {
         called: &Called,
         spent: &Spent,
         reasks: u32,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Box<Failure>> {
         let finish = &called.finish;
         let success = match &finish.next {
             Next::End { state: State::Succeeded, output, provenance, .. } => {
@@ -145,12 +149,12 @@ impl Inner {
             _ => None,
         };
         let Some((resolved, output, provenance)) = success else {
-            return Err(failure(job, called, spent));
+            return Err(Box::new(failure(job, called, spent)));
         };
         let Resolved { model, model_id, .. } = resolved;
         let mut provenance = provenance.clone().unwrap_or_default();
         if reasks > 0 {
-            provenance.push_str(&format!("+reasked:{reasks}"));
+            provenance = format!("{provenance}+reasked:{reasks}");
         }
         Ok(Answer {
             text: finish.raw_text.clone().unwrap_or_default(),
@@ -173,34 +177,21 @@ impl Inner {
             simulated: self.simulated,
         })
     }
+}
 
-    fn next(
-        &self,
-        failure: &Failure,
-        called: &Called,
-        counters: &Counters,
-        deadline_at: i64,
-        further: Further,
-    ) -> Step {
-        let deadline_in_ms = deadline_at.saturating_sub(self.clock.now().wall_ms);
-        let timing = Timing { retry_after_ms: called.retry_after_ms, deadline_in_ms };
-        match retry::decide(failure.kind, counters, &self.policy, timing, &mut rand::rng()) {
-            Verdict::Reask if further.reasks => {
-                let turns =
-                    called.reask.as_deref().and_then(|json| serde_json::from_str(json).ok());
-                match turns {
-                    Some(reask) => Step::Call { after_ms: 0, reask },
-                    None => Step::Stop,
-                }
-            }
-            // A pause of the lane means that somebody must act: no caller waits for that.
-            Verdict::Retry { after_ms } | Verdict::Snooze { after_ms, pause_lane: false, .. }
-                if further.retries =>
-            {
-                Step::Call { after_ms, reask: Vec::new() }
-            }
-            _ => Step::Stop,
+fn step(verdict: Verdict, called: &Called, further: Further) -> Step {
+    match verdict {
+        Verdict::Reask if further.reasks => {
+            let turns = called.reask.as_deref().and_then(|json| serde_json::from_str(json).ok());
+            turns.map_or(Step::Stop, |reask| Step::Call { after_ms: 0, reask })
         }
+        // A pause of the lane means that somebody must act: no caller waits for that.
+        Verdict::Retry { after_ms } | Verdict::Snooze { after_ms, pause_lane: false, .. }
+            if further.retries =>
+        {
+            Step::Call { after_ms, reask: Vec::new() }
+        }
+        _ => Step::Stop,
     }
 }
 

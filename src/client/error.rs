@@ -42,7 +42,7 @@ pub enum Error {
     },
     /// Nobody calls this model for now, because calls to it cannot succeed: the credentials have
     /// expired, a daily quota is used up.
-    #[error("nobody calls {lane} until {until}{}", because(.kind))]
+    #[error("nobody calls {lane} until {until}{}", because(*.kind))]
     Paused {
         /// The provider, its region and the model's id, with `/` between them.
         lane: String,
@@ -151,6 +151,6 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn because(kind: &Option<ErrorKind>) -> String {
+fn because(kind: Option<ErrorKind>) -> String {
     kind.map_or_else(String::new, |kind| format!(", because of {kind}"))
 }

@@ -25,9 +25,7 @@ pub struct ClientBuilder {
     env: Option<BTreeMap<String, String>>,
     given: Vec<Override>,
     simulated: bool,
-    endpoint: bool,
     private: bool,
-    tokens_limited: bool,
     cost_micros_max: Option<u64>,
 }
 
@@ -67,8 +65,7 @@ impl ClientBuilder {
     }
 
     /// Another address than AWS's own, such as `http://127.0.0.1:8788` for a simulator.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = true;
+    pub fn endpoint(self, url: impl Into<String>) -> Self {
         self.set("bedrock.endpoint", json!(url.into()), "endpoint")
     }
 
@@ -95,8 +92,7 @@ impl ClientBuilder {
 
     /// Quota tokens drawn in any 60 seconds, over all models; 0 lifts the limit. It becomes the
     /// store's limit, for everyone who shares it.
-    pub fn tokens_per_minute(mut self, rate: u64) -> Self {
-        self.tokens_limited = true;
+    pub fn tokens_per_minute(self, rate: u64) -> Self {
         self.set("limits.total.tokens_per_minute", json!(rate), "tokens_per_minute")
     }
 
@@ -167,14 +163,18 @@ impl ClientBuilder {
         let mut flags = Vec::new();
         if self.simulated {
             flags.push(retired_models_override());
-            if !self.endpoint {
-                flags.extend(simulated_limits(self.tokens_limited));
+            if !self.says("bedrock.endpoint") {
+                flags.extend(simulated_limits(self.says("limits.total.tokens_per_minute")));
             }
         }
         flags.extend(self.given.iter().cloned());
         let env = self.env.clone().unwrap_or_else(environment);
         let args = LoadArgs { file: self.file.clone(), env, flags, ..LoadArgs::default() };
         config::load(&args).map_err(|error| Error::Setup(format!("failed to {error}")))
+    }
+
+    fn says(&self, key: &str) -> bool {
+        self.given.iter().any(|given| given.key == key)
     }
 
     fn simulate(&self, loaded: &Loaded) -> Simulate {

@@ -82,9 +82,8 @@ pub(super) async fn begin(
 
 /// None where the wait is over before its turn comes: then it looks once more, and is told.
 async fn stand_in_line(inner: &Inner, lane: &str, left_ms: u64) -> Option<OwnedSemaphorePermit> {
-    let line = inner.lines.of(lane);
-    let longest = Duration::from_millis(left_ms);
-    tokio::time::timeout(longest, line.acquire_owned()).await.ok()?.ok()
+    let turn = inner.lines.of(lane).acquire_owned();
+    tokio::time::timeout(Duration::from_millis(left_ms), turn).await.ok()?.ok()
 }
 
 /// How long to wait, in ms, or the error where that is too long.
@@ -111,9 +110,11 @@ fn how_long(inner: &Inner, job: &NewJob, reason: NotCalled, left_ms: u64) -> Res
             Error::Rejected { problems: vec![Problem::new("$.max_tokens", reason)] }
         }
         NotCalled::Known(
-            Admitted::New(id) | Admitted::Existing(id, _) | Admitted::Duplicate(id),
-        )
-        | NotCalled::Known(Admitted::IdConflict { job_id: id, .. }) => {
+            Admitted::New(id)
+            | Admitted::Existing(id, _)
+            | Admitted::Duplicate(id)
+            | Admitted::IdConflict { job_id: id, .. },
+        ) => {
             let reason = format!("is the same as the job {id}");
             Error::Rejected { problems: vec![Problem::new("$", reason)] }
         }

@@ -253,14 +253,14 @@ async fn go(
     };
     let Made { finish, retry_after_ms } = made;
     let (finish, reask) = verdict::for_its_caller(finish);
-    let called = Called { finish: finish.clone(), retry_after_ms, reask };
+    let told = Called { finish: finish.clone(), retry_after_ms, reask };
     // What could not be saved has been reported, and its caller has paid for it all the same.
     if finisher.save(finish, turn.worst_micros, turn.job).await {
         bench.flight.end(fence);
     }
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
     drop(slot);
-    Some(called)
+    Some(told)
 }
 
 /// Sets the most that the call may cost aside, so that calls side by side do not spend it twice.
@@ -287,8 +287,8 @@ async fn claim(
 ) -> Result<(ClaimedJob, u64, u64), NotCalled> {
     let worst_micros = reserve_money(bench, job)?;
     let fences = bench.flight.ask(1);
-    let claimed = claim_under(bench, job, waits, &fences, given_up).await;
-    match &claimed {
+    let taken = claim_under(bench, job, waits, &fences, given_up).await;
+    match &taken {
         // Before the asked-for fence is forgotten: the lease's loop compares at any time.
         Ok((job, mono_ms)) => drop(bench.flight.begin(key_of(job), *mono_ms)),
         Err(_) => {
@@ -296,7 +296,7 @@ async fn claim(
         }
     }
     bench.flight.forget_asked(&fences);
-    claimed.map(|(job, mono_ms)| (job, worst_micros, mono_ms))
+    taken.map(|(job, mono_ms)| (job, worst_micros, mono_ms))
 }
 
 async fn claim_under(

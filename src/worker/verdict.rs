@@ -154,13 +154,12 @@ pub(super) fn for_its_caller(mut finish: Finish) -> (Finish, Option<String>) {
         Next::End { .. } => return (finish, None),
         Next::Again { reask: turns, .. } => {
             reask = turns.take();
-            match finish.error {
-                Some(_) => State::Failed,
-                None => {
-                    let message = "claimed too late to be sent; its caller is told to ask again";
-                    finish.error = Some((ErrorKind::Cancelled, message.to_owned()));
-                    State::Cancelled
-                }
+            if finish.error.is_some() {
+                State::Failed
+            } else {
+                let message = "claimed too late to be sent; its caller is told to ask again";
+                finish.error = Some((ErrorKind::Cancelled, message.to_owned()));
+                State::Cancelled
             }
         }
         Next::Held => State::Cancelled,
