@@ -154,3 +154,25 @@ fn a_client_that_says_no_limit_keeps_the_stores() {
         assert_eq!(limits[0].limit.requests_per_minute, Some(77));
     });
 }
+
+#[test]
+fn a_pause_is_waited_for_unless_a_person_must_end_it() {
+    within(async {
+        let scene = Scene::calm().await;
+        let client = scene.client().await;
+        let lane = scene.page(&client.generate("Hello").await.unwrap().job_id).await.row.lane;
+        scene.pause(&lane, 300, "overloaded").await;
+        let answer = client.generate("Hello").await.unwrap();
+        assert!(answer.timings.waited_ms > 0);
+        scene.pause(&lane, 5_000, "overloaded").await;
+        let error = client.generate(Ask::new("Hello").wait_ms_max(1_000)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        scene.pause(&lane, 6_000, "credentials").await;
+        let Error::Paused { kind, until, .. } = client.generate("Hello").await.unwrap_err() else {
+            panic!("nobody waits for a person")
+        };
+        assert_eq!(kind, Some(ErrorKind::Credentials));
+        assert!(until > Timestamp::now());
+        assert_eq!(scene.simulator.summary().calls, 2);
+    });
+}

@@ -13,6 +13,7 @@ use quarrier::simulator::{Fault, Faults, Simulator, SimulatorOptions};
 use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
 use quarrier::store::{JobPage, ReadStore as _};
 use serde_json::json;
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 pub(crate) struct Scene {
@@ -78,6 +79,26 @@ impl Scene {
 
     pub(crate) async fn page(&self, job_id: &str) -> JobPage {
         self.store().await.job(job_id).await.unwrap().expect("the job is there")
+    }
+
+    /// What a worker does that met a failure of this kind.
+    pub(crate) async fn pause(&self, lane: &str, for_ms: i64, reason: &str) {
+        let path = format!("sqlite://{}", self.path().display());
+        let mut connection = SqliteConnection::connect(&path).await.unwrap();
+        let until = Clock::real().now().wall_ms + for_ms;
+        sqlx::query(
+            "insert into lane (key, paused_until, pause_reason) values (?1, ?2, ?3)
+             on conflict (key) do update
+             set paused_until = excluded.paused_until, pause_reason = excluded.pause_reason",
+        )
+        .bind(lane)
+        .bind(until)
+        .bind(reason)
+        .execute(&mut connection)
+        .await
+        .map(|done| assert_eq!(done.rows_affected(), 1))
+        .unwrap();
+        connection.close().await.unwrap();
     }
 
     /// Every call from now on meets this fault, or none does.
