@@ -4,7 +4,6 @@
 
 pub mod config;
 pub mod doctor;
-mod endpoint;
 pub mod enqueue;
 pub mod generate;
 pub mod jobs;

@@ -146,6 +146,50 @@ pub(super) fn broken(job: &ClaimedJob, message: String, sent: bool, rules: &Rule
     failed(job, error, rules)
 }
 
+/// The same finish for a caller that waits for it: the job ends here, because the next call, if
+/// there is one, is a job of its own. Also the turns of a re-ask, where one can help.
+pub(super) fn for_its_caller(mut finish: Finish) -> (Finish, Option<String>) {
+    let mut reask = None;
+    let state = match &mut finish.next {
+        Next::End { .. } => return (finish, None),
+        Next::Again { reask: turns, .. } => {
+            reask = turns.take();
+            if finish.error.is_some() {
+                State::Failed
+            } else {
+                let message = "claimed too late to be sent; its caller is told to ask again";
+                finish.error = Some((ErrorKind::Cancelled, message.to_owned()));
+                State::Cancelled
+            }
+        }
+        Next::Held => State::Cancelled,
+    };
+    finish.next = Next::End { state, output: None, text: None, provenance: None };
+    (finish, reask)
+}
+
+/// The end of a claim that nobody knows of: its caller was told that nothing came of it.
+pub(super) fn lost(key: AttemptKey) -> Finish {
+    let next = Next::End { state: State::Cancelled, output: None, text: None, provenance: None };
+    let message = "the store's answer to its claim was lost; it was never sent".to_owned();
+    Finish {
+        key,
+        outcome: Outcome::NotSent,
+        settlement: Settlement::GivenBack,
+        usage: None,
+        cost_micros: Some(0),
+        raw_text: None,
+        stop: None,
+        request_id: None,
+        first_token_ms: None,
+        total_ms: None,
+        error: Some((ErrorKind::Cancelled, message)),
+        schema_errors: None,
+        next,
+        lane: LaneNews::default(),
+    }
+}
+
 /// Where a failure leaves the job, and what it says of the lane.
 fn after(
     job: &ClaimedJob,

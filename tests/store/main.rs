@@ -22,6 +22,7 @@ macro_rules! on_every_engine {
 mod admission;
 mod budget;
 mod claim;
+mod claim_new;
 mod control;
 mod finish;
 mod leases;
