@@ -11,7 +11,8 @@ use crate::simulator::{
     FAULTS, Fault, Faults, Latency, QuotaMode, QuotaScope, Simulator, SimulatorOptions, Summary,
 };
 
-/// Serve Bedrock's Converse and ConverseStream with made-up answers, a quota and faults.
+/// Serve Bedrock's Converse, InvokeModel, their streams and CountTokens with made-up answers, a
+/// quota and faults.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulateArgs {
     /// Where to listen; port 0 takes a free one.
@@ -29,6 +30,13 @@ pub struct SimulateArgs {
     /// Who shares the quota: all models in total, or each model for itself as in a real account.
     #[arg(long, value_name = "SCOPE", default_value = "total", value_parser = ["total", "model"])]
     pub quota_scope: String,
+    /// Refuse current Claude models by their base ids, as the provider does: they are called through
+    /// inference profiles (`us.`, `global.`).
+    #[arg(long)]
+    pub require_profiles: bool,
+    /// The base ids of the models that there are; others are answered 404 (every model if absent).
+    #[arg(long, value_name = "ID,...", value_delimiter = ',')]
+    pub models: Vec<String>,
     /// Milliseconds from a request to the first byte of its answer.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub latency_ms: u64,
@@ -71,6 +79,8 @@ impl SimulateArgs {
                 "model" => QuotaScope::Model,
                 _ => QuotaScope::Total,
             },
+            require_profiles: self.require_profiles,
+            models: self.models.clone(),
             latency: Latency {
                 first_token_ms: self.latency_ms,
                 per_token_us: self.token_us,
@@ -183,7 +193,7 @@ mod tests {
         let args = parse(
             "x --requests-per-minute 50 --tokens-per-minute 9000 --quota-mode bucket \
              --quota-scope model --latency-ms 200 --token-us 900 --latency-spread 10 \
-             --faults throttle=0.1,hang=0.01 --seed 4",
+             --faults throttle=0.1,hang=0.01 --seed 4 --require-profiles --models a.b,c.d",
         )
         .unwrap();
         let options = args.options();
@@ -196,6 +206,8 @@ mod tests {
         assert_eq!(options.latency.spread_percent, 10);
         assert_eq!(options.faults.to_string(), "throttle=0.1,hang=0.01");
         assert_eq!(options.seed, 4);
+        assert!(options.require_profiles);
+        assert_eq!(options.models, ["a.b", "c.d"]);
         assert_eq!(parse("x").unwrap().options(), SimulatorOptions::default());
     }
 

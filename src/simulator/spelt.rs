@@ -12,8 +12,8 @@ use super::frames::write_event;
 use super::tokens;
 
 /// Stands in an answer's text for half of a character, which no Rust string can hold: it is sent as
-/// the JSON escape `\ud800`. It is a code point that Unicode leaves to programs' own use.
-pub(crate) const LONE_SURROGATE: char = '\u{FDD0}';
+/// the JSON escape `\ud800`. It is a code point that no model's text holds, because it is none.
+pub(crate) const LONE_SURROGATE: char = '\u{10FFFE}';
 
 /// A stream has at most this many events of text; those of very long answers are longer.
 const CHUNKS_MAX: usize = 4_096;

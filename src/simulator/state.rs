@@ -163,7 +163,7 @@ impl Shared {
     pub(crate) fn summary(&self) -> Summary {
         let state = self.lock();
         let quotas = state.quotas.values();
-        Summary::of(state.seq - state.counts.token_counts, &state.counts, quotas, &self.options)
+        Summary::of(state.seq - state.counts.counted, &state.counts, quotas, &self.options)
     }
 }
 
@@ -192,7 +192,7 @@ impl State {
         self.seq += 1;
         // Counts of tokens stand in the log, but are no calls of a model.
         if facts.api == Operation::CountTokens {
-            self.counts.token_counts += 1;
+            self.counts.counted += 1;
         } else {
             *self.counts.outcomes.entry(outcome.as_str()).or_default() += 1;
         }

@@ -75,7 +75,8 @@ pub(crate) fn percent(part: u64, whole: u64) -> f64 {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
-    pub(crate) token_counts: u64,
+    /// Calls of `CountTokens`.
+    pub(crate) counted: u64,
     pub(crate) admitted: u64,
     pub(crate) ended: u64,
     pub(crate) client_gone: u64,
@@ -96,7 +97,7 @@ impl Summary {
         let mut summary = Summary {
             simulated: true,
             calls,
-            token_counts: counts.token_counts,
+            token_counts: counts.counted,
             admitted: counts.admitted,
             throttled: count(Outcome::ThrottledRequests) + count(Outcome::ThrottledTokens),
             client_gone: counts.client_gone,

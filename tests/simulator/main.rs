@@ -8,7 +8,9 @@
 
 mod answers;
 mod faults;
+mod invoke;
 mod quota;
+mod tokens;
 
 use std::net::SocketAddr;
 

@@ -215,9 +215,12 @@ struct Called<'a> {
 
 #[derive(Serialize)]
 struct Usage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
+    #[serde(rename = "prompt_tokens")]
+    prompt: u64,
+    #[serde(rename = "completion_tokens")]
+    completion: u64,
+    #[serde(rename = "total_tokens")]
+    total: u64,
 }
 
 /// Whether the model is one of the first that take messages.
@@ -248,9 +251,9 @@ impl<'a> Completion<'a> {
             if early || !stream { (Some(spoken), None) } else { (None, Some(spoken)) };
         let object = if stream { "chat.completion.chunk" } else { "chat.completion" };
         let usage = Usage {
-            prompt_tokens: said.input_tokens,
-            completion_tokens: said.answer.output_tokens,
-            total_tokens: said.input_tokens + said.answer.output_tokens,
+            prompt: said.input_tokens,
+            completion: said.answer.output_tokens,
+            total: said.input_tokens + said.answer.output_tokens,
         };
         Self {
             id: (!early).then(|| format!("chatcmpl-simulated-{}", said.seq)),
@@ -283,12 +286,12 @@ fn spoken<'a>(said: &'a Said<'_>) -> Spoken<'a> {
     Spoken { role: "assistant", content, tool_calls }
 }
 
-/// InvokeModel: one body.
+/// `InvokeModel`: one body.
 pub(crate) fn whole(said: &Said<'_>) -> String {
     spelt::json(&Completion::of(said, spoken(said), Some(stop_reason(said)), false))
 }
 
-/// InvokeModelWithResponseStream: every chunk. A call of a tool comes in one.
+/// `InvokeModelWithResponseStream`: every chunk. A call of a tool comes in one.
 pub(crate) fn events(said: &Said<'_>) -> Events {
     let mut events = Events::for_text(said.text());
     let all = said.answer.output_tokens;

@@ -263,10 +263,14 @@ enum Block<'a> {
 
 #[derive(Serialize)]
 struct Usage {
-    input_tokens: u64,
-    cache_creation_input_tokens: u64,
-    cache_read_input_tokens: u64,
-    output_tokens: u64,
+    #[serde(rename = "input_tokens")]
+    input: u64,
+    #[serde(rename = "cache_creation_input_tokens")]
+    cache_creation: u64,
+    #[serde(rename = "cache_read_input_tokens")]
+    cache_read: u64,
+    #[serde(rename = "output_tokens")]
+    output: u64,
 }
 
 impl<'a> Answer<'a> {
@@ -280,12 +284,7 @@ impl<'a> Answer<'a> {
             content: Vec::new(),
             stop_reason: None,
             stop_sequence: None,
-            usage: Usage {
-                input_tokens: said.input_tokens,
-                cache_creation_input_tokens: 0,
-                cache_read_input_tokens: 0,
-                output_tokens: 1,
-            },
+            usage: Usage { input: said.input_tokens, cache_creation: 0, cache_read: 0, output: 1 },
             guardrail: None,
         }
     }
@@ -308,7 +307,7 @@ fn stop_reason(said: &Said<'_>) -> &'static str {
     }
 }
 
-/// InvokeModel: one body.
+/// `InvokeModel`: one body.
 pub(crate) fn whole(said: &Said<'_>) -> String {
     let content = match &said.answer.content {
         Answered::Nothing => Vec::new(),
@@ -326,7 +325,7 @@ pub(crate) fn whole(said: &Said<'_>) -> String {
         guardrail: said.guardrail(),
         ..Answer::begun(said)
     };
-    answer.usage.output_tokens = said.answer.output_tokens;
+    answer.usage.output = said.answer.output_tokens;
     spelt::json(&answer)
 }
 
@@ -345,7 +344,7 @@ enum Delta<'a> {
     InputJsonDelta { partial_json: &'a str },
 }
 
-/// InvokeModelWithResponseStream: every chunk.
+/// `InvokeModelWithResponseStream`: every chunk.
 pub(crate) fn events(said: &Said<'_>) -> Events {
     let mut events = Events::for_text(said.text());
     let answer = Answer::begun(said);

@@ -73,13 +73,13 @@ fn stop_reason(said: &Said<'_>) -> &'static str {
     if said.answer.stop == "max_tokens" { "length" } else { "stop" }
 }
 
-/// InvokeModel: one body.
+/// `InvokeModel`: one body.
 pub(crate) fn whole(said: &Said<'_>) -> String {
     let output = Output { text: said.text(), stop_reason: Some(stop_reason(said)) };
     spelt::json(&Completion { outputs: [output], metrics: None, guardrail: said.guardrail() })
 }
 
-/// InvokeModelWithResponseStream: every chunk.
+/// `InvokeModelWithResponseStream`: every chunk.
 pub(crate) fn events(said: &Said<'_>) -> Events {
     let mut events = Events::for_text(said.text());
     for (tokens, text) in said.chunks() {

@@ -53,7 +53,7 @@ pub(crate) fn read(bytes: &[u8], parse: Parse) -> Result<Heard<'_>, Refusal> {
 
 /// A whole answer, or one chunk.
 #[derive(Serialize)]
-struct Generation<'a> {
+struct Spoken<'a> {
     generation: &'a str,
     prompt_token_count: Option<u64>,
     generation_token_count: u64,
@@ -68,9 +68,9 @@ fn stop_reason(said: &Said<'_>) -> &'static str {
     if said.answer.stop == "max_tokens" { "length" } else { "stop" }
 }
 
-/// InvokeModel: one body.
+/// `InvokeModel`: one body.
 pub(crate) fn whole(said: &Said<'_>) -> String {
-    spelt::json(&Generation {
+    spelt::json(&Spoken {
         generation: said.text(),
         prompt_token_count: Some(said.input_tokens),
         generation_token_count: said.answer.output_tokens,
@@ -80,13 +80,13 @@ pub(crate) fn whole(said: &Said<'_>) -> String {
     })
 }
 
-/// InvokeModelWithResponseStream: every chunk. The first says the prompt's tokens, the last why it
+/// `InvokeModelWithResponseStream`: every chunk. The first says the prompt's tokens, the last why it
 /// ends.
 pub(crate) fn events(said: &Said<'_>) -> Events {
     let mut events = Events::for_text(said.text());
     let mut prompt_token_count = Some(said.input_tokens);
     for (tokens, piece) in said.chunks() {
-        let chunk = Generation {
+        let chunk = Spoken {
             generation: piece,
             prompt_token_count: prompt_token_count.take(),
             generation_token_count: tokens,
@@ -96,7 +96,7 @@ pub(crate) fn events(said: &Said<'_>) -> Events {
         };
         events.chunk(tokens, &chunk);
     }
-    let last = Generation {
+    let last = Spoken {
         generation: "",
         prompt_token_count: prompt_token_count.take(),
         generation_token_count: said.answer.output_tokens,

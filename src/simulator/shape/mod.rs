@@ -130,4 +130,6 @@ impl Shape {
 }
 
 #[cfg(test)]
-mod tests;
+mod read_tests;
+#[cfg(test)]
+mod spell_tests;

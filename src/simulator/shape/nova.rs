@@ -110,7 +110,7 @@ fn guarded(mut body: Value, said: &Said<'_>) -> Value {
     body
 }
 
-/// InvokeModel: one body.
+/// `InvokeModel`: one body.
 pub(crate) fn whole(said: &Said<'_>) -> String {
     let content = match &said.answer.content {
         Content::Nothing => json!([]),
@@ -129,7 +129,7 @@ pub(crate) fn whole(said: &Said<'_>) -> String {
     spelt::json(&guarded(body, said))
 }
 
-/// InvokeModelWithResponseStream: every chunk, Converse's events by name.
+/// `InvokeModelWithResponseStream`: every chunk, Converse's events by name.
 pub(crate) fn events(said: &Said<'_>) -> Events {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]

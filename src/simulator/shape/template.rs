@@ -27,7 +27,7 @@ pub(crate) fn hear<'a>(
     if prompt.is_empty() {
         return Err(malformed::refusal("#/prompt: expected minLength: 1, actual: 0"));
     }
-    let Some(turns) = parse(&prompt).filter(|turns| alternate(turns)) else {
+    let Some(turns) = parse(&prompt).filter(alternate) else {
         heard.note = Some(NOT_IN_TEMPLATE);
         heard.turn(Speaker::User, [prompt]);
         return Ok(());
