@@ -52,6 +52,8 @@ pub(crate) struct Facts {
     pub(crate) job_id: Option<String>,
     pub(crate) attempt: Option<String>,
     pub(crate) tenant: Option<String>,
+    /// All of the request's metadata.
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) input_tokens: u64,
     pub(crate) max_tokens: u64,
 }
@@ -65,6 +67,7 @@ impl Facts {
             job_id: None,
             attempt: None,
             tenant: None,
+            metadata: BTreeMap::new(),
             input_tokens: 0,
             max_tokens: 0,
         }
@@ -112,6 +115,7 @@ pub(crate) fn read(
     facts.job_id = body.request_metadata.get("job_id").cloned();
     facts.attempt = body.request_metadata.get("attempt").cloned();
     facts.tenant = body.request_metadata.get("tenant").cloned();
+    facts.metadata.clone_from(&body.request_metadata);
     if !plausible_model_id(&facts.model_id) {
         return Err(Refusal::validation("The provided model identifier is invalid."));
     }
