@@ -55,6 +55,10 @@ pub struct WorkFlags {
     /// the one that --endpoint names. Its work never mixes with real work.
     #[arg(long)]
     pub simulate: bool,
+    /// What happens at the simulator of this process: a scenario that ships (calm, monday-morning,
+    /// bad-day), or a TOML file. Needs --simulate; the one that --endpoint names has its own.
+    #[arg(long, value_name = "NAME|FILE", requires = "simulate", conflicts_with = "endpoint")]
+    pub scenario: Option<String>,
 }
 
 impl WorkFlags {
@@ -137,7 +141,7 @@ impl Rooms {
     ) -> anyhow::Result<Self> {
         let settings = loaded.settings.clone();
         let simulator =
-            if flags.is_simulator_ours() { Some(simulator(&settings).await?) } else { None };
+            if flags.is_simulator_ours() { Some(simulator(&settings, flags).await?) } else { None };
         let endpoint = simulator.as_ref().map(Simulator::endpoint_url);
         let provider = provider(&settings, flags.simulate, endpoint).await?;
         let admission = admission(&settings, provider.lane_prefix())?;
@@ -291,14 +295,18 @@ fn share_of(rate: u64, share: f64) -> u64 {
     u64::try_from(micros.saturating_add(1) / 1_000_000).unwrap_or(rate).max(1)
 }
 
-async fn simulator(settings: &Settings) -> anyhow::Result<Simulator> {
+async fn simulator(settings: &Settings, flags: &WorkFlags) -> anyhow::Result<Simulator> {
     let total = settings.limits.get("total").copied().unwrap_or_default();
-    let options = SimulatorOptions {
+    let mut options = SimulatorOptions {
         requests_per_minute: total.requests_per_minute,
         tokens_per_minute: total.tokens_per_minute,
         latency: SIMULATED_LATENCY,
         ..SimulatorOptions::default()
     };
+    if let Some(named) = &flags.scenario {
+        // The scenario's quota is the account's, whatever we are told to keep to.
+        options.take_scenario(super::simulate::scenario(named)?);
+    }
     Simulator::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options)
         .await
         .context("failed to start the simulator")

@@ -1,6 +1,7 @@
 //! What a call must come to under each fault: written from what the service's errors mean, not from
 //! what the adapter makes of them.
 
+use quarrier::catalogue::Format;
 use quarrier::completion::Api;
 use quarrier::error::ErrorKind as K;
 use quarrier::provider::Clocks;
@@ -124,18 +125,50 @@ pub(crate) fn clocks(fault: Fault, stream: bool) -> Clocks {
     }
 }
 
+/// Where one interface or format is unlike the others.
+fn apart(name: &str, way: Way) -> Option<Vec<End>> {
+    let invokes = way.api == Api::Invoke;
+    let ends = match (name, way.format) {
+        // The simulator draws one of the two texts.
+        ("throttle", _) => vec![free(K::ThrottledRequests), free(K::ThrottledTokens)],
+        // Converse does not know it inside a stream.
+        ("stream_model_timeout", _) if !invokes => vec![unknown(K::ModelTimeout)],
+        // The SDK refuses half a character in JSON that it reads itself.
+        ("lone_surrogate", _) if !invokes && way.stream => vec![begun(K::StreamCut)],
+        ("lone_surrogate", _) if !invokes => vec![begun(K::Internal)],
+        _ if !invokes => return None,
+        // A body that we read ourselves may do without the byte: within a text, nothing else is
+        // lost with it.
+        ("corrupt_frame", _) if !way.stream => {
+            vec![begun(K::Internal), Passes, Answer(K::InvalidJson), Answer(K::SchemaMismatch)]
+        }
+        // Claude's last word adds nothing: all was said before it.
+        ("no_usage", Format::Claude) if way.stream => vec![Passes],
+        // What a format has no word for looks like any other answer.
+        ("context_window", format) if has_two_words(format) => {
+            vec![Answer(K::Truncated), Answer(K::InvalidJson)]
+        }
+        ("refusal" | "content_filter", format) if has_two_words(format) => {
+            vec![Answer(K::InvalidJson)]
+        }
+        ("refusal", Format::MistralChat | Format::Nova) => vec![Answer(K::Filtered)],
+        ("content_filter", Format::Claude) => vec![Answer(K::Refused)],
+        ("malformed_output", format) if format != Format::Nova => vec![Answer(K::Empty)],
+        _ => return None,
+    };
+    Some(ends)
+}
+
+/// Formats that know `stop` and `length` alone.
+fn has_two_words(format: Format) -> bool {
+    matches!(format, Format::Llama3 | Format::Llama4 | Format::MistralInstruct)
+}
+
 /// The ends of which a call must come to one.
 pub(crate) fn ends(fault: Fault, way: Way) -> Vec<End> {
     let name = fault.as_str();
-    match (name, way.api) {
-        // The simulator draws one of the two texts.
-        ("throttle", _) => return vec![free(K::ThrottledRequests), free(K::ThrottledTokens)],
-        // Converse does not know it inside a stream.
-        ("stream_model_timeout", Api::Converse) => return vec![unknown(K::ModelTimeout)],
-        // The SDK refuses half a character in JSON that it reads itself.
-        ("lone_surrogate", Api::Converse) if way.stream => return vec![begun(K::StreamCut)],
-        ("lone_surrogate", Api::Converse) => return vec![begun(K::Internal)],
-        _ => {}
+    if let Some(ends) = apart(name, way) {
+        return ends;
     }
     match TABLE.iter().find(|row| row.0 == name) {
         Some((_, streamed, whole)) => vec![if way.stream { *streamed } else { *whole }],
