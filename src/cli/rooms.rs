@@ -35,6 +35,10 @@ pub struct WorkFlags {
     /// the one that --endpoint names. Its work never mixes with real work.
     #[arg(long)]
     pub simulate: bool,
+    /// What happens at the simulator of this process: a scenario that ships (calm, monday-morning,
+    /// bad-day), or a TOML file. Needs --simulate; the one that --endpoint names has its own.
+    #[arg(long, value_name = "NAME|FILE", requires = "simulate", conflicts_with = "endpoint")]
+    pub scenario: Option<String>,
 }
 
 impl WorkFlags {
@@ -63,14 +67,16 @@ impl WorkFlags {
         given
     }
 
-    /// Whether the work is simulated, and where.
-    #[must_use]
-    pub fn simulate(&self) -> Simulate {
-        match (self.simulate, &self.endpoint) {
+    /// Whether the work is simulated, and where; reads the scenario that is named.
+    pub fn simulate(&self) -> anyhow::Result<Simulate> {
+        Ok(match (self.simulate, &self.endpoint) {
             (false, _) => Simulate::No,
-            (true, None) => Simulate::Here,
+            (true, None) => {
+                let scenario = self.scenario.as_deref().map(super::simulate::scenario);
+                Simulate::Here(scenario.transpose()?.map(Box::new))
+            }
             (true, Some(_)) => Simulate::There,
-        }
+        })
     }
 
     /// Whether this process brings its own simulator.
@@ -95,7 +101,7 @@ impl Rooms {
         store: &Path,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        Self::wire(loaded, flags.simulate(), store, clock).await
+        Self::wire(loaded, flags.simulate()?, store, clock).await
     }
 }
 

@@ -180,7 +180,7 @@ impl ClientBuilder {
     fn simulate(&self, loaded: &Loaded) -> Simulate {
         match (self.simulated, loaded.settings.bedrock.endpoint.is_empty()) {
             (false, _) => Simulate::No,
-            (true, true) => Simulate::Here,
+            (true, true) => Simulate::Here(None),
             (true, false) => Simulate::There,
         }
     }

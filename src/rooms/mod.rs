@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
-use crate::simulator::{Latency, Simulator, SimulatorOptions};
+use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{AdmitStore as _, LimitRule, Store};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
@@ -38,12 +38,12 @@ const SIMULATE_FLAG: &str = "--simulate";
 const CALLS_PER_POOL: u32 = 100;
 
 /// Whether the work is simulated, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Simulate {
     /// Real work.
     No,
-    /// At a simulator inside this process.
-    Here,
+    /// At a simulator inside this process, with this scenario's quota, latency and faults.
+    Here(Option<Box<Scenario>>),
     /// At the simulator that the configured endpoint names.
     There,
 }
@@ -108,8 +108,10 @@ impl Rooms {
     ) -> anyhow::Result<Self> {
         let settings = loaded.settings.clone();
         let simulated = simulate != Simulate::No;
-        let simulator =
-            if simulate == Simulate::Here { Some(simulator(&settings).await?) } else { None };
+        let simulator = match simulate {
+            Simulate::Here(scenario) => Some(simulator(&settings, scenario).await?),
+            _ => None,
+        };
         let endpoint = simulator.as_ref().map(Simulator::endpoint_url);
         let provider = provider(&settings, simulated, endpoint).await?;
         let admission = admission(&settings, provider.lane_prefix())?;
@@ -278,14 +280,21 @@ fn share_of(rate: u64, share: f64) -> u64 {
     u64::try_from(micros.saturating_add(1) / 1_000_000).unwrap_or(rate).max(1)
 }
 
-async fn simulator(settings: &Settings) -> anyhow::Result<Simulator> {
+async fn simulator(
+    settings: &Settings,
+    scenario: Option<Box<Scenario>>,
+) -> anyhow::Result<Simulator> {
     let total = settings.limits.get("total").copied().unwrap_or_default();
-    let options = SimulatorOptions {
+    let mut options = SimulatorOptions {
         requests_per_minute: total.requests_per_minute,
         tokens_per_minute: total.tokens_per_minute,
         latency: SIMULATED_LATENCY,
         ..SimulatorOptions::default()
     };
+    if let Some(scenario) = scenario {
+        // The scenario's quota is the account's, whatever we are told to keep to.
+        options.take_scenario(*scenario);
+    }
     Simulator::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options)
         .await
         .context("failed to start the simulator")

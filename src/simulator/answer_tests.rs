@@ -19,7 +19,7 @@ fn json_ask(content: u64) -> Ask {
 
 fn answered(ask: &Ask, max_tokens: u64, fault: Option<Fault>) -> Answer {
     let plan = Plan::new(&ask.wanted, &SchemaCache::default()).unwrap();
-    make(ask, &plan, max_tokens, fault)
+    make(ask, &plan, max_tokens, fault, None)
 }
 
 fn text(answer: &Answer) -> &str {

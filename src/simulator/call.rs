@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::answer::{self, Plan};
 use super::deliver::Run;
-use super::faults::Fault;
+use super::matching;
 use super::pace::Pace;
 use super::quota::Shortage;
 use super::reply;
@@ -29,19 +29,31 @@ pub(crate) async fn run(shared: Arc<Shared>, mut facts: Facts, bytes: Bytes) -> 
             return reply::refusal(&refusal, reply::request_id(&shared, seq));
         }
     };
-    let (mut admission, fault) = match shared.admit(&facts, ask.content) {
-        Verdict::Run(admission, fault) => (admission, fault),
+    let text = if shared.reads_text() { matching::text_of(&bytes) } else { String::new() };
+    let (mut admission, chosen) = match shared.admit(&facts, ask.content, &text) {
+        Verdict::Run(admission, chosen) => (admission, chosen),
         Verdict::Throttled(shortage, seq) => {
             return reply::refusal(&throttle(shortage), reply::request_id(&shared, seq));
         }
+        Verdict::Refused(problem, seq) => {
+            return reply::problem(&shared, &problem, &facts.model_id, seq);
+        }
     };
-    let request_id = reply::request_id(&shared, admission.seq());
-    if let Some(refusal) = fault.and_then(failure) {
-        admission.end(End::Failed(refusal.code));
-        return reply::refusal(&refusal, request_id);
+    let fault = chosen.fault;
+    let (streams, invokes) = (facts.api.streams(), facts.api.invokes());
+    if let Some(problem) = fault.and_then(|fault| fault.before(streams, invokes)) {
+        let seq = admission.seq();
+        admission.end(End::Failed(problem.code));
+        return reply::problem(&shared, &problem, &facts.model_id, seq);
     }
-    let answer = answer::make(&ask, &plan, facts.max_tokens, fault);
+    let request_id = reply::request_id(&shared, admission.seq());
+    let fixture = chosen.fixture.as_deref();
+    let answer = answer::make(&ask, &plan, facts.max_tokens, fault, fixture);
     admission.expected_output = answer.output_tokens;
+    if let Some(input_tokens) = answer.input_tokens {
+        facts.input_tokens = input_tokens;
+        admission.set_input_tokens(input_tokens);
+    }
     let notes: Vec<&str> = ask.note.into_iter().chain(answer.note.as_deref()).collect();
     if !notes.is_empty() {
         admission.note(notes.join("; "));
@@ -49,7 +61,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut facts: Facts, bytes: Bytes) -> 
     if let Some(spared) = fault.filter(|_| !answer.struck) {
         admission.spared(spared);
     }
-    let pace = Pace::new(&shared, ask.content, admission.seq());
+    let pace = Pace::new(chosen.latency, ask.content, admission.seq());
     let said = Said {
         answer: &answer,
         model_id: &facts.model_id,
@@ -57,13 +69,14 @@ pub(crate) async fn run(shared: Arc<Shared>, mut facts: Facts, bytes: Bytes) -> 
         latency_ms: pace.micros_at(answer.output_tokens) / 1_000,
         first_ms: pace.micros_at(0) / 1_000,
         seq: admission.seq(),
-        chunk_tokens: shared.options.chunk_tokens,
+        chunk_tokens: answer.chunk_tokens.unwrap_or(shared.options.chunk_tokens),
     };
     let content = ask.shape.spell(&said, facts.api.streams());
     let counted = [said.input_tokens, answer.output_tokens, said.latency_ms];
     let run = Run {
         pace,
         burndown: tokens::burndown(&facts.model_id),
+        model_id: facts.model_id,
         output_tokens: answer.output_tokens,
         shared: Arc::clone(&shared),
         admission,
@@ -100,22 +113,4 @@ fn throttle(shortage: Shortage) -> Refusal {
         code: "ThrottlingException",
         message: format!("Too many {what}, please wait before trying again."),
     }
-}
-
-/// The faults that are plain error answers.
-fn failure(fault: Fault) -> Option<Refusal> {
-    let (status, code, message) = match fault {
-        Fault::Http500 => (
-            500,
-            "InternalServerException",
-            "The system encountered an unexpected error during processing. Try your request again.",
-        ),
-        Fault::Http503 => (
-            503,
-            "ServiceUnavailableException",
-            "Service temporarily unavailable, please try again.",
-        ),
-        _ => return None,
-    };
-    Some(Refusal { status, code, message: message.to_owned() })
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Serialize, Serializer};
 
-use super::faults::Fault;
+use super::fault::{Fault, Strike};
 
 /// How a call fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl Outcome {
             Self::ThrottledRequests | Self::ThrottledTokens | Self::Refused | Self::Counted => {
                 false
             }
-            Self::Fault(fault) => fault != Fault::Throttle,
+            Self::Fault(fault) => !matches!(fault.strike(), Strike::Refused(_)),
         }
     }
 }
@@ -82,6 +82,10 @@ pub struct Call {
     pub tenant: Option<String>,
     /// How it fared.
     pub outcome: Outcome,
+    /// The scenario's phase in which it came.
+    pub phase: Option<String>,
+    /// The script's step or the fixture's line that applied to it.
+    pub rule: Option<String>,
     /// Whether the quota was charged.
     pub admitted: bool,
     /// The error code that was answered, if any.

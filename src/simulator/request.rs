@@ -69,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) job_id: Option<String>,
     pub(crate) attempt: Option<String>,
     pub(crate) tenant: Option<String>,
+    /// All of the request's metadata.
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) input_tokens: u64,
     pub(crate) max_tokens: u64,
 }
@@ -82,20 +84,19 @@ impl Facts {
             job_id: None,
             attempt: None,
             tenant: None,
+            metadata: BTreeMap::new(),
             input_tokens: 0,
             max_tokens: 0,
         }
     }
 
-    /// Takes in the request's metadata, as far as the log knows it, and checks all of it.
-    pub(crate) fn metadata(
-        &mut self,
-        mut metadata: BTreeMap<String, String>,
-    ) -> Result<(), Refusal> {
+    /// Takes in the request's metadata, and checks all of it.
+    pub(crate) fn metadata(&mut self, metadata: BTreeMap<String, String>) -> Result<(), Refusal> {
         let checked = check_metadata(&metadata);
-        self.job_id = metadata.remove("job_id");
-        self.attempt = metadata.remove("attempt");
-        self.tenant = metadata.remove("tenant");
+        self.job_id = metadata.get("job_id").cloned();
+        self.attempt = metadata.get("attempt").cloned();
+        self.tenant = metadata.get("tenant").cloned();
+        self.metadata = metadata;
         checked
     }
 }

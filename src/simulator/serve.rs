@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::call;
+use super::connection::{Lever, Reset};
+use super::control;
 use super::count;
+use super::fixtures::FIXTURES_BYTES_MAX;
 use super::reply;
 use super::request::{Facts, Operation, Refusal};
 use super::signature;
@@ -30,15 +33,31 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/calls", get(calls))
         .route("/summary", get(summary))
         .route("/healthz", get(healthz))
+        .route("/faults", post(control::faults))
+        .route("/scenario", post(control::scenario))
+        .route(
+            "/fixtures",
+            post(control::fixtures).layer(DefaultBodyLimit::max(FIXTURES_BYTES_MAX)),
+        )
+        .route("/reset", post(control::reset))
         .fallback(unknown)
         .with_state(shared)
 }
 
 async fn model_call(
     State(shared): State<Arc<Shared>>,
+    ConnectInfo(lever): ConnectInfo<Lever>,
     Path(rest): Path<String>,
     request: Request<Body>,
 ) -> Response {
+    let response = model_answer(shared, rest, request).await;
+    if response.extensions().get::<Reset>().is_some() {
+        lever.pull();
+    }
+    response
+}
+
+async fn model_answer(shared: Arc<Shared>, rest: String, request: Request<Body>) -> Response {
     let Some((model_id, operation)) = rest
         .rsplit_once('/')
         .and_then(|(id, name)| Some((id.to_owned(), Operation::from_path(name)?)))
@@ -117,14 +136,14 @@ async fn unknown(State(shared): State<Arc<Shared>>) -> Response {
         status: 404,
         code: "UnknownOperationException",
         message: "The simulator knows POST /model/ID/ with converse, converse-stream, invoke, \
-                  invoke-with-response-stream and count-tokens, and GET /calls, /summary and \
-                  /healthz."
+                  invoke-with-response-stream and count-tokens, GET /calls, /summary and \
+                  /healthz, and POST /faults, /scenario, /fixtures and /reset."
             .to_owned(),
     };
     reply::refusal(&refusal, reply::request_id(&shared, 0))
 }
 
-fn report(shared: &Shared, figures: &impl Serialize) -> Response {
+pub(super) fn report(shared: &Shared, figures: &impl Serialize) -> Response {
     let body = serde_json::to_vec(figures).unwrap_or_default();
     let request_id = reply::request_id(shared, 0);
     reply::answer(StatusCode::OK, "application/json", request_id, Body::from(body))

@@ -14,7 +14,16 @@ const LARGE_3: &str = "mistral.mistral-large-3-675b-instruct";
 const NOVA: &str = "us.amazon.nova-lite-v1:0";
 
 fn answer(content: Content, stop: &'static str) -> Answer {
-    Answer { content, stop, stopped_by: None, output_tokens: 7, note: None, struck: true }
+    Answer {
+        content,
+        stop,
+        stopped_by: None,
+        output_tokens: 7,
+        input_tokens: None,
+        chunk_tokens: None,
+        note: None,
+        struck: true,
+    }
 }
 
 fn text(text: &str) -> Content {
