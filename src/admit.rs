@@ -15,6 +15,7 @@ use crate::clock::Now;
 use crate::completion::{Api, Message};
 use crate::estimate;
 use crate::job::{self, IfOutcomeUnknown, JobDocument, Problem, Resolved, Wanted};
+use crate::native;
 use crate::prompt::{self, Parts, Rendered};
 use crate::store::{LimitRule, NewJob, rule_for};
 
@@ -165,6 +166,7 @@ impl Admission {
             }
         };
         let model = resolved.model.clone();
+        problems.extend(unsayable(&document, &resolved));
         let job = self.job(document, origin, resolved, now);
         problems.extend(misfits(&model, job.wanted, window));
         problems.extend(never_fits(&job, limits));
@@ -290,12 +292,40 @@ pub fn render(document: &JobDocument, supports_system: bool) -> Rendered {
     })
 }
 
+/// What the model's native format has no word for. Found here and not by the call, so that the
+/// producer hears of it.
+fn unsayable(document: &JobDocument, resolved: &Resolved) -> Option<Problem> {
+    let ask = native::Ask {
+        system: None,
+        messages: &[],
+        max_tokens: resolved.max_tokens,
+        temperature: resolved.temperature,
+        top_p: resolved.top_p,
+        stop: document.stop.as_deref().unwrap_or_default(),
+    };
+    let refused = native::check(resolved.format?, &ask).err()?;
+    Some(Problem::new(format!("$.{}", refused.field), refused.reason))
+}
+
+/// An upper bound of the input tokens of these turns, sent as admission resolved it.
+pub(crate) fn input_tokens_max(
+    resolved: &Resolved,
+    system: Option<&str>,
+    messages: &[Message],
+) -> u64 {
+    let extra =
+        resolved.format.map_or(0, |format| native::extra_tokens_max(format, system, messages));
+    estimate::input_tokens_max(resolved.family, system, messages).saturating_add(extra)
+}
+
 fn wanted(document: &JobDocument, resolved: &Resolved) -> Wanted {
     let rendered = render(document, resolved.supports_system);
-    let input_tokens_max =
-        estimate::input_tokens_max(resolved.family, rendered.system.as_deref(), &rendered.messages);
     Wanted {
-        input_tokens_max,
+        input_tokens_max: input_tokens_max(
+            resolved,
+            rendered.system.as_deref(),
+            &rendered.messages,
+        ),
         max_tokens: u64::from(resolved.max_tokens),
         burndown: u64::from(resolved.burndown),
     }

@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Rejected,
     /// The job's reservation is larger than a configured limit: it can never be claimed.
     NeverFits,
+    /// The quota has no room within the time that the caller would wait.
+    BudgetExhausted,
     /// The answer could not be stored in its columns; its bytes are kept.
     Unstorable,
     /// A person cancelled the job.
@@ -114,6 +116,7 @@ impl ErrorKind {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Rejected => "rejected",
             Self::NeverFits => "never_fits",
+            Self::BudgetExhausted => "budget_exhausted",
             Self::Unstorable => "unstorable",
             Self::Cancelled => "cancelled",
             Self::Bug => "bug",

@@ -19,7 +19,7 @@
 //! | `credentials`, `access_denied` | nothing | snooze for `paused_ms` and up to a tenth more, pause the lane: the set-up is wrong, not the job, and ten thousand jobs must not fail for one expired key |
 //! | `invalid_json`, `schema_mismatch`, `empty` | reasks | re-ask up to `reasks_max` times, then end `failed` |
 //! | `truncated`, `refused`, `filtered`, `guardrail`, `answer_too_large`, `unstorable` | nothing | end `failed`: the same question brings the same answer |
-//! | `invalid_request`, `input_too_long`, `model_not_found`, `never_fits`, `rejected` | nothing | end `failed`: permanent |
+//! | `invalid_request`, `input_too_long`, `model_not_found`, `never_fits`, `budget_exhausted`, `rejected` | nothing | end `failed`: permanent |
 //! | `deadline_exceeded` | nothing | end `expired` |
 //! | `cancelled` | nothing | end `cancelled` |
 //!
@@ -221,6 +221,7 @@ fn row(kind: ErrorKind, policy: &Policy) -> Row {
         | ErrorKind::InputTooLong
         | ErrorKind::ModelNotFound
         | ErrorKind::NeverFits
+        | ErrorKind::BudgetExhausted
         | ErrorKind::Rejected => Row::End(EndState::Failed),
         ErrorKind::DeadlineExceeded => Row::End(EndState::Expired),
         ErrorKind::Cancelled => Row::End(EndState::Cancelled),

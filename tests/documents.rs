@@ -1,8 +1,12 @@
-//! Keeps the published schema of the job document true: it is what the types say, it accepts the
-//! examples, and it refuses what the parser refuses, as far as JSON Schema can say it.
+//! Keeps the published documents true. The schema of the job document is what the types say, it
+//! accepts the examples, and it refuses what the parser refuses, as far as JSON Schema can say it;
+//! the table of models is what the catalogue says.
 //! Must not know: stores, calls.
 
 #![expect(clippy::expect_used, reason = "a test stops at the first thing that it cannot read")]
+
+#[path = "documents/models.rs"]
+mod models;
 
 use std::path::PathBuf;
 
@@ -11,6 +15,12 @@ use serde_json::{Value, json};
 
 fn file(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Whether the documents are to be written anew.
+#[expect(clippy::disallowed_methods, reason = "this is no setting of the program")]
+fn is_update() -> bool {
+    std::env::var("UPDATE_DOCS").is_ok()
 }
 
 fn schema() -> Value {
@@ -30,9 +40,7 @@ fn accepted(document: &Value) -> (bool, bool) {
 fn the_published_schema_is_what_the_types_say() {
     let path = file("docs/job.schema.json");
     let wanted = format!("{:#}\n", schema());
-    #[expect(clippy::disallowed_methods, reason = "this is no setting of the program")]
-    let update = std::env::var("UPDATE_DOCS").is_ok();
-    if update {
+    if is_update() {
         std::fs::write(&path, &wanted).expect("docs/job.schema.json is written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();

@@ -378,3 +378,41 @@ fn a_rejected_document_is_kept_under_the_id_that_it_names() {
         assert_eq!(room.rejected(text, &[], NOW).external_id, None, "{text}");
     }
 }
+
+// ---- Native formats
+
+fn native(model: &str, more: &Value) -> Value {
+    let mut document = json!({ "prompt": "hi", "model": model, "api": "invoke" });
+    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    document
+}
+
+#[test]
+fn what_a_native_format_cannot_say_is_refused_at_the_door() {
+    for model in ["llama3-8b", "llama4-scout"] {
+        check_refused(
+            prepare(&native(model, &json!({ "stop": ["END"] }))),
+            &expect![
+                "$.stop: Llama's native body has no stop strings; leave `stop` out and cut the answer yourself, or choose a model of another family"
+            ],
+        );
+        assert!(prepare(&native(model, &json!({}))).is_ok());
+        let mut uniform = native(model, &json!({ "stop": ["END"] }));
+        uniform["api"] = json!("converse");
+        assert!(prepare(&uniform).is_ok(), "the uniform interface has the field");
+    }
+    for model in ["claude-haiku-4.5", "mixtral-8x7b", "mistral-large-2407", "nova-micro"] {
+        assert!(prepare(&native(model, &json!({ "stop": ["END"] }))).is_ok(), "{model}");
+    }
+}
+
+#[test]
+fn special_tokens_that_a_native_prompt_spells_out_count_as_input() {
+    let prompt = json!({ "prompt": "<|eot|>".repeat(100) });
+    let input = |document: &Value| admitted(document).0.wanted.input_tokens_max;
+    let mut uniform = native("llama4-scout", &prompt);
+    uniform["api"] = json!("converse");
+    // Measured: five tokens for each, once it is plain text.
+    assert!(input(&native("llama4-scout", &prompt)) >= 500);
+    assert_eq!(input(&native("llama4-scout", &prompt)), input(&uniform) + 300);
+}

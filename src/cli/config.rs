@@ -145,6 +145,7 @@ mod tests {
             check.schema_depth_max = 64              default
             check.schema_unfolded_max = 200000       default
             check.validation_steps_max = 1000000000  default
+            client.wait_ms_max = 90000               default
             job.deadline_s = 604800                  default
             job.document_bytes_max = 1048576         default
             job.if_outcome_unknown = "retry"         default

@@ -59,7 +59,11 @@ pub(super) async fn run(
             super::config::run(&args, &given.load, out).map_err(failed)?;
             true
         }
-        Command::Run(_) | Command::Generate(_) | Command::Serve(_) | Command::Simulate(_) => {
+        Command::Run(_)
+        | Command::Generate(_)
+        | Command::Serve(_)
+        | Command::Doctor(_)
+        | Command::Simulate(_) => {
             bail!("failed to find the command: a defect of this program")
         }
     };

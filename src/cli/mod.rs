@@ -3,7 +3,7 @@
 //! Must not know: how the rooms do their work.
 
 pub mod config;
-mod endpoint;
+pub mod doctor;
 pub mod enqueue;
 pub mod generate;
 pub mod jobs;
@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{LoadArgs, Loaded, Override};
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
 /// Gets language-model work done on AWS Bedrock: every job once, inside the quota, with JSON that
 /// fits its schema, and with the bill known.
@@ -72,6 +72,8 @@ pub enum Command {
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.
     Config(config::ConfigArgs),
+    /// Look at everything that work depends on, and say what to change.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
     /// Bring a store's tables up to date; every command that opens a store does the same.
@@ -145,6 +147,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let stop = stop::Stop::on_signals()?;
             simulate::run(args, stop.drain).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(args) => {
+            // What the rooms and the SDK would log is what it finds out and says.
+            telemetry::init(LogFormat::Auto, "off", given.rust_log.as_deref())?;
+            Box::pin(doctor::run(&args, &given.load, &clock, &mut std::io::stdout())).await
         }
         command => Box::pin(look::run(command, &given, clock, &mut std::io::stdout())).await,
     }

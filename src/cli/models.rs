@@ -8,7 +8,8 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use super::table::dollars;
-use crate::catalogue::{Catalogue, Model, Prices};
+use crate::catalogue::{Catalogue, Format, Model, Prices};
+use crate::completion::Api;
 
 /// Which models there are, what they cost, and which are retired.
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,7 @@ pub fn run(
     writeln!(
         out,
         "\nPrices are dollars per million tokens, table {}; --json has all of them.\n\
-         * a profile other than `global` costs more    ! long inputs cost more",
+         * a profile other than `global` costs more    ! long inputs cost more    + called by its native body",
         catalogue.head().version
     )?;
     Ok(())
@@ -62,7 +63,8 @@ fn as_table(models: &[&Model], today: Date) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
-        "alias", "family", "window", "output", "in", "out", "", "burndown", "status", "id",
+        "alias", "family", "native", "window", "output", "in", "out", "", "burndown", "status",
+        "id",
     ]);
     for model in models {
         let price = |of: fn(&Prices) -> u64| {
@@ -73,6 +75,7 @@ fn as_table(models: &[&Model], today: Date) -> String {
         table.add_row([
             model.alias.clone(),
             model.family.to_string(),
+            native(model),
             model.window.to_string(),
             model.output_max.to_string(),
             price(|prices| prices.input),
@@ -83,12 +86,19 @@ fn as_table(models: &[&Model], today: Date) -> String {
             model.id.clone(),
         ]);
     }
-    for position in [2, 3, 4, 5, 7] {
+    for position in [3, 4, 5, 6, 8] {
         if let Some(column) = table.column_mut(position) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table.to_string()
+}
+
+/// How the body of its native interface is formed; a mark where its calls take that one unasked.
+fn native(model: &Model) -> String {
+    let format = model.native.map_or("-", Format::as_str);
+    let mark = if model.api == Some(Api::Invoke) { "+" } else { "" };
+    format!("{format}{mark}")
 }
 
 fn status(model: &Model, today: Date) -> String {
@@ -108,6 +118,8 @@ fn as_json(model: &Model, today: Date) -> serde_json::Value {
         "aliases": model.aliases,
         "id": model.id,
         "family": model.family,
+        "native": model.native,
+        "api": model.api,
         "profiles": model.profiles,
         "requires_profile": model.requires_profile,
         "profile_price_percent": model.profile_price_percent,
@@ -149,25 +161,25 @@ mod tests {
     #[expect(clippy::needless_raw_string_hashes, reason = "snapshots are rewritten with them")]
     fn the_table_shows_limits_prices_and_what_is_retired() {
         expect![[r#"
-            alias             family   window  output    in   out      burndown  status                                    id
-            claude-3-haiku    claude   200000    4096  0.25  1.25             1  retired 2026-09-10, use claude-haiku-4.5  anthropic.claude-3-haiku-20240307-v1:0
-            claude-3.5-haiku  claude   200000    8192  0.80  4.00             1  retired 2026-06-19, use claude-haiku-4.5  anthropic.claude-3-5-haiku-20241022-v1:0
-            claude-haiku-4.5  claude   200000   64000  1.00  5.00  *          5                                            anthropic.claude-haiku-4-5-20251001-v1:0
-            claude-haiku-5.5  claude  1000000  128000  0.10  0.50  *!         5                                            anthropic.claude-haiku-5-5
+            alias             family  native   window  output    in   out      burndown  status                                    id
+            claude-3-haiku    claude  claude   200000    4096  0.25  1.25             1  retired 2026-09-10, use claude-haiku-4.5  anthropic.claude-3-haiku-20240307-v1:0
+            claude-3.5-haiku  claude  claude   200000    8192  0.80  4.00             1  retired 2026-06-19, use claude-haiku-4.5  anthropic.claude-3-5-haiku-20241022-v1:0
+            claude-haiku-4.5  claude  claude   200000   64000  1.00  5.00  *          5                                            anthropic.claude-haiku-4-5-20251001-v1:0
+            claude-haiku-5.5  claude  claude  1000000  128000  0.10  0.50  *!         5                                            anthropic.claude-haiku-5-5
 
             Prices are dollars per million tokens, table 2026-11-22; --json has all of them.
-            * a profile other than `global` costs more    ! long inputs cost more
+            * a profile other than `global` costs more    ! long inputs cost more    + called by its native body
         "#]].assert_eq(&shown("haiku", false));
         expect![[r#"
-            alias         family   window  output     in    out     burndown  status                            id
-            nova-micro    nova     128000   10000  0.035   0.14            1                                    amazon.nova-micro-v1:0
-            nova-lite     nova     300000   10000   0.06   0.24            1                                    amazon.nova-lite-v1:0
-            nova-pro      nova     300000   10000   0.80   3.20            1                                    amazon.nova-pro-v1:0
-            nova-premier  nova    1000000   10000   2.50  12.50            1  retired 2026-09-14, use nova-pro  amazon.nova-premier-v1:0
-            nova-2-lite   nova    1000000   64000   0.30   2.50  *         1                                    amazon.nova-2-lite-v1:0
+            alias         family  native   window  output     in    out     burndown  status                            id
+            nova-micro    nova    nova     128000   10000  0.035   0.14            1                                    amazon.nova-micro-v1:0
+            nova-lite     nova    nova     300000   10000   0.06   0.24            1                                    amazon.nova-lite-v1:0
+            nova-pro      nova    nova     300000   10000   0.80   3.20            1                                    amazon.nova-pro-v1:0
+            nova-premier  nova    nova    1000000   10000   2.50  12.50            1  retired 2026-09-14, use nova-pro  amazon.nova-premier-v1:0
+            nova-2-lite   nova    nova    1000000   64000   0.30   2.50  *         1                                    amazon.nova-2-lite-v1:0
 
             Prices are dollars per million tokens, table 2026-11-22; --json has all of them.
-            * a profile other than `global` costs more    ! long inputs cost more
+            * a profile other than `global` costs more    ! long inputs cost more    + called by its native body
         "#]].assert_eq(&shown("nova", false));
     }
 
@@ -186,6 +198,8 @@ mod tests {
                   "aliases": [],
                   "id": "amazon.nova-micro-v1:0",
                   "family": "nova",
+                  "native": "nova",
+                  "api": null,
                   "profiles": [
                     "us",
                     "eu",

@@ -19,7 +19,7 @@ use crate::budget::Limit;
 use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, JobDefaults, Log, LogLevel, Settings, Store, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, JobDefaults, Log, LogLevel, Settings, Store, Worker,
 };
 
 /// Every setting with its default and its comment.

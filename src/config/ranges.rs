@@ -82,6 +82,7 @@ pub(super) const RANGES: &[Range] = &[
     range("worker.finish_bytes_max", 1 << 20, GIB, BYTES),
     range("worker.unsaved_bytes_max", 1 << 20, 64 * GIB, BYTES),
     range("worker.spool_bytes_max", 1 << 20, 1_024 * GIB, "the disk is shared"),
+    range("client.wait_ms_max", 0, DAY_MS, "a caller waits for it"),
     range("retry.backoff_base_ms", 1, DAY_MS, WAIT),
     range("retry.backoff_factor", 1, 10, WAIT),
     range("retry.backoff_ms_max", 1, DAY_MS, WAIT),

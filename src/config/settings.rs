@@ -27,6 +27,8 @@ pub struct Settings {
     pub store: Store,
     /// One worker process.
     pub worker: Worker,
+    /// The library.
+    pub client: Client,
     /// What happens after a call that brought no valid answer.
     pub retry: retry::Policy,
     /// Checking answers against schemas.
@@ -110,6 +112,14 @@ pub struct Worker {
     pub unsaved_bytes_max: usize,
     pub spool_dir: String,
     pub spool_bytes_max: u64,
+}
+
+/// The library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
+pub struct Client {
+    pub wait_ms_max: u64,
 }
 
 /// The quota's arithmetic.

@@ -2,10 +2,24 @@
 //! say, whole or in stream chunks.
 //! Must not know: clients, clocks, HTTP, errors' codes, the catalogue's rows.
 
-use serde_json::Value;
+mod claude;
+mod gather;
+mod llama;
+mod mended;
+mod mistral;
+mod nova;
+mod template;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use serde_json::{Map, Value};
 
 use crate::catalogue::Format;
 use crate::completion::{Message, StopReason, Usage};
+
+pub use gather::Gather;
+use template::Marks;
 
 /// One call, as far as its body is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -69,57 +83,76 @@ pub struct Answer {
 ///
 /// # Errors
 /// Where the format has no way to say something that the call asks for.
-pub fn body(format: Format, _ask: &Ask<'_>) -> Result<Value, Refused> {
-    Err(Refused { field: "api", reason: format!("{format} is not there yet") })
+pub fn body(format: Format, ask: &Ask<'_>) -> Result<Value, Refused> {
+    check(format, ask)?;
+    let fields = match format {
+        Format::Claude => claude::body(ask),
+        Format::Llama3 => llama::body(&llama::LLAMA_3, ask),
+        Format::Llama4 => llama::body(&llama::LLAMA_4, ask),
+        Format::MistralInstruct => mistral::instruct_body(ask),
+        Format::MistralChat => mistral::chat_body(ask),
+        Format::Nova => nova::body(ask),
+    };
+    Ok(Value::Object(fields))
 }
 
-/// An answer as it grows.
-#[derive(Debug)]
-pub struct Gather {
-    format: Format,
-    bytes_max: usize,
+/// Whether the format can say all that the call asks for. Looks at parameters and at no text, so
+/// it is cheap, and an `ask` without turns will do.
+///
+/// # Errors
+/// The first field that it cannot say.
+pub fn check(format: Format, ask: &Ask<'_>) -> Result<(), Refused> {
+    match format {
+        Format::Llama3 | Format::Llama4 if !ask.stop.is_empty() => Err(Refused {
+            field: "stop",
+            reason: "Llama's native body has no stop strings; leave `stop` out and cut the answer \
+                     yourself, or choose a model of another family"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
-impl Gather {
-    /// Nothing yet; at most `bytes_max` of text are kept.
-    #[must_use]
-    pub fn new(format: Format, bytes_max: usize) -> Self {
-        Self { format, bytes_max }
-    }
+/// An upper bound of the tokens by which a format's care for special tokens lengthens these texts
+/// beyond what their bytes suggest: what `estimate` has to be raised by.
+#[must_use]
+pub fn extra_tokens_max(format: Format, system: Option<&str>, messages: &[Message]) -> u64 {
+    let Some(marks) = marks(format) else { return 0 };
+    let texts = system.into_iter().chain(messages.iter().map(|turn| turn.text.as_str()));
+    texts.fold(0, |sum, text| sum.saturating_add(template::extra_tokens_max(text, marks)))
+}
 
-    /// Takes in one chunk of a stream and returns the text that it added.
-    ///
-    /// # Errors
-    /// Where the chunk is not of the format, or the answer is too long.
-    pub fn chunk(&mut self, _bytes: &[u8]) -> Result<&str, Unreadable> {
-        Err(Unreadable::Form(format!("{} of {}", self.format, self.bytes_max)))
+/// The special tokens that texts must not hold; none where texts are fields of their own.
+fn marks(format: Format) -> Option<Marks> {
+    match format {
+        Format::Llama3 | Format::Llama4 => Some(Marks::Llama),
+        Format::MistralInstruct => Some(Marks::Mistral),
+        Format::Claude | Format::MistralChat | Format::Nova => None,
     }
+}
 
-    /// Takes in a whole body.
-    ///
-    /// # Errors
-    /// Where the body is not of the format, or the answer is too long.
-    pub fn whole(&mut self, _bytes: &[u8]) -> Result<(), Unreadable> {
-        Err(Unreadable::Form(format!("{} of {}", self.format, self.bytes_max)))
+/// A blank system prompt is none: services refuse an empty text.
+fn system<'a>(ask: &Ask<'a>) -> Option<&'a str> {
+    ask.system.filter(|text| !text.trim().is_empty())
+}
+
+/// A field of a body.
+fn set(body: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
+    body.insert(name.to_owned(), value.into());
+}
+
+/// A sampling parameter; one that the call does not have is absent.
+fn set_number(body: &mut Map<String, Value>, name: &str, value: Option<f32>) {
+    // By way of its shortest decimal form: widened as it is, 0.7 would read 0.699999988079071.
+    let decimal = value.and_then(|number| number.to_string().parse::<f64>().ok());
+    if let Some(number) = decimal.filter(|number| number.is_finite()) {
+        set(body, name, number);
     }
+}
 
-    /// True once a stream has said its stop reason and its token counts.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        false
-    }
-
-    /// The text so far, for the record of a call that failed.
-    #[must_use]
-    pub fn partial(self) -> Option<String> {
-        None
-    }
-
-    /// The complete answer; what is missing in the body is taken from `counted`.
-    ///
-    /// # Errors
-    /// The text so far, where the stop reason or the counts never came.
-    pub fn finish(self, _counted: Counted) -> Result<Answer, Option<String>> {
-        Err(None)
+/// The stop strings; absent where there are none.
+fn set_stop(body: &mut Map<String, Value>, name: &str, stop: &[String]) {
+    if !stop.is_empty() {
+        set(body, name, stop.to_vec());
     }
 }

@@ -92,8 +92,11 @@ pub trait Provider: Send + Sync {
     /// Makes one call. Dropping the future aborts it.
     async fn generate(&self, request: &GenerateRequest) -> Result<Completion, CallError>;
 
-    /// Makes one call and hands on each piece of the answer's text as it arrives. The pieces,
-    /// joined, are the completion's text; what a failed call has handed on is not taken back.
+    /// Makes one call and hands on each piece of the answer's text as it arrives, whatever the
+    /// request's `stream` says. The pieces, joined, are the completion's text; what a failed call
+    /// has handed on is not taken back. One exception: where a model speaks first and then calls
+    /// a tool, the completion's text is the tool's input, and what it said before was handed on
+    /// (no call of ours offers a tool yet).
     async fn stream(
         &self,
         request: &GenerateRequest,

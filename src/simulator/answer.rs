@@ -3,17 +3,24 @@
 
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
 use super::draw::{Draw, join};
-use super::faults::Fault;
+use super::fault::{Fault, Strike};
+use super::fixtures::{Fixture, Given};
 use super::request::{Ask, Refusal};
 use super::schema::{Prepared, SchemaCache, WORDS};
+use super::spoil;
 use super::tokens;
 use super::wanted::Wanted;
 
 /// Stands before every free text.
 pub(crate) const LABEL: &str = "[simulated]";
+/// Stands for half a character until the answer has been spelt: a text of ours cannot hold one. No
+/// text of a model holds this, a code point that is none.
+pub(crate) const HALF_CHARACTER: char = '\u{10FFFE}';
+/// How long a huge answer is, in bytes.
+const HUGE_BYTES: usize = 10_000_000;
+/// Output tokens in one event of a huge answer's stream: else it would have 300,000.
+const HUGE_CHUNK_TOKENS: u64 = 16_384;
 
 /// What an answer carries.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +37,15 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) content: Content,
+    /// Why it ends, in Converse's words.
     pub(crate) stop: &'static str,
+    /// The request's own string that ended it.
+    pub(crate) stopped_by: Option<String>,
     pub(crate) output_tokens: u64,
+    /// Input tokens that a fixture reports in place of our count.
+    pub(crate) input_tokens: Option<u64>,
+    /// Output tokens in one event of a stream, where it is not as usual.
+    pub(crate) chunk_tokens: Option<u64>,
     /// A remark for the call log.
     pub(crate) note: Option<String>,
     /// Whether a fault of the answer's content had something to strike.
@@ -66,57 +80,135 @@ impl Plan {
     }
 }
 
-/// Makes the answer. `ask.content` is the seed.
-pub(crate) fn make(ask: &Ask, plan: &Plan, max_tokens: u64, fault: Option<Fault>) -> Answer {
+/// Makes the answer. `ask.content` is the seed; a fixture says what stands in it.
+pub(crate) fn make(
+    ask: &Ask,
+    plan: &Plan,
+    max_tokens: u64,
+    fault: Option<Fault>,
+    fixture: Option<&Fixture>,
+) -> Answer {
     let mut answer = Answer {
         content: Content::Nothing,
         stop: "end_turn",
+        stopped_by: None,
         output_tokens: 0,
+        input_tokens: None,
+        chunk_tokens: None,
         note: plan.note.clone(),
         struck: true,
     };
-    match &plan.prepared {
-        None => {
-            answer.content = Content::Text(free_text(ask, max_tokens));
-            answer.struck = fault.is_none_or(|fault| !strikes_json(fault));
+    let given = fixture.and_then(|fixture| fixture.answer.as_ref());
+    match (given, &plan.prepared) {
+        (Some(Given::Text(text)), _) => free(&mut answer, text.clone(), fault),
+        (Some(Given::Json(json)), _) => {
+            answer.struck = fault != Some(Fault::WrongSchema);
+            json_answer(&mut answer, ask, json.clone(), fault);
         }
-        Some(prepared) => json_answer(&mut answer, ask, prepared, fault),
+        (None, None) => free(&mut answer, free_text(ask, max_tokens), fault),
+        (None, Some(prepared)) => {
+            let made = prepared.make(ask.content);
+            answer.note = made.misfit;
+            let wrong = (fault == Some(Fault::WrongSchema))
+                .then(|| prepared.make_wrong(ask.content))
+                .flatten();
+            answer.struck = fault != Some(Fault::WrongSchema) || wrong.is_some();
+            let value = wrong.unwrap_or(made.value);
+            json_answer(&mut answer, ask, value.to_string(), fault);
+        }
     }
-    stop_at(&mut answer, &ask.stops);
-    measure(&mut answer, max_tokens, fault);
+    if given.is_none() {
+        stop_at(&mut answer, &ask.stops);
+    }
+    // What was given is answered exactly so, however long.
+    let longest = if given.is_some() { u64::MAX } else { max_tokens };
+    measure(&mut answer, max_tokens, longest, fault);
+    answer.ended_by(fault);
+    if let Some(fixture) = fixture {
+        answer.stop = fixture.stop.unwrap_or(answer.stop);
+        let usage = fixture.usage;
+        answer.input_tokens = usage.and_then(|usage| usage.input);
+        answer.output_tokens = usage.and_then(|usage| usage.output).unwrap_or(answer.output_tokens);
+    }
     answer
 }
 
-/// Faults that spoil JSON and have nothing to spoil in free text.
-fn strikes_json(fault: Fault) -> bool {
-    matches!(fault, Fault::Prose | Fault::MalformedJson | Fault::WrongSchema)
+/// A text as the whole answer; faults of JSON spare it.
+fn free(answer: &mut Answer, mut text: String, fault: Option<Fault>) {
+    answer.struck = fault.is_none_or(|fault| fault.strike() != Strike::Json);
+    match fault {
+        Some(Fault::Nul) => text.push('\0'),
+        Some(Fault::LoneSurrogate) => text.push(HALF_CHARACTER),
+        _ => {}
+    }
+    answer.content = Content::Text(text);
 }
 
-fn json_answer(answer: &mut Answer, ask: &Ask, prepared: &Prepared, fault: Option<Fault>) {
-    let made = prepared.make(ask.content);
-    answer.note = made.misfit;
-    let mut value = made.value;
-    if fault == Some(Fault::WrongSchema) {
-        match prepared.make_wrong(ask.content) {
-            Some(wrong) => value = wrong,
-            None => answer.struck = false,
-        }
-    }
-    let json = value.to_string();
+fn json_answer(answer: &mut Answer, ask: &Ask, json: String, fault: Option<Fault>) {
     let mut draw = Draw::new(join(ask.content, 1));
-    answer.content = match (&ask.wanted, fault) {
-        (_, Some(Fault::Prose)) => Content::Text(in_prose(&json, &mut draw)),
-        (Wanted::Tool { .. }, Some(Fault::MalformedJson)) => {
-            answer.stop = "malformed_tool_use";
-            Content::Text(malformed(&json, &mut draw))
+    let is_tool = matches!(ask.wanted, Wanted::Tool { .. });
+    let slip = fault.filter(|fault| fault.strike() == Strike::Json || *fault == Fault::Nul);
+    let spoilt = match slip {
+        None | Some(Fault::WrongSchema) => None,
+        Some(Fault::Prose) => Some(in_prose(&json, &mut draw)),
+        Some(slip) => {
+            let spoilt = spoil::spoilt(slip, &json, &mut draw);
+            answer.struck = spoilt.is_some();
+            spoilt
         }
-        (_, Some(Fault::MalformedJson)) => Content::Text(malformed(&json, &mut draw)),
-        (Wanted::Tool { name, .. }, _) => {
+    };
+    if fault == Some(Fault::LoneSurrogate) {
+        // Within the JSON it would only be an escape of an escape.
+        answer.content = Content::Text(format!("{json}{HALF_CHARACTER}"));
+        return;
+    }
+    answer.content = match (&ask.wanted, spoilt) {
+        (Wanted::Tool { name, .. }, Some(input)) if fault == Some(Fault::Nul) => {
+            answer.stop = "tool_use";
+            Content::Tool { name: name.clone(), input }
+        }
+        (_, Some(text)) => {
+            if is_tool && fault != Some(Fault::Prose) {
+                answer.stop = "malformed_tool_use";
+            }
+            Content::Text(text)
+        }
+        (Wanted::Tool { name, .. }, None) => {
             answer.stop = "tool_use";
             Content::Tool { name: name.clone(), input: json }
         }
-        _ => Content::Text(json),
+        (_, None) => Content::Text(json),
     };
+}
+
+impl Answer {
+    /// What the faults make of an answer that say why it ended, or that it is no answer.
+    fn ended_by(&mut self, fault: Option<Fault>) {
+        let (content, stop) = match fault {
+            Some(Fault::Empty) => (Some(Content::Nothing), "end_turn"),
+            Some(Fault::Blank) => (Some(Content::Text(" \n".to_owned())), "end_turn"),
+            Some(Fault::Refusal) => {
+                let text = format!("{LABEL} I can't help with that request.");
+                (Some(Content::Text(text)), "refusal")
+            }
+            Some(Fault::Guardrail) => {
+                let text = format!("{LABEL} Sorry, the model cannot answer this question.");
+                (Some(Content::Text(text)), "guardrail_intervened")
+            }
+            Some(Fault::MalformedOutput) => (Some(Content::Nothing), "malformed_model_output"),
+            Some(Fault::ContentFilter) => (None, "content_filtered"),
+            Some(Fault::ContextWindow) => (None, "model_context_window_exceeded"),
+            _ => return,
+        };
+        self.stop = stop;
+        if let Some(content) = content {
+            self.output_tokens = match &content {
+                Content::Text(text) => tokens::output_tokens(text.len()),
+                _ => 1,
+            };
+            self.content = content;
+        }
+    }
 }
 
 /// Ends the text before the first of the request's stop strings.
@@ -127,39 +219,56 @@ fn stop_at(answer: &mut Answer, stops: &[String]) {
     let found = stops
         .iter()
         .filter(|stop| !stop.is_empty())
-        .filter_map(|stop| text.find(stop.as_str()))
-        .min();
-    if let Some(position) = found {
+        .filter_map(|stop| Some((text.find(stop.as_str())?, stop)))
+        .min_by_key(|(position, _)| *position);
+    if let Some((position, stop)) = found {
         text.truncate(position);
         answer.stop = "stop_sequence";
+        answer.stopped_by = Some(stop.clone());
     }
 }
 
 /// Counts the output and cuts it where it is longer than allowed, or where a fault says so.
-fn measure(answer: &mut Answer, max_tokens: u64, fault: Option<Fault>) {
-    if fault == Some(Fault::Empty) {
-        answer.content = Content::Nothing;
-        answer.stop = "end_turn";
-        answer.output_tokens = 1;
-        return;
-    }
+fn measure(answer: &mut Answer, max_tokens: u64, longest: u64, fault: Option<Fault>) {
     let text = match &mut answer.content {
         Content::Nothing => return,
         Content::Text(text) => text,
         Content::Tool { input, .. } => input,
     };
     answer.output_tokens = tokens::output_tokens(text.len()).max(1);
-    let keep = if fault == Some(Fault::Truncated) {
-        (text.len() / 2).min(tokens::bytes_of(max_tokens))
-    } else if answer.output_tokens > max_tokens {
-        tokens::bytes_of(max_tokens)
-    } else {
+    if fault == Some(Fault::Huge) {
+        inflate(text);
+        answer.chunk_tokens = Some(HUGE_CHUNK_TOKENS);
+        answer.output_tokens = max_tokens;
         return;
+    }
+    let half = text.len() / 2;
+    let keep = match fault {
+        Some(Fault::Truncated) => half.min(tokens::bytes_of(max_tokens)),
+        Some(Fault::ContentFilter | Fault::ContextWindow) => {
+            text.truncate(text.floor_char_boundary(half));
+            answer.output_tokens = tokens::output_tokens(text.len()).max(1);
+            return;
+        }
+        _ if answer.output_tokens > longest => tokens::bytes_of(max_tokens),
+        _ => return,
     };
     text.truncate(text.floor_char_boundary(keep));
     answer.stop = "max_tokens";
     // A model that stops there has used all of them.
     answer.output_tokens = max_tokens;
+}
+
+/// Ten megabytes: JSON gets blanks after its first bracket, as models in a loop write them; a text
+/// goes on and on.
+fn inflate(text: &mut String) {
+    let more = HUGE_BYTES.saturating_sub(text.len());
+    if text.starts_with(['{', '[']) {
+        text.insert_str(1, &" ".repeat(more));
+    } else {
+        let again = " and so on";
+        text.push_str(&again.repeat(more.div_ceil(again.len())));
+    }
 }
 
 /// Text of a likely length, labelled, that ends by itself within `max_tokens` where these suffice
@@ -198,22 +307,6 @@ fn in_prose(json: &str, draw: &mut Draw) -> String {
         1 => format!("{LABEL} Certainly. {json}"),
         _ => format!("```json\n{json}\n```"),
     }
-}
-
-/// The JSON with one of the slips that models make, such that it no longer parses.
-fn malformed(json: &str, draw: &mut Draw) -> String {
-    let slips = [
-        json.replacen("\":", "\"", 1),
-        json.replacen("\",\"", "\" \"", 1),
-        json.replacen("simulated ", "simulated \"quoted\" ", 1),
-        json.replace('"', "'"),
-        format!("{json}}}"),
-        json.get(..json.len().saturating_sub(1)).unwrap_or("{").to_owned(),
-    ];
-    let first = draw.index(slips.len());
-    let mut order = slips.iter().cycle().skip(first).take(slips.len());
-    let broken = order.find(|slip| serde_json::from_str::<IgnoredAny>(slip).is_err());
-    broken.map_or_else(|| format!("{{\"simulated\": {json}"), Clone::clone)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::simulator::shape::Shape;
 
 fn ask(wanted: Wanted, content: u64) -> Ask {
-    Ask { content, wanted, stops: Vec::new(), topic: "What is a quarry?".to_owned() }
+    let topic = "What is a quarry?".to_owned();
+    Ask { shape: Shape::Converse, content, wanted, stops: Vec::new(), topic, note: None }
 }
 
 fn json_ask(content: u64) -> Ask {
@@ -17,7 +19,7 @@ fn json_ask(content: u64) -> Ask {
 
 fn answered(ask: &Ask, max_tokens: u64, fault: Option<Fault>) -> Answer {
     let plan = Plan::new(&ask.wanted, &SchemaCache::default()).unwrap();
-    make(ask, &plan, max_tokens, fault)
+    make(ask, &plan, max_tokens, fault, None)
 }
 
 fn text(answer: &Answer) -> &str {

@@ -1,108 +1,142 @@
-//! The parts of a Converse body that the simulator reads; all else is skipped. Must not know: what
-//! is allowed in them.
+//! The parts of a Converse body that the simulator reads, most of which Nova's own body has too; all
+//! else is skipped. Must not know: what is allowed in them.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::heard::{Block, Text};
+use super::request::Refusal;
+use super::wanted::{Choice, Wanted, forced};
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body<'a> {
-    #[serde(default)]
-    pub(super) messages: Vec<Turn>,
-    #[serde(default)]
-    pub(super) system: Vec<Block>,
-    #[serde(default)]
-    pub(super) inference_config: InferenceConfig,
+pub(crate) struct Body<'a> {
     #[serde(default, borrow)]
-    pub(super) tool_config: Option<ToolConfig<'a>>,
-    pub(super) output_config: Option<OutputConfig>,
+    pub(crate) messages: Vec<Turn<'a>>,
+    #[serde(default, borrow)]
+    pub(crate) system: Vec<Block<'a>>,
     #[serde(default)]
-    pub(super) request_metadata: BTreeMap<String, String>,
+    pub(crate) inference_config: InferenceConfig,
+    #[serde(default, borrow)]
+    pub(crate) tool_config: Option<ToolConfig<'a>>,
+    #[serde(borrow)]
+    pub(crate) output_config: Option<OutputConfig<'a>>,
+    #[serde(default)]
+    pub(crate) request_metadata: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Turn {
-    pub(super) role: String,
-    pub(super) content: Vec<Block>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Block {
-    pub(super) text: Option<String>,
+pub(crate) struct Turn<'a> {
+    #[serde(borrow)]
+    pub(crate) role: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) content: Vec<Block<'a>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InferenceConfig {
-    pub(super) max_tokens: Option<i64>,
-    pub(super) temperature: Option<f64>,
-    pub(super) top_p: Option<f64>,
+pub(crate) struct InferenceConfig {
+    pub(crate) max_tokens: Option<i64>,
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
     #[serde(default)]
-    pub(super) stop_sequences: Vec<String>,
+    pub(crate) stop_sequences: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ToolConfig<'a> {
+pub(crate) struct ToolConfig<'a> {
     #[serde(borrow)]
-    pub(super) tools: Vec<Tool<'a>>,
-    pub(super) tool_choice: Option<ToolChoice>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Tool<'a> {
+    pub(crate) tools: Vec<Tool<'a>>,
     #[serde(borrow)]
-    pub(super) tool_spec: Option<ToolSpec<'a>>,
+    pub(crate) tool_choice: Option<ToolChoice<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ToolSpec<'a> {
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) description: String,
+pub(crate) struct Tool<'a> {
     #[serde(borrow)]
-    pub(super) input_schema: InputSchema<'a>,
+    pub(crate) tool_spec: Option<ToolSpec<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct InputSchema<'a> {
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ToolSpec<'a> {
     #[serde(borrow)]
-    pub(super) json: &'a RawValue,
+    pub(crate) name: Text<'a>,
+    #[serde(borrow, default)]
+    pub(crate) description: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) input_schema: InputSchema<'a>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ToolChoice {
-    pub(super) any: Option<serde::de::IgnoredAny>,
-    pub(super) tool: Option<ToolName>,
+pub(crate) struct InputSchema<'a> {
+    #[serde(borrow)]
+    pub(crate) json: &'a RawValue,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ToolName {
-    pub(super) name: String,
+pub(crate) struct ToolChoice<'a> {
+    pub(crate) any: Option<serde::de::IgnoredAny>,
+    #[serde(borrow)]
+    pub(crate) tool: Option<ToolName<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ToolName<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Text<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OutputConfig {
-    pub(super) text_format: Option<TextFormat>,
+pub(crate) struct OutputConfig<'a> {
+    #[serde(borrow)]
+    pub(crate) text_format: Option<TextFormat<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct TextFormat {
-    pub(super) structure: Structure,
+pub(crate) struct TextFormat<'a> {
+    #[serde(borrow)]
+    pub(crate) structure: Structure<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Structure {
-    pub(super) json_schema: JsonSchema,
+pub(crate) struct Structure<'a> {
+    #[serde(borrow)]
+    pub(crate) json_schema: JsonSchema<'a>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct JsonSchema {
-    pub(super) schema: String,
+pub(crate) struct JsonSchema<'a> {
+    #[serde(borrow)]
+    pub(crate) schema: Text<'a>,
+}
+
+impl ToolConfig<'_> {
+    fn specs(&self) -> impl Iterator<Item = &ToolSpec<'_>> {
+        self.tools.iter().filter_map(|tool| tool.tool_spec.as_ref())
+    }
+
+    /// The tools' bytes, which count as input.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = self.specs().map(|spec| {
+            spec.name.len() + spec.description.len() + spec.input_schema.json.get().len()
+        });
+        bytes.sum()
+    }
+
+    /// The tool that is forced, if one is.
+    pub(crate) fn forced(&self) -> Result<Option<Wanted>, Refusal> {
+        let choice = match &self.tool_choice {
+            Some(ToolChoice { tool: Some(tool), .. }) => Choice::Named(&tool.name),
+            Some(ToolChoice { any: Some(_), .. }) => Choice::Any,
+            _ => Choice::Free,
+        };
+        forced(self.specs().map(|spec| (&*spec.name, spec.input_schema.json)), choice)
+    }
 }

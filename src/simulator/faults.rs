@@ -1,85 +1,10 @@
-//! Faults on demand: their names, their rates and which one a call meets. Must not know: the wire,
-//! quotas, what an answer looks like.
+//! How often faults strike, and which one a call meets. Must not know: the wire, quotas, what an
+//! answer looks like.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::draw::{Draw, join};
-
-/// A fault that the simulator can commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// 429 although the quota has room, as other callers of a shared account cause it.
-    Throttle,
-    /// 500 `InternalServerException`.
-    #[serde(rename = "http_500")]
-    Http500,
-    /// 503 `ServiceUnavailableException`.
-    #[serde(rename = "http_503")]
-    Http503,
-    /// Nothing is ever sent, not even the answer's head.
-    Hang,
-    /// A stream falls silent between two events (as `hang` where the call does not stream).
-    HangStream,
-    /// A stream ends between two frames, without its closing events (where the call does not
-    /// stream, the connection breaks in the body).
-    CutStream,
-    /// A stream ends inside a frame (where the call does not stream: as `cut_stream`).
-    CutFrame,
-    /// The answer is cut, with stop reason `max_tokens`.
-    Truncated,
-    /// The JSON stands inside prose and a fence.
-    Prose,
-    /// The JSON does not parse.
-    MalformedJson,
-    /// The JSON parses and does not fit the schema.
-    WrongSchema,
-    /// The answer has no content at all.
-    Empty,
-}
-
-/// Every fault, in the order of the documentation.
-pub const FAULTS: [Fault; 12] = [
-    Fault::Throttle,
-    Fault::Http500,
-    Fault::Http503,
-    Fault::Hang,
-    Fault::HangStream,
-    Fault::CutStream,
-    Fault::CutFrame,
-    Fault::Truncated,
-    Fault::Prose,
-    Fault::MalformedJson,
-    Fault::WrongSchema,
-    Fault::Empty,
-];
-
-impl Fault {
-    /// The name used in settings, in the call log and in summaries.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttle => "throttle",
-            Self::Http500 => "http_500",
-            Self::Http503 => "http_503",
-            Self::Hang => "hang",
-            Self::HangStream => "hang_stream",
-            Self::CutStream => "cut_stream",
-            Self::CutFrame => "cut_frame",
-            Self::Truncated => "truncated",
-            Self::Prose => "prose",
-            Self::MalformedJson => "malformed_json",
-            Self::WrongSchema => "wrong_schema",
-            Self::Empty => "empty",
-        }
-    }
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::fault::{FAULTS, Fault};
 
 /// Why a description of faults was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +55,14 @@ impl Faults {
         Self { rates: vec![(fault, rate.clamp(0.0, 1.0))] }
     }
 
+    fn summed(rates: Vec<(Fault, f64)>) -> Result<Self, FaultsError> {
+        // A little above 1, because 0.1 added ten times is not exactly 1.
+        if rates.iter().map(|(_, rate)| rate).sum::<f64>() > 1.000_001 {
+            return Err(FaultsError::Sum);
+        }
+        Ok(Self { rates })
+    }
+
     /// Whether no fault can strike.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -164,28 +97,59 @@ impl std::str::FromStr for Faults {
             let (name, rate) =
                 entry.split_once('=').ok_or_else(|| FaultsError::Form(entry.to_owned()))?;
             let (name, rate) = (name.trim(), rate.trim());
-            let fault =
-                FAULTS.into_iter().find(|fault| fault.as_str() == name).ok_or_else(|| {
-                    FaultsError::Name {
-                        name: name.to_owned(),
-                        known: FAULTS.map(Fault::as_str).join(", "),
-                    }
-                })?;
-            let parsed =
-                rate.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate)).ok_or_else(
-                    || FaultsError::Rate { name: name.to_owned(), rate: rate.to_owned() },
-                )?;
+            let fault = known(name)?;
+            let wrong = || FaultsError::Rate { name: name.to_owned(), rate: rate.to_owned() };
+            let rate = rate.parse().ok().filter(is_rate).ok_or_else(wrong)?;
             if rates.iter().any(|(known, _)| *known == fault) {
                 return Err(FaultsError::Twice(name.to_owned()));
             }
-            rates.push((fault, parsed));
+            rates.push((fault, rate));
         }
-        // A little above 1, because 0.1 added ten times is not exactly 1.
-        if rates.iter().map(|(_, rate)| rate).sum::<f64>() > 1.000_001 {
-            return Err(FaultsError::Sum);
-        }
-        Ok(Self { rates })
+        Self::summed(rates)
     }
+}
+
+/// A table of names and rates, as scenario files and `POST /faults` hold it.
+impl<'de> Deserialize<'de> for Faults {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+        impl<'de> de::Visitor<'de> for Table {
+            type Value = Faults;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a table of faults and their rates, such as { throttle = 0.1 }")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Faults, A::Error> {
+                let mut rates: Vec<(Fault, f64)> = Vec::new();
+                while let Some(fault) = map.next_key::<Fault>()? {
+                    let rate = map.next_value::<f64>()?;
+                    let name = fault.to_string();
+                    if !is_rate(&rate) {
+                        let rate = rate.to_string();
+                        return Err(de::Error::custom(FaultsError::Rate { name, rate }));
+                    }
+                    if rates.iter().any(|(known, _)| *known == fault) {
+                        return Err(de::Error::custom(FaultsError::Twice(name)));
+                    }
+                    rates.push((fault, rate));
+                }
+                // The order decides what a draw meets; a table has none of its own.
+                rates.sort_by_key(|(fault, _)| FAULTS.iter().position(|known| known == fault));
+                Faults::summed(rates).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
+}
+
+fn known(name: &str) -> Result<Fault, FaultsError> {
+    let unknown = || FaultsError::Name { name: name.to_owned(), known: Fault::names() };
+    Fault::named(name).ok_or_else(unknown)
+}
+
+fn is_rate(rate: &f64) -> bool {
+    (0.0..=1.0).contains(rate)
 }
 
 impl std::fmt::Display for Faults {
@@ -219,12 +183,27 @@ mod tests {
 
     #[test]
     fn a_wrong_description_says_what_is_wrong() {
-        assert!(error("throtle=0.1").contains("throttle, http_500, http_503, hang"));
+        assert!(error("throtle=0.1").contains("http_500, bad_gateway, http_503"));
         assert!(error("hang").contains("NAME=RATE"));
         assert!(error("hang=2").contains("from 0 to 1"));
         assert!(error("hang=NaN").contains("from 0 to 1"));
         assert!(error("hang=0.1,hang=0.2").contains("twice"));
         assert!(error("hang=0.6,empty=0.6").contains("more than 1"));
+    }
+
+    #[test]
+    fn a_table_of_rates_is_read_in_the_order_of_the_documentation() {
+        let faults: Faults = serde_json::from_str(r#"{"hang": 0.01, "throttle": 1e-1}"#).unwrap();
+        assert_eq!(faults.to_string(), "throttle=0.1,hang=0.01");
+        for (table, expected) in [
+            (r#"{"hong": 0.1}"#, "no fault is named `hong`"),
+            (r#"{"hang": 2}"#, "from 0 to 1"),
+            (r#"{"hang": 0.6, "empty": 0.6}"#, "more than 1"),
+            (r#"{"hang": 0.1, "hang": 0.1}"#, "twice"),
+        ] {
+            let error = serde_json::from_str::<Faults>(table).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

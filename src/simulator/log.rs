@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Serialize, Serializer};
 
-use super::faults::Fault;
+use super::fault::{Fault, Strike};
 
 /// How a call fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub enum Outcome {
     ThrottledTokens,
     /// The request itself was refused: its form, its model id, its missing signature.
     Refused,
+    /// Its tokens were counted; the quota has no part in that.
+    Counted,
     /// This fault struck.
     Fault(Fault),
 }
@@ -31,6 +33,7 @@ impl Outcome {
             Self::ThrottledRequests => "throttled_requests",
             Self::ThrottledTokens => "throttled_tokens",
             Self::Refused => "refused",
+            Self::Counted => "counted",
             Self::Fault(fault) => fault.as_str(),
         }
     }
@@ -40,8 +43,10 @@ impl Outcome {
     pub fn is_admitted(self) -> bool {
         match self {
             Self::Admitted => true,
-            Self::ThrottledRequests | Self::ThrottledTokens | Self::Refused => false,
-            Self::Fault(fault) => fault != Fault::Throttle,
+            Self::ThrottledRequests | Self::ThrottledTokens | Self::Refused | Self::Counted => {
+                false
+            }
+            Self::Fault(fault) => !matches!(fault.strike(), Strike::Refused(_)),
         }
     }
 }
@@ -64,7 +69,8 @@ pub struct Call {
     pub at: jiff::Timestamp,
     /// The model id, decoded.
     pub model_id: String,
-    /// Which operation: `converse`, `converse-stream`.
+    /// Which operation: `converse`, `converse-stream`, `invoke`, `invoke-with-response-stream`,
+    /// `count-tokens`.
     pub api: String,
     /// Whether the answer is streamed.
     pub stream: bool,
@@ -76,6 +82,10 @@ pub struct Call {
     pub tenant: Option<String>,
     /// How it fared.
     pub outcome: Outcome,
+    /// The scenario's phase in which it came.
+    pub phase: Option<String>,
+    /// The script's step or the fixture's line that applied to it.
+    pub rule: Option<String>,
     /// Whether the quota was charged.
     pub admitted: bool,
     /// The error code that was answered, if any.

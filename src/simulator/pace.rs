@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draw::{Draw, join};
-use super::state::Shared;
+use super::options::Latency;
 
 /// When the parts of an answer are due.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(shared: &Shared, content: u64, seq: u64) -> Self {
-        let latency = shared.options.latency;
+    pub(crate) fn new(latency: Latency, content: u64, seq: u64) -> Self {
         let spread = latency.spread_percent.min(100);
         let mut draw = Draw::new(join(content, seq ^ 0x5EED));
         let percent = draw.within(100 - spread, 100 + spread);

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::others::{Others, Room};
 
 /// How long a charge counts.
 pub(crate) const WINDOW_MS: u64 = 60_000;
@@ -12,7 +14,7 @@ pub(crate) const WINDOW_MS: u64 = 60_000;
 const MINUTES_MAX: usize = 7 * 24 * 60;
 
 /// How the quota is enforced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaMode {
     /// The charges of the calls started in the last 60 s never exceed the quota at admission.
@@ -79,6 +81,7 @@ pub(crate) struct Quota {
     worst_at_admission: Charges,
     first_ms: Option<u64>,
     minutes: Vec<Charges>,
+    others: Others,
 }
 
 impl Quota {
@@ -94,7 +97,39 @@ impl Quota {
             worst_at_admission: Charges::default(),
             first_ms: None,
             minutes: Vec::new(),
+            others: Others::default(),
         }
+    }
+
+    /// Other limits from now on. What has been charged stays charged.
+    pub(crate) fn set_limits(&mut self, now_ms: u64, limits: QuotaLimits) {
+        if self.limits != limits {
+            self.bucket.set_limits(now_ms, limits);
+            self.limits = limits;
+        }
+    }
+
+    /// Lets other callers of the account draw up to `now_ms`, at a rate per minute, whatever is left
+    /// of the limits. Their charges take room and stand in no figure of ours.
+    pub(crate) fn others_draw(&mut self, now_ms: u64, rate: Charges) {
+        if rate == Charges::default() {
+            self.others.rest(now_ms);
+            return;
+        }
+        self.forget(now_ms);
+        self.bucket.refill(now_ms);
+        let room = match self.limits.mode {
+            QuotaMode::Window => {
+                let used = plus(self.sum, self.others.sum());
+                Room {
+                    requests: left(self.limits.requests_per_minute, used.requests),
+                    tokens: left(self.limits.tokens_per_minute, used.tokens),
+                }
+            }
+            QuotaMode::Bucket => self.bucket.room(),
+        };
+        let drawn = self.others.draw(now_ms, rate, room);
+        self.bucket.take(drawn.requests, drawn.tokens);
     }
 
     /// Reserves tokens for a call that starts at `now_ms`, or says which limit has no room.
@@ -148,10 +183,11 @@ impl Quota {
 
     fn check(&mut self, now_ms: u64, reserve: u64) -> Result<(), Shortage> {
         self.bucket.refill(now_ms);
+        let used = plus(self.sum, self.others.sum());
         let (requests_fit, tokens_fit) = match self.limits.mode {
             QuotaMode::Window => (
-                within(self.sum.requests, 1, self.limits.requests_per_minute),
-                within(self.sum.tokens, reserve, self.limits.tokens_per_minute),
+                within(used.requests, 1, self.limits.requests_per_minute),
+                within(used.tokens, reserve, self.limits.tokens_per_minute),
             ),
             QuotaMode::Bucket => self.bucket.fits(1, reserve),
         };
@@ -202,6 +238,18 @@ fn within(sum: u64, more: u64, limit: Option<u64>) -> bool {
     limit.is_none_or(|limit| sum.saturating_add(more) <= limit)
 }
 
+/// What is left of a limit; none where there is no limit.
+fn left(limit: Option<u64>, used: u64) -> Option<u64> {
+    limit.map(|limit| limit.saturating_sub(used))
+}
+
+fn plus(left: Charges, right: Charges) -> Charges {
+    Charges {
+        requests: left.requests.saturating_add(right.requests),
+        tokens: left.tokens.saturating_add(right.tokens),
+    }
+}
+
 fn highest(left: Charges, right: Charges) -> Charges {
     Charges { requests: left.requests.max(right.requests), tokens: left.tokens.max(right.tokens) }
 }
@@ -248,6 +296,31 @@ impl Bucket {
             fits(self.requests, requests, self.limits.requests_per_minute),
             fits(self.tokens, tokens, self.limits.tokens_per_minute),
         )
+    }
+
+    /// Fills up at the old limits, then goes on with the new ones. A limit where there was none
+    /// begins full.
+    fn set_limits(&mut self, now_ms: u64, limits: QuotaLimits) {
+        self.refill(now_ms);
+        let level = |level: i128, old: Option<u64>, new: Option<u64>| match old {
+            Some(_) => level.min(capacity(new)),
+            None => capacity(new),
+        };
+        let old = self.limits;
+        self.requests = level(self.requests, old.requests_per_minute, limits.requests_per_minute);
+        self.tokens = level(self.tokens, old.tokens_per_minute, limits.tokens_per_minute);
+        self.limits = limits;
+    }
+
+    /// Whole units that are left.
+    fn room(&self) -> Room {
+        let whole = |level: i128, limit: Option<u64>| {
+            limit.map(|_| u64::try_from(level / UNIT).unwrap_or(0))
+        };
+        Room {
+            requests: whole(self.requests, self.limits.requests_per_minute),
+            tokens: whole(self.tokens, self.limits.tokens_per_minute),
+        }
     }
 
     fn take(&mut self, requests: u64, tokens: u64) {

@@ -1,16 +1,18 @@
-//! Reads a Converse body and checks it as the service does. Must not know: quotas, faults, what the
-//! answer will be. Texts that are public are the service's own; the rest are close to them.
+//! What a call asks for, whichever interface it came by. Must not know: any interface's own fields,
+//! quotas, faults, what the answer will be. Texts that are public are the service's own; the rest
+//! are close to them.
 
 use std::collections::BTreeMap;
 
-use super::body::{Body, InferenceConfig, Turn};
 use super::draw::ContentHash;
+use super::heard::{Heard, Speaker};
+use super::models;
+use super::options::SimulatorOptions;
+use super::shape::Shape;
 use super::tokens;
-use super::wanted::{Wanted, wanted};
+use super::wanted::{self, Wanted};
 
-/// What is reserved where the request does not say (the service takes the model's own maximum).
-const MAX_TOKENS_DEFAULT: u64 = 4_096;
-/// Entries of `requestMetadata`.
+/// Entries of the request's metadata.
 const METADATA_MAX: usize = 16;
 /// Characters of a metadata key or value.
 const METADATA_CHARS_MAX: usize = 256;
@@ -20,27 +22,42 @@ const METADATA_CHARS_MAX: usize = 256;
 pub(crate) enum Operation {
     Converse,
     ConverseStream,
+    Invoke,
+    InvokeStream,
+    CountTokens,
 }
 
 impl Operation {
     /// The operation behind the last part of a path.
     pub(crate) fn from_path(name: &str) -> Option<Self> {
-        match name {
-            "converse" => Some(Self::Converse),
-            "converse-stream" => Some(Self::ConverseStream),
-            _ => None,
-        }
+        let all = [
+            Self::Converse,
+            Self::ConverseStream,
+            Self::Invoke,
+            Self::InvokeStream,
+            Self::CountTokens,
+        ];
+        all.into_iter().find(|operation| operation.as_str() == name)
     }
 
+    /// The last part of its path, which is its name in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Converse => "converse",
             Self::ConverseStream => "converse-stream",
+            Self::Invoke => "invoke",
+            Self::InvokeStream => "invoke-with-response-stream",
+            Self::CountTokens => "count-tokens",
         }
     }
 
     pub(crate) fn streams(self) -> bool {
-        self == Self::ConverseStream
+        matches!(self, Self::ConverseStream | Self::InvokeStream)
+    }
+
+    /// Whether the body is in the model's own form.
+    pub(crate) fn invokes(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream)
     }
 }
 
@@ -52,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) job_id: Option<String>,
     pub(crate) attempt: Option<String>,
     pub(crate) tenant: Option<String>,
+    /// All of the request's metadata.
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) input_tokens: u64,
     pub(crate) max_tokens: u64,
 }
@@ -65,21 +84,36 @@ impl Facts {
             job_id: None,
             attempt: None,
             tenant: None,
+            metadata: BTreeMap::new(),
             input_tokens: 0,
             max_tokens: 0,
         }
+    }
+
+    /// Takes in the request's metadata, and checks all of it.
+    pub(crate) fn metadata(&mut self, metadata: BTreeMap<String, String>) -> Result<(), Refusal> {
+        let checked = check_metadata(&metadata);
+        self.job_id = metadata.get("job_id").cloned();
+        self.attempt = metadata.get("attempt").cloned();
+        self.tenant = metadata.get("tenant").cloned();
+        self.metadata = metadata;
+        checked
     }
 }
 
 /// A well-formed call.
 #[derive(Debug)]
 pub(crate) struct Ask {
+    /// How the body was formed, and how the answer will be.
+    pub(crate) shape: Shape,
     /// A hash of everything that shapes the answer; metadata does not.
     pub(crate) content: u64,
     pub(crate) wanted: Wanted,
     pub(crate) stops: Vec<String>,
     /// The beginning of the last user turn, for the answer to point at.
     pub(crate) topic: String,
+    /// A remark for the call log.
+    pub(crate) note: Option<&'static str>,
 }
 
 /// A request that is refused, with the service's status, code and text.
@@ -101,60 +135,65 @@ impl Refusal {
 pub(crate) fn read(
     bytes: &[u8],
     facts: &mut Facts,
-    seed: u64,
-    input_tokens_max: u64,
+    options: &SimulatorOptions,
 ) -> Result<Ask, Refusal> {
-    let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| Refusal {
-        status: 400,
-        code: "SerializationException",
-        message: format!("the body could not be read: {error}"),
-    })?;
-    facts.job_id = body.request_metadata.get("job_id").cloned();
-    facts.attempt = body.request_metadata.get("attempt").cloned();
-    facts.tenant = body.request_metadata.get("tenant").cloned();
-    if !plausible_model_id(&facts.model_id) {
-        return Err(Refusal::validation("The provided model identifier is invalid."));
-    }
-    facts.max_tokens = check_inference(&body.inference_config)?;
-    check_metadata(&body.request_metadata)?;
-    check_turns(&body.messages)?;
-    let wanted = wanted(&body)?;
-    let (content, length) = weigh(&body, &wanted, &facts.model_id, seed);
-    facts.input_tokens = tokens::input_tokens(length, body.messages.len());
-    if facts.input_tokens > input_tokens_max {
-        return Err(Refusal::validation("Input is too long for requested model."));
-    }
-    Ok(Ask { content, wanted, topic: topic(&body), stops: body.inference_config.stop_sequences })
+    // The body is read before an unknown model is refused, because its metadata is logged.
+    let model = check_model(&facts.model_id, options);
+    let heard = Shape::of(facts.api.invokes(), &facts.model_id, bytes)
+        .and_then(|shape| Ok((shape, shape.read(bytes, facts)?)));
+    model?;
+    let (shape, heard) = heard?;
+    understand(shape, heard, facts, options)
 }
 
-fn check_inference(config: &InferenceConfig) -> Result<u64, Refusal> {
-    let max_tokens = config.max_tokens.map(u64::try_from);
-    let max_tokens = match max_tokens {
-        None => MAX_TOKENS_DEFAULT,
-        Some(Ok(tokens)) if (1..=u64::from(u32::MAX)).contains(&tokens) => tokens,
-        Some(_) => {
-            let value = config.max_tokens.unwrap_or(0);
-            return Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{value}' at 'inferenceConfig.maxTokens' \
-                 failed to satisfy constraint: Member must have value greater than or equal to 1"
-            )));
-        }
+/// What was heard becomes a call: which answer is wanted, what weighs how much.
+pub(crate) fn understand(
+    shape: Shape,
+    mut heard: Heard<'_>,
+    facts: &mut Facts,
+    options: &SimulatorOptions,
+) -> Result<Ask, Refusal> {
+    let wanted = heard.asked.take().unwrap_or_else(|| wanted::in_prompts(&heard.lines));
+    let (content, length) = weigh(&heard, &wanted, &facts.model_id, options.seed);
+    facts.max_tokens = heard.max_tokens;
+    facts.input_tokens = tokens::input_tokens(length, heard.turns);
+    if facts.input_tokens > options.input_tokens_max {
+        return Err(Refusal::validation("Input is too long for requested model."));
+    }
+    let topic = topic(&heard);
+    Ok(Ask { shape, content, wanted, topic, stops: heard.stops, note: heard.note })
+}
+
+/// Whether the service would know the model, and serve it under this id.
+fn check_model(model_id: &str, options: &SimulatorOptions) -> Result<(), Refusal> {
+    if !models::plausible(model_id) {
+        return Err(Refusal::validation("The provided model identifier is invalid."));
+    }
+    let Some(named) = models::named(model_id) else {
+        return Ok(());
     };
-    for (name, value) in [("temperature", config.temperature), ("topP", config.top_p)] {
-        let Some(value) = value else { continue };
-        let bound = if value < 0.0 {
-            "greater than or equal to 0"
-        } else if value > 1.0 {
-            "less than or equal to 1"
-        } else {
-            continue;
-        };
+    check_known(named.base, options)?;
+    if options.require_profiles && !named.profile && models::needs_profile(named.base) {
         return Err(Refusal::validation(format!(
-            "1 validation error detected: Value '{value}' at 'inferenceConfig.{name}' failed to \
-             satisfy constraint: Member must have value {bound}"
+            "Invocation of model ID {} with on-demand throughput isn\u{2019}t supported. Retry \
+             your request with the ID or ARN of an inference profile that contains this model.",
+            named.base
         )));
     }
-    Ok(max_tokens)
+    Ok(())
+}
+
+/// Whether the service would know the model with this base id.
+pub(crate) fn check_known(base: &str, options: &SimulatorOptions) -> Result<(), Refusal> {
+    if options.models.is_empty() || options.models.iter().any(|served| served == base) {
+        return Ok(());
+    }
+    Err(Refusal {
+        status: 404,
+        code: "ResourceNotFoundException",
+        message: "Could not resolve the foundation model from the provided model identifier."
+            .to_owned(),
+    })
 }
 
 fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Refusal> {
@@ -176,99 +215,30 @@ fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Refusal> {
     ))
 }
 
-fn check_turns(turns: &[Turn]) -> Result<(), Refusal> {
-    let first = turns.first().map(|turn| turn.role.as_str());
-    if first != Some("user") {
-        return Err(Refusal::validation(
-            "A conversation must start with a user message. Try again with a conversation that \
-             starts with a user message.",
-        ));
-    }
-    let mut before = "";
-    for (index, turn) in turns.iter().enumerate() {
-        if !["user", "assistant"].contains(&turn.role.as_str()) {
-            return Err(Refusal::validation(format!(
-                "1 validation error detected: Value '{}' at 'messages.{}.member.role' failed to \
-                 satisfy constraint: Member must satisfy enum value set: [user, assistant]",
-                turn.role,
-                index + 1
-            )));
-        }
-        if turn.role == before {
-            return Err(Refusal::validation(
-                "A conversation must alternate between user and assistant roles. Make sure the \
-                 conversation alternates between user and assistant roles and try again.",
-            ));
-        }
-        before = &turn.role;
-        if turn.content.is_empty() {
-            return Err(Refusal::validation(format!(
-                "The content field in the Message object at messages.{index} is empty. Add a \
-                 ContentBlock object to the content field and try again."
-            )));
-        }
-        for (position, block) in turn.content.iter().enumerate() {
-            if block.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-                return Err(Refusal::validation(format!(
-                    "The text field in the ContentBlock object at \
-                     messages.{index}.content.{position} is blank. Add text to the text field, \
-                     and try again."
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The hash of what shapes the answer, and the bytes that count as input.
-fn weigh(body: &Body<'_>, wanted: &Wanted, model_id: &str, seed: u64) -> (u64, usize) {
+fn weigh(heard: &Heard<'_>, wanted: &Wanted, model_id: &str, seed: u64) -> (u64, usize) {
     let mut hash = ContentHash::new(seed);
-    let mut bytes = 0;
+    let mut bytes = heard.declared_bytes;
     hash.add(model_id.as_bytes());
-    for text in body.system.iter().filter_map(|block| block.text.as_deref()) {
-        hash.add(text.as_bytes());
-        bytes += text.len();
-    }
-    for turn in &body.messages {
-        hash.add(turn.role.as_bytes());
-        for text in turn.content.iter().filter_map(|block| block.text.as_deref()) {
-            hash.add(text.as_bytes());
-            bytes += text.len();
+    for line in &heard.lines {
+        if line.opens && line.speaker != Speaker::System {
+            hash.add(line.speaker.as_str().as_bytes());
         }
-    }
-    let tools = body.tool_config.iter().flat_map(|config| &config.tools);
-    for spec in tools.filter_map(|tool| tool.tool_spec.as_ref()) {
-        bytes += spec.name.len() + spec.description.len() + spec.input_schema.json.get().len();
+        hash.add(line.text.as_bytes());
+        bytes += line.text.len();
     }
     match wanted {
         Wanted::Text => {}
-        Wanted::Json { schema, native } => {
-            hash.add(schema.as_bytes());
-            bytes += if *native { schema.len() } else { 0 };
-        }
-        Wanted::Tool { schema, .. } => hash.add(schema.as_bytes()),
+        Wanted::Json { schema, .. } | Wanted::Tool { schema, .. } => hash.add(schema.as_bytes()),
     }
     (hash.value(), bytes)
 }
 
-fn topic(body: &Body<'_>) -> String {
-    let last = body.messages.iter().rev().find(|turn| turn.role == "user");
-    let text = last.and_then(|turn| turn.content.iter().find_map(|block| block.text.as_deref()));
-    let words = text.unwrap_or_default().split_whitespace().take(8);
+fn topic(heard: &Heard<'_>) -> String {
+    let opening = |line: &&super::heard::Line<'_>| line.opens && line.speaker == Speaker::User;
+    let text = heard.lines.iter().rev().find(opening).map_or("", |line| &line.text);
+    let words = text.split_whitespace().take(8);
     words.collect::<Vec<_>>().join(" ").chars().take(80).collect()
-}
-
-/// Whether this may be a model's id, an inference profile's id or an ARN of either.
-fn plausible_model_id(id: &str) -> bool {
-    if let Some(arn) = id.strip_prefix("arn:aws") {
-        return arn.contains(":bedrock:") && !id.ends_with(['/', ':']);
-    }
-    let known = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
-    let mut parts = id.split('.');
-    id.len() <= 256
-        && id.chars().all(known)
-        && parts.next().is_some_and(|vendor| !vendor.is_empty())
-        && parts.next().is_some_and(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ const MODEL: &str = "anthropic.claude-3-haiku-20240307-v1:0";
 
 fn read_as(model_id: &str, body: &Value) -> (Facts, Result<Ask, Refusal>) {
     let mut facts = Facts::unread(model_id.to_owned(), Operation::Converse);
-    let ask = read(body.to_string().as_bytes(), &mut facts, 0, 10_000);
+    let options = SimulatorOptions { input_tokens_max: 10_000, ..SimulatorOptions::default() };
+    let ask = read(body.to_string().as_bytes(), &mut facts, &options);
     (facts, ask)
 }
 

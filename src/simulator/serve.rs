@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::call;
+use super::connection::{Lever, Reset};
+use super::control;
+use super::count;
+use super::fixtures::FIXTURES_BYTES_MAX;
 use super::reply;
 use super::request::{Facts, Operation, Refusal};
+use super::signature;
 use super::state::Shared;
 
 /// The longest body taken, as the service's own limit.
@@ -28,29 +33,47 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/calls", get(calls))
         .route("/summary", get(summary))
         .route("/healthz", get(healthz))
+        .route("/faults", post(control::faults))
+        .route("/scenario", post(control::scenario))
+        .route(
+            "/fixtures",
+            post(control::fixtures).layer(DefaultBodyLimit::max(FIXTURES_BYTES_MAX)),
+        )
+        .route("/reset", post(control::reset))
         .fallback(unknown)
         .with_state(shared)
 }
 
 async fn model_call(
     State(shared): State<Arc<Shared>>,
+    ConnectInfo(lever): ConnectInfo<Lever>,
     Path(rest): Path<String>,
     request: Request<Body>,
 ) -> Response {
+    let response = model_answer(shared, rest, request).await;
+    if response.extensions().get::<Reset>().is_some() {
+        lever.pull();
+    }
+    response
+}
+
+async fn model_answer(shared: Arc<Shared>, rest: String, request: Request<Body>) -> Response {
     let Some((model_id, operation)) = rest
         .rsplit_once('/')
         .and_then(|(id, name)| Some((id.to_owned(), Operation::from_path(name)?)))
     else {
         return unknown(State(shared)).await;
     };
-    let facts = Facts::unread(model_id, operation);
+    let mut facts = Facts::unread(model_id, operation);
     let (head, body) = request.into_parts();
-    if let Err(refusal) = check_signature(&head.headers) {
+    let read = signature::check(&head.headers).and_then(|()| read_head(&head.headers, &mut facts));
+    if let Err(refusal) = read {
         let seq = shared.refuse(&facts, refusal.code);
         return reply::refusal(&refusal, reply::request_id(&shared, seq));
     }
     match to_bytes(body, BODY_BYTES_MAX).await {
-        Ok(bytes) => call::run(shared, facts.model_id, operation, bytes).await,
+        Ok(bytes) if operation == Operation::CountTokens => count::run(&shared, facts, &bytes),
+        Ok(bytes) => call::run(shared, facts, bytes).await,
         Err(error) => {
             let refusal = Refusal {
                 status: 413,
@@ -63,16 +86,25 @@ async fn model_call(
     }
 }
 
-/// A signature or a bearer token must be there; whose it is does not matter here.
-fn check_signature(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty()) {
+/// What stands in the head of InvokeModel's requests: the body's kind, and the metadata that other
+/// operations carry in the body.
+fn read_head(headers: &HeaderMap, facts: &mut Facts) -> Result<(), Refusal> {
+    if !facts.api.invokes() {
         return Ok(());
     }
-    Err(Refusal {
-        status: 403,
-        code: "MissingAuthenticationTokenException",
-        message: "Missing Authentication Token".to_owned(),
-    })
+    if let Some(metadata) = headers.get("x-amzn-bedrock-request-metadata") {
+        let metadata = serde_json::from_slice(metadata.as_bytes()).map_err(|_| {
+            Refusal::validation("The request metadata is not a JSON object of strings.")
+        })?;
+        facts.metadata(metadata)?;
+    }
+    // A request without a kind is taken; the SDKs that name none send `application/octet-stream`.
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
+    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    if essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(Refusal::validation("The provided Content Type is invalid or not supported for this model"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,14 +135,15 @@ async fn unknown(State(shared): State<Arc<Shared>>) -> Response {
     let refusal = Refusal {
         status: 404,
         code: "UnknownOperationException",
-        message: "The simulator knows POST /model/ID/converse and /model/ID/converse-stream, and \
-                  GET /calls, /summary and /healthz."
+        message: "The simulator knows POST /model/ID/ with converse, converse-stream, invoke, \
+                  invoke-with-response-stream and count-tokens, GET /calls, /summary and \
+                  /healthz, and POST /faults, /scenario, /fixtures and /reset."
             .to_owned(),
     };
     reply::refusal(&refusal, reply::request_id(&shared, 0))
 }
 
-fn report(shared: &Shared, figures: &impl Serialize) -> Response {
+pub(super) fn report(shared: &Shared, figures: &impl Serialize) -> Response {
     let body = serde_json::to_vec(figures).unwrap_or_default();
     let request_id = reply::request_id(shared, 0);
     reply::answer(StatusCode::OK, "application/json", request_id, Body::from(body))

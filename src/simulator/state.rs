@@ -1,16 +1,21 @@
-//! What all calls share: quotas, faults, the log, and the one clock they are measured by. Must not
+//! What all calls share: quotas, rules, the log, and the one clock they are measured by. Must not
 //! know: the wire, what an answer looks like.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::faults::{Fault, Faults};
+use super::fault::{Fault, Problem, Strike};
+use super::faults::Faults;
+use super::fixtures::Fixtures;
 use super::log::{Call, CallLog, Outcome};
 use super::options::{QuotaScope, SimulatorOptions};
 use super::quota::{Quota, Shortage, Ticket};
-use super::request::Facts;
+use super::request::{Facts, Operation};
+use super::rules::{Chosen, Rules};
+use super::scenario::Scenario;
 use super::schema::SchemaCache;
 use super::summary::{Counts, Summary};
 
@@ -30,37 +35,39 @@ pub(crate) struct Shared {
     start_wall: jiff::Timestamp,
     /// Told of every call that begins or ends.
     changed: tokio::sync::Notify,
+    /// Whether some rule reads the requests' texts: else nobody takes a body apart for them.
+    reads_text: AtomicBool,
     // A std Mutex and not a tokio one, because nothing is awaited while it is held.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    faults: Faults,
+    rules: Rules,
     quotas: HashMap<String, Quota>,
     log: CallLog,
     seq: u64,
     counts: Counts,
+    /// Counts the resets: calls from before one change nothing after it.
+    epoch: u64,
 }
 
 /// What the quota and the faults made of a new call.
 pub(crate) enum Verdict {
     /// It runs; the admission must be ended. A fault may strike on the way.
-    Run(Admission, Option<Fault>),
+    Run(Admission, Chosen),
+    /// A fault's error stands in place of an answer, and nothing was charged; the call's number.
+    Refused(Problem, u64),
     /// 429 with the text of this limit; the call's number.
     Throttled(Shortage, u64),
 }
 
 impl Shared {
     pub(crate) fn new(options: SimulatorOptions) -> Self {
-        let state = State {
-            faults: options.faults.clone(),
-            quotas: HashMap::new(),
-            log: CallLog::new(options.call_log_max),
-            seq: 0,
-            counts: Counts::default(),
-        };
+        let state = State::new(&options, 0);
+        let reads_text = AtomicBool::new(state.rules.reads_text());
         Self {
+            reads_text,
             options,
             schemas: SchemaCache::default(),
             stop: CancellationToken::new(),
@@ -76,47 +83,98 @@ impl Shared {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// The time on the wall clock: that of the start plus what has passed since.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.wall(self.now_ms())
+    }
+
+    fn wall(&self, at_ms: u64) -> jiff::Timestamp {
+        let since_start = jiff::SignedDuration::from_millis(i64::try_from(at_ms).unwrap_or(0));
+        self.start_wall.checked_add(since_start).unwrap_or(self.start_wall)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether `admit` needs the request's text.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.reads_text.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the rates of faults.
     pub(crate) fn set_faults(&self, faults: Faults) {
-        self.lock().faults = faults;
+        self.change(|rules| rules.set_faults(faults));
+    }
+
+    /// Replaces everything but the fixtures: a scenario begins at the next call.
+    pub(crate) fn set_scenario(&self, scenario: Scenario) {
+        self.change(|rules| rules.set_scenario(scenario));
+    }
+
+    /// Replaces the fixtures.
+    pub(crate) fn set_fixtures(&self, fixtures: &Fixtures) {
+        self.change(|rules| rules.set_fixtures(fixtures));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules)) {
+        let mut state = self.lock();
+        change(&mut state.rules);
+        self.reads_text.store(state.rules.reads_text(), Ordering::Relaxed);
+    }
+
+    /// As it was at the start: rules, quotas, figures, log. Calls in flight end unseen.
+    pub(crate) fn reset(&self) {
+        let mut state = self.lock();
+        *state = State::new(&self.options, state.epoch + 1);
+        self.reads_text.store(state.rules.reads_text(), Ordering::Relaxed);
+        self.changed.notify_waiters();
     }
 
     /// Logs a call that was refused for its form, and gives its number.
     pub(crate) fn refuse(&self, facts: &Facts, error: &'static str) -> u64 {
         let mut state = self.lock();
-        state.record(self, facts, Outcome::Refused, Some(error))
+        state.record(self, facts, Outcome::Refused, Some(error), None)
     }
 
-    /// Decides a well-formed call: its fault, its place in the quota, its line in the log.
-    pub(crate) fn admit(self: &Arc<Self>, facts: &Facts, content: u64) -> Verdict {
+    /// Logs a count of tokens, and gives its number.
+    pub(crate) fn count(&self, facts: &Facts) -> u64 {
+        self.lock().record(self, facts, Outcome::Counted, None, None)
+    }
+
+    /// Decides a well-formed call: what it meets, its place in the quota, its line in the log.
+    /// `text` is the request's, where `reads_text` asks for it.
+    pub(crate) fn admit(self: &Arc<Self>, facts: &Facts, content: u64, text: &str) -> Verdict {
         let mut state = self.lock();
-        let fault = state.faults.draw(content, state.seq + 1);
-        if fault == Some(Fault::Throttle) {
-            let outcome = Outcome::Fault(Fault::Throttle);
-            let seq = state.record(self, facts, outcome, Some(THROTTLING));
-            let shortage =
-                if seq.is_multiple_of(2) { Shortage::Tokens } else { Shortage::Requests };
-            return Verdict::Throttled(shortage, seq);
+        let (seq, now_ms) = (state.seq + 1, self.now_ms());
+        let chosen = state.rules.choose(facts, text, now_ms, |faults| faults.draw(content, seq));
+        if let Some(fault) = chosen.fault
+            && let Strike::Refused(problem) = fault.strike()
+        {
+            let outcome = Outcome::Fault(fault);
+            let seq = state.record(self, facts, outcome, Some(problem.code), Some(&chosen));
+            let in_turn = fault == Fault::Throttle && seq.is_multiple_of(2);
+            return Verdict::Refused(if in_turn { Problem::TOKENS } else { problem }, seq);
         }
         let reserved = facts.input_tokens.saturating_add(facts.max_tokens);
-        let now_ms = self.now_ms();
-        let scope = state.scope(self, facts).to_owned();
-        let ticket = match state.quota(self, scope.clone()).admit(now_ms, reserved) {
+        let scope = state.scope(facts).to_owned();
+        let quota = state.quota(scope.clone());
+        quota.set_limits(now_ms, chosen.limits);
+        quota.others_draw(now_ms, chosen.others);
+        let ticket = match quota.admit(now_ms, reserved) {
             Ok(ticket) => ticket,
             Err(shortage) => {
                 let outcome = match shortage {
                     Shortage::Requests => Outcome::ThrottledRequests,
                     Shortage::Tokens => Outcome::ThrottledTokens,
                 };
-                let seq = state.record(self, facts, outcome, Some(THROTTLING));
+                state.rules.give_back(&chosen);
+                let seq = state.record(self, facts, outcome, Some(THROTTLING), Some(&chosen));
                 return Verdict::Throttled(shortage, seq);
             }
         };
-        let outcome = fault.map_or(Outcome::Admitted, Outcome::Fault);
-        let seq = state.record(self, facts, outcome, None);
+        let outcome = chosen.fault.map_or(Outcome::Admitted, Outcome::Fault);
+        let seq = state.record(self, facts, outcome, None, Some(&chosen));
         state.counts.input_tokens += facts.input_tokens;
         if let Some(call) = state.log.get_mut(seq) {
             call.reserved = reserved;
@@ -126,12 +184,13 @@ impl Shared {
             scope,
             ticket,
             seq,
+            epoch: state.epoch,
             reserved,
             input_tokens: facts.input_tokens,
             ended: false,
             expected_output: 0,
         };
-        Verdict::Run(admission, fault)
+        Verdict::Run(admission, chosen)
     }
 
     /// The calls kept, oldest first, filtered.
@@ -158,22 +217,37 @@ impl Shared {
     pub(crate) fn summary(&self) -> Summary {
         let state = self.lock();
         let quotas = state.quotas.values();
-        Summary::of(state.seq, &state.counts, quotas, &self.options)
+        let calls = state.seq - state.counts.counted;
+        let limits = state.rules.base().limits;
+        let mut summary = Summary::of(calls, &state.counts, quotas, limits);
+        summary.scenario = state.rules.scenario_name();
+        summary
     }
 }
 
 impl State {
-    fn scope<'a>(&self, shared: &Shared, facts: &'a Facts) -> &'a str {
+    fn new(options: &SimulatorOptions, epoch: u64) -> Self {
+        Self {
+            rules: Rules::new(options),
+            quotas: HashMap::new(),
+            log: CallLog::new(options.call_log_max),
+            seq: 0,
+            counts: Counts::default(),
+            epoch,
+        }
+    }
+
+    fn scope<'a>(&self, facts: &'a Facts) -> &'a str {
         let model_id = facts.model_id.as_str();
         let known = self.quotas.contains_key(model_id) || self.quotas.len() < MODELS_MAX;
-        match shared.options.quota_scope {
+        match self.rules.base().scope {
             QuotaScope::Model if known => model_id,
             QuotaScope::Total | QuotaScope::Model => "",
         }
     }
 
-    fn quota(&mut self, shared: &Shared, scope: String) -> &mut Quota {
-        let limits = shared.options.limits();
+    fn quota(&mut self, scope: String) -> &mut Quota {
+        let limits = self.rules.base().limits;
         self.quotas.entry(scope).or_insert_with(|| Quota::new(limits))
     }
 
@@ -183,17 +257,28 @@ impl State {
         facts: &Facts,
         outcome: Outcome,
         error: Option<&'static str>,
+        chosen: Option<&Chosen>,
     ) -> u64 {
         self.seq += 1;
-        *self.counts.outcomes.entry(outcome.as_str()).or_default() += 1;
+        // Counts of tokens stand in the log, but are no calls of a model.
+        if facts.api == Operation::CountTokens {
+            self.counts.counted += 1;
+        } else {
+            *self.counts.outcomes.entry(outcome.as_str()).or_default() += 1;
+        }
         let admitted = outcome.is_admitted();
         self.counts.admitted += u64::from(admitted);
+        let phase = chosen.and_then(|chosen| chosen.phase.clone());
+        let rule = chosen.and_then(|chosen| chosen.rule.clone());
+        self.counts.ruled += u64::from(rule.is_some());
+        if let Some(phase) = &phase {
+            *self.counts.phases.entry(phase.clone()).or_default() += 1;
+        }
         let at_ms = shared.now_ms();
-        let since_start = jiff::SignedDuration::from_millis(i64::try_from(at_ms).unwrap_or(0));
         self.log.push(Call {
             seq: self.seq,
             at_ms,
-            at: shared.start_wall.checked_add(since_start).unwrap_or(shared.start_wall),
+            at: shared.wall(at_ms),
             model_id: facts.model_id.clone(),
             api: facts.api.as_str().to_owned(),
             stream: facts.api.streams(),
@@ -201,6 +286,8 @@ impl State {
             attempt: facts.attempt.clone(),
             tenant: facts.tenant.clone(),
             outcome,
+            phase,
+            rule,
             admitted,
             error,
             input_tokens: facts.input_tokens,
@@ -226,6 +313,8 @@ pub(crate) struct Admission {
     scope: String,
     ticket: Ticket,
     seq: u64,
+    /// The simulator's resets when it was admitted.
+    epoch: u64,
     reserved: u64,
     input_tokens: u64,
     ended: bool,
@@ -240,6 +329,8 @@ pub(crate) enum End {
     Completed { output_tokens: u64, burndown: u64 },
     /// It failed before it generated anything, with this error code.
     Failed(&'static str),
+    /// It broke off with this error code after this many output tokens.
+    BrokenOff { error: &'static str, output_tokens: u64, burndown: u64 },
     /// Its caller went away, or it never came to an end.
     Gone { client: bool },
 }
@@ -252,14 +343,35 @@ impl Admission {
 
     /// Adds a remark to the call's line.
     pub(crate) fn note(&self, note: String) {
-        if let Some(call) = self.shared.lock().log.get_mut(self.seq) {
+        let mut state = self.shared.lock();
+        if state.epoch == self.epoch
+            && let Some(call) = state.log.get_mut(self.seq)
+        {
             call.note = Some(note);
         }
+    }
+
+    /// Sets what the answer reports as its input.
+    pub(crate) fn set_input_tokens(&mut self, input_tokens: u64) {
+        self.input_tokens = input_tokens;
+        let mut state = self.shared.lock();
+        if state.epoch != self.epoch {
+            return;
+        }
+        let before = state
+            .log
+            .get_mut(self.seq)
+            .map_or(input_tokens, |call| std::mem::replace(&mut call.input_tokens, input_tokens));
+        let counted = &mut state.counts.input_tokens;
+        *counted = counted.saturating_sub(before).saturating_add(input_tokens);
     }
 
     /// Marks that the fault drawn had nothing to strike: a plain admitted call after all.
     pub(crate) fn spared(&self, fault: Fault) {
         let mut state = self.shared.lock();
+        if state.epoch != self.epoch {
+            return;
+        }
         let outcomes = &mut state.counts.outcomes;
         if let Some(count) = outcomes.get_mut(fault.as_str()) {
             *count = count.saturating_sub(1);
@@ -286,6 +398,11 @@ impl Admission {
                 Some(output_tokens),
                 self.input_tokens.saturating_add(output_tokens),
             ),
+            End::BrokenOff { output_tokens, burndown, .. } => (
+                self.input_tokens.saturating_add(output_tokens.saturating_mul(burndown)),
+                Some(output_tokens),
+                self.input_tokens.saturating_add(output_tokens),
+            ),
             End::Failed(_) => (0, None, 0),
             End::Gone { .. } => (
                 self.reserved,
@@ -294,6 +411,9 @@ impl Admission {
             ),
         };
         let mut state = self.shared.lock();
+        if state.epoch != self.epoch {
+            return;
+        }
         let now_ms = self.shared.now_ms();
         if let Some(quota) = state.quotas.get_mut(&self.scope) {
             quota.settle(now_ms, self.ticket, settled);
@@ -310,7 +430,7 @@ impl Admission {
             call.billed = billed;
             call.ended_at_ms = Some(now_ms);
             call.client_gone = client_gone;
-            if let End::Failed(error) = end {
+            if let End::Failed(error) | End::BrokenOff { error, .. } = end {
                 call.error = Some(error);
             }
         }

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::log::Outcome;
-use super::options::SimulatorOptions;
-use super::quota::{Charges, Quota};
+use super::quota::{Charges, Quota, QuotaLimits};
 
 /// Figures of one whole minute, counted from the first call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,8 +28,10 @@ pub struct Minute {
 pub struct Summary {
     /// Always true: these are figures of a simulation.
     pub simulated: bool,
-    /// All calls.
+    /// All calls of a model.
     pub calls: u64,
+    /// Calls of `CountTokens`, refused ones included: in no other figure here.
+    pub token_counts: u64,
     /// Calls that the quota was charged for.
     pub admitted: u64,
     /// Calls that the quota refused (not the injected throttles).
@@ -41,6 +42,12 @@ pub struct Summary {
     pub in_flight: u64,
     /// Calls by outcome.
     pub outcomes: BTreeMap<&'static str, u64>,
+    /// The scenario in force.
+    pub scenario: Option<String>,
+    /// Calls by the scenario's phase, where it has any.
+    pub phases: BTreeMap<String, u64>,
+    /// Calls that a script or a fixture applied to.
+    pub ruled: u64,
     /// The most requests in any 60 s.
     pub worst_window_requests: u64,
     /// The most quota tokens in any 60 s, reservations in flight and settled use after. Settlement
@@ -73,6 +80,10 @@ pub(crate) fn percent(part: u64, whole: u64) -> f64 {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
+    /// Calls of `CountTokens`.
+    pub(crate) counted: u64,
+    pub(crate) phases: BTreeMap<String, u64>,
+    pub(crate) ruled: u64,
     pub(crate) admitted: u64,
     pub(crate) ended: u64,
     pub(crate) client_gone: u64,
@@ -87,17 +98,21 @@ impl Summary {
         calls: u64,
         counts: &Counts,
         quotas: impl Iterator<Item = &'a Quota>,
-        options: &SimulatorOptions,
+        limits: QuotaLimits,
     ) -> Self {
         let count = |outcome: Outcome| counts.outcomes.get(outcome.as_str()).copied().unwrap_or(0);
         let mut summary = Summary {
             simulated: true,
             calls,
+            token_counts: counts.counted,
             admitted: counts.admitted,
             throttled: count(Outcome::ThrottledRequests) + count(Outcome::ThrottledTokens),
             client_gone: counts.client_gone,
             in_flight: counts.admitted.saturating_sub(counts.ended),
             outcomes: counts.outcomes.clone(),
+            scenario: None,
+            phases: counts.phases.clone(),
+            ruled: counts.ruled,
             worst_window_requests: 0,
             worst_window_tokens: 0,
             worst_window_tokens_at_admission: 0,
@@ -121,13 +136,12 @@ impl Summary {
                 minutes = quota.minutes().to_vec();
             }
         }
-        summary.fill_minutes(&minutes, options);
+        summary.fill_minutes(&minutes, limits);
         summary
     }
 
-    fn fill_minutes(&mut self, minutes: &[Charges], options: &SimulatorOptions) {
-        let (requests_limit, tokens_limit) =
-            (options.requests_per_minute, options.tokens_per_minute);
+    fn fill_minutes(&mut self, minutes: &[Charges], limits: QuotaLimits) {
+        let (requests_limit, tokens_limit) = (limits.requests_per_minute, limits.tokens_per_minute);
         self.minutes = minutes
             .iter()
             .enumerate()

@@ -1,6 +1,8 @@
 //! How the simulator counts tokens and how fast output burns a quota. Deterministic and cheap, not a
 //! tokenizer. Must not know: the wire, quotas.
 
+use super::models;
+
 /// Tokens charged for a request's own framing.
 const REQUEST_TOKENS: u64 = 4;
 /// Tokens charged for each turn's framing.
@@ -32,18 +34,10 @@ pub(crate) fn bytes_of(tokens: u64) -> usize {
 /// How many quota tokens one output token costs: 5 for Claude 3.7 and every Claude from 4 on, 1 for
 /// all else. Taken from the model id's own version digits.
 pub(crate) fn burndown(model_id: &str) -> u64 {
-    let Some((_, name)) = model_id.rsplit_once("anthropic.claude-") else {
-        return 1;
-    };
-    // Both orders occur: `claude-3-7-sonnet-2025…` and `claude-sonnet-4-5-2025…`. Numbers longer
-    // than two digits are dates.
-    let mut version = name
-        .split(['-', '.', ':'])
-        .filter(|part| part.len() <= 2)
-        .filter_map(|part| part.parse::<u64>().ok());
-    let major = version.next().unwrap_or(0);
-    let minor = version.next().unwrap_or(0);
-    if major >= 4 || (major == 3 && minor == 7) { 5 } else { 1 }
+    match models::claude_version(model_id) {
+        Some(version) if version >= (3, 7) => 5,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]

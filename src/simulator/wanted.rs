@@ -1,7 +1,9 @@
-//! Which form of answer a body asks for, and where its schema stands. Must not know: whether the
-//! schema is any good.
+//! Which form of answer a call asks for, and where its schema stands. Must not know: whether the
+//! schema is any good, any interface's own fields.
 
-use super::body::Body;
+use serde_json::value::RawValue;
+
+use super::heard::{Line, Speaker};
 use super::request::Refusal;
 
 /// The form in which the answer is wanted.
@@ -15,46 +17,47 @@ pub(crate) enum Wanted {
     Tool { name: String, schema: String },
 }
 
-/// Looks for a schema where the caller may have put it: the native format, a forced tool, the
-/// prompt.
-pub(super) fn wanted(body: &Body<'_>) -> Result<Wanted, Refusal> {
-    if let Some(format) = body.output_config.as_ref().and_then(|c| c.text_format.as_ref()) {
-        return Ok(Wanted::Json {
-            schema: format.structure.json_schema.schema.clone(),
-            native: true,
-        });
-    }
-    if let Some(config) = &body.tool_config {
-        let mut specs = config.tools.iter().filter_map(|tool| tool.tool_spec.as_ref());
-        let choice = config.tool_choice.as_ref();
-        let forced = match choice.and_then(|choice| choice.tool.as_ref()) {
-            Some(tool) => {
-                let spec = specs.find(|spec| spec.name == tool.name).ok_or_else(|| {
-                    Refusal::validation(format!(
-                        "The tool {} named in toolChoice is not among the tools.",
-                        tool.name
-                    ))
-                })?;
-                Some(spec)
-            }
-            None if choice.is_some_and(|choice| choice.any.is_some()) => specs.next(),
-            None => None,
-        };
-        if let Some(spec) = forced {
-            return Ok(Wanted::Tool {
-                name: spec.name.clone(),
-                schema: spec.input_schema.json.get().to_owned(),
-            });
+/// Which tool must be called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Choice<'a> {
+    /// None.
+    Free,
+    /// Any; the simulator takes the first.
+    Any,
+    /// This one.
+    Named(&'a str),
+}
+
+/// The call of a tool that a body forces, from its tools' names and input schemas.
+pub(crate) fn forced<'a>(
+    mut tools: impl Iterator<Item = (&'a str, &'a RawValue)>,
+    choice: Choice<'_>,
+) -> Result<Option<Wanted>, Refusal> {
+    let found = match choice {
+        Choice::Free => None,
+        Choice::Any => tools.next(),
+        Choice::Named(wanted) => {
+            let found = tools.find(|(name, _)| *name == wanted);
+            Some(found.ok_or_else(|| {
+                Refusal::validation(format!(
+                    "The tool {wanted} of the tool choice is not among the tools."
+                ))
+            })?)
         }
-    }
-    let users = body.messages.iter().rev().filter(|turn| turn.role == "user");
-    let texts = users
-        .flat_map(|turn| turn.content.iter().rev())
-        .chain(body.system.iter().rev())
-        .filter_map(|block| block.text.as_deref());
-    let found = texts.map(schema_in_prompt).find(Option::is_some).flatten();
-    Ok(found
-        .map_or(Wanted::Text, |schema| Wanted::Json { schema: schema.to_owned(), native: false }))
+    };
+    Ok(found.map(|(name, schema)| Wanted::Tool {
+        name: name.to_owned(),
+        schema: schema.get().to_owned(),
+    }))
+}
+
+/// A schema in a prompt: in the user's turns, the last one first, or in the system's.
+pub(crate) fn in_prompts(lines: &[Line<'_>]) -> Wanted {
+    let of = |speaker| lines.iter().rev().filter(move |line| line.speaker == speaker);
+    let mut texts = of(Speaker::User).chain(of(Speaker::System));
+    texts
+        .find_map(|line| schema_in_prompt(&line.text))
+        .map_or(Wanted::Text, |schema| Wanted::Json { schema: schema.to_owned(), native: false })
 }
 
 /// The JSON fence after the last line `JSON Schema:`.

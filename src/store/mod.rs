@@ -79,6 +79,11 @@ pub trait WorkStore: Send + Sync {
     /// Claims jobs of one lane and reserves their quota, in one transaction.
     async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed>;
 
+    /// Admits one job and claims it with its quota, in one transaction, for a caller that waits for
+    /// the answer itself. The job never stands in its lane, so nobody else claims it; if it does
+    /// not fit now, nothing of it stays.
+    async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew>;
+
     /// Records finished attempts, settles their quota and moves their jobs on, in one transaction.
     /// Answers in the group's order. A replay of a finish already recorded is a success.
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>>;
@@ -140,6 +145,9 @@ pub trait ReadStore: Send + Sync {
 
     /// What this store is: its kind, its version, where it lives.
     async fn about(&self) -> StoreResult<About>;
+
+    /// How this store is: durability, waiting work, and its pages, read for at most so long.
+    async fn health(&self, check_ms: u64) -> StoreResult<Health>;
 }
 
 /// A whole store.

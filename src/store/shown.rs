@@ -218,3 +218,56 @@ pub struct About {
     /// Holds simulated work; absent while it holds none at all.
     pub simulated: Option<bool>,
 }
+
+/// How a store is, for a check-up.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// What decides whether a commit outlives a power cut.
+    pub durability: Vec<Durability>,
+    /// Jobs that have not ended, by model, lane and state, most first.
+    pub waiting: Vec<WaitingJobs>,
+    /// Documents of other programs that no worker has admitted yet.
+    pub submissions: u64,
+    /// The newest time in the rows written last, in Unix ms.
+    pub latest_at: Option<i64>,
+    /// Whether its pages are sound.
+    pub integrity: Integrity,
+}
+
+/// One of the engine's own settings for durability.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durability {
+    /// `journal_mode`.
+    pub setting: String,
+    /// What is in force.
+    pub found: String,
+    /// What keeps every commit.
+    pub wanted: String,
+    /// What is in force keeps every commit.
+    pub safe: bool,
+}
+
+/// Jobs that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingJobs {
+    /// The model's alias or id.
+    pub model: String,
+    /// Their lane.
+    pub lane: String,
+    /// Where they stand.
+    pub state: State,
+    /// How many.
+    pub jobs: u64,
+}
+
+/// What a look at a store's pages came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Integrity {
+    /// Every page is sound.
+    Sound,
+    /// The look took longer than it was given.
+    #[default]
+    Unfinished,
+    /// The engine's own words for what is broken.
+    Broken(Vec<String>),
+}

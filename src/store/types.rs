@@ -152,6 +152,51 @@ pub struct Claimed {
     pub money_exhausted: bool,
 }
 
+/// A request to admit one job and to claim it at once, or to leave nothing behind.
+#[derive(Debug, Clone)]
+pub struct ClaimNewAsk {
+    /// Under which lease.
+    pub lease: Uuid,
+    /// The attempt's fence. The same job with the same fence may be asked for again after an error
+    /// whose outcome is unknown: it is found, not doubled.
+    pub fence: Uuid,
+    /// For how long smaller jobs may pass it.
+    pub pass_ms_max: u64,
+    /// It asks again and again until it fits: like a job that waits in its lane it is not passed
+    /// by smaller ones for ever. Without this a denial writes nothing at all.
+    pub waits: bool,
+}
+
+/// What became of a job that was to be admitted and claimed at once.
+#[derive(Debug, Clone)]
+pub enum ClaimedNew {
+    /// It is admitted and running.
+    Running {
+        /// The job as it was claimed.
+        job: Box<ClaimedJob>,
+        /// When its quota was reserved, on the clock's `mono_ms`, or a little before.
+        reserved_mono_ms: u64,
+    },
+    /// There is no room for it now; nothing of it is kept.
+    Waits {
+        /// In how many ms it fits at the earliest.
+        fits_in_ms: u64,
+        /// What it waits for.
+        waiting: Waiting,
+    },
+    /// Its lane is paused; nothing of it is kept.
+    Paused {
+        /// For so many ms.
+        for_ms: u64,
+        /// The kind of failure that paused it, where it is known.
+        reason: Option<String>,
+    },
+    /// It is larger than a limit; nothing of it is kept. The words are for a person.
+    NeverFits(String),
+    /// Its identity or its `dedupe_key` is another job's; nothing of it is kept.
+    Known(Admitted),
+}
+
 /// Why a lane's first job waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

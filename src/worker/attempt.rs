@@ -17,7 +17,7 @@ use crate::check;
 use crate::completion::Completion;
 use crate::error::ErrorKind;
 use crate::job::JobDocument;
-use crate::provider::GenerateRequest;
+use crate::provider::{CallError, GenerateRequest, Heard};
 use crate::store::{ClaimedJob, Finish};
 
 /// The longest structured answer that is judged where it arrived.
@@ -32,6 +32,21 @@ pub(super) struct Turn {
     pub(super) claimed_mono_ms: u64,
     /// What it may cost at worst, in micro-dollars.
     pub(super) worst_micros: u64,
+    /// Who hears the answer's text as it arrives.
+    pub(super) heard: Option<Arc<Heard>>,
+}
+
+/// An attempt that has come to its end.
+pub(super) struct Made {
+    pub(super) finish: Finish,
+    /// A floor for the next try, where the provider named one.
+    pub(super) retry_after_ms: Option<u64>,
+}
+
+impl From<Finish> for Made {
+    fn from(finish: Finish) -> Self {
+        Self { finish, retry_after_ms: None }
+    }
 }
 
 /// Makes the attempt and keeps its slot until the finish is committed or spooled.
@@ -41,13 +56,7 @@ pub(super) async fn run(
     turn: Turn,
     slot: OwnedSemaphorePermit,
 ) {
-    let job_id = turn.job.job_id;
-    let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
-    let made = AssertUnwindSafe(make(&bench, &turn)).catch_unwind().instrument(span).await;
-    let finish = made.unwrap_or_else(|_| {
-        let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
-        verdict::broken(&turn.job, message, true, &rules(&bench))
-    });
+    let Made { finish, .. } = make_whole(&bench, &turn).await;
     let fence = finish.key.fence;
     // What could not be saved stays this process's own: rescuers see to it.
     if finisher.save(finish, turn.worst_micros, turn.job).await {
@@ -58,6 +67,17 @@ pub(super) async fn run(
     bench.wake.notify_one();
 }
 
+/// Makes the attempt; a panic in it is an outcome too.
+pub(super) async fn make_whole(bench: &Arc<Bench>, turn: &Turn) -> Made {
+    let job_id = turn.job.job_id;
+    let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
+    let made = AssertUnwindSafe(make(bench, turn)).catch_unwind().instrument(span).await;
+    made.unwrap_or_else(|_| {
+        let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
+        verdict::broken(&turn.job, message, true, &rules(bench)).into()
+    })
+}
+
 fn rules(bench: &Bench) -> Rules<'_> {
     Rules {
         policy: &bench.options.retry,
@@ -66,40 +86,41 @@ fn rules(bench: &Bench) -> Rules<'_> {
     }
 }
 
-async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
+async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
     let job = &turn.job;
     let document: JobDocument = match serde_json::from_str(&job.document) {
         Ok(document) => document,
         Err(error) => {
             let message = format!("the stored document cannot be read: {error}");
-            return verdict::broken(job, message, false, &rules(bench));
+            return verdict::broken(job, message, false, &rules(bench)).into();
         }
     };
-    let request = request(bench, job, &document);
+    let mut request = request(bench, job, &document);
+    request.stream |= turn.heard.is_some();
 
     // A machine that slept, or a worker that was stopped, must not send on old quota.
     let now_mono_ms = bench.clock.now().mono_ms;
     let late_ms = now_mono_ms.saturating_sub(turn.claimed_mono_ms);
     if late_ms > bench.options.send_late_ms_max || !bench.lease.is_fresh(now_mono_ms) {
         tracing::warn!(late_ms, "claimed too long ago, giving it back unsent");
-        return verdict::not_sent(job);
+        return verdict::not_sent(job).into();
     }
     // Upkeep expires jobs that wait, a bounded number a round: this one came before its round.
     if job.deadline_at <= bench.clock.now().wall_ms {
-        return verdict::expired(job);
+        return verdict::expired(job).into();
     }
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
     }
     if turn.abort.is_cancelled() {
-        return verdict::not_sent(job);
+        return verdict::not_sent(job).into();
     }
     let called = tokio::select! {
         biased;
         () = turn.abort.cancelled() => {
-            return verdict::aborted(job);
+            return verdict::aborted(job).into();
         }
-        called = bench.provider.generate(&request) => called,
+        called = call(bench, &request, turn.heard.as_deref()) => called,
     };
     match called {
         Ok(completion) => {
@@ -109,11 +130,25 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
             let judged = judge_somewhere(bench, document, completion).await;
             let Some((completion, checked)) = judged else {
                 let message = "the check was abandoned at the process's end".to_owned();
-                return verdict::broken(job, message, true, &rules(bench));
+                return verdict::broken(job, message, true, &rules(bench)).into();
             };
-            verdict::completed(job, completion, checked, &rules(bench))
+            verdict::completed(job, completion, checked, &rules(bench)).into()
         }
-        Err(error) => verdict::failed(job, error, &rules(bench)),
+        Err(error) => {
+            let retry_after_ms = error.retry_after_ms;
+            Made { finish: verdict::failed(job, error, &rules(bench)), retry_after_ms }
+        }
+    }
+}
+
+async fn call(
+    bench: &Bench,
+    request: &GenerateRequest,
+    heard: Option<&Heard>,
+) -> Result<Completion, CallError> {
+    match heard {
+        Some(heard) => bench.provider.stream(request, heard).await,
+        None => bench.provider.generate(request).await,
     }
 }
 
@@ -158,7 +193,8 @@ fn broken(message: String) -> check::Failed {
 }
 
 fn request(bench: &Bench, job: &ClaimedJob, document: &JobDocument) -> GenerateRequest {
-    let caller = Caller { job_id: job.job_id, attempt: job.number, tenant: &job.tenant };
+    let caller =
+        Caller { job_id: job.job_id, attempt: job.number, tenant: &job.tenant, queue: &job.queue };
     let settings = CallSettings {
         stream: bench.options.stream,
         clocks: bench.options.clocks_for(job.resolved.max_tokens),

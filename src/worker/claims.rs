@@ -257,7 +257,7 @@ fn start(
             cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
         });
         bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
-        let turn = Turn { job, abort, claimed_mono_ms, worst_micros };
+        let turn = Turn { job, abort, claimed_mono_ms, worst_micros, heard: None };
         tokio::spawn(attempt::run(Arc::clone(bench), finisher.clone(), turn, slot));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Bench;
+use super::{Bench, direct};
 use crate::clock::Clock;
 use crate::store::{LeaseInfo, RunningAttempt, StoreResult};
 
@@ -77,7 +77,7 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     }
 }
 
-async fn renew(bench: &Bench) -> StoreResult<()> {
+pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     // The time of asking counts, not that of the answer: the store may have been slow.
     let asked_mono_ms = bench.clock.now().mono_ms;
     let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
@@ -100,8 +100,12 @@ async fn reconcile(bench: &Bench, rows: &[RunningAttempt], mono_ms: u64) -> Stor
     let unknown = bench.flight.unknown(rows);
     if !unknown.is_empty() {
         tracing::warn!(attempts = unknown.len(), "claims with a lost answer go back unsent");
-        bench.store.give_back(&unknown).await?;
-        bench.wake.notify_one();
+        if bench.direct {
+            direct::end_lost(bench, &unknown).await?;
+        } else {
+            bench.store.give_back(&unknown).await?;
+            bench.wake.notify_one();
+        }
     }
     for key in bench.flight.missing(rows, mono_ms) {
         let page = bench.store.job(&key.job_id.to_string()).await?;

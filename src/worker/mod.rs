@@ -7,6 +7,7 @@
 
 mod attempt;
 mod claims;
+mod direct;
 mod finisher;
 mod flight;
 mod lease;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,6 +34,7 @@ use crate::clock::Clock;
 use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
+pub use direct::{Begun, Call, Called, Direct, NotCalled};
 pub use options::WorkerOptions;
 pub use request::{CallSettings, Caller, request_for};
 pub use status::{Status, StatusHandle, WaitingFor};
@@ -79,6 +82,8 @@ struct Bench {
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
+    /// It takes nothing from lanes: every row under its lease has a caller of this process.
+    direct: bool,
 }
 
 impl Worker {
@@ -90,6 +95,18 @@ impl Worker {
         admission: Arc<Admission>,
         clock: Clock,
         options: WorkerOptions,
+    ) -> Self {
+        Self::build(store, provider, admission, clock, options, false)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the five of `new`, and what kind it is")]
+    fn build(
+        store: Arc<dyn Store>,
+        provider: Arc<dyn Provider>,
+        admission: Arc<Admission>,
+        clock: Clock,
+        options: WorkerOptions,
+        direct: bool,
     ) -> Self {
         let slots = usize::try_from(options.concurrency).unwrap_or(1).max(1);
         let bench = Bench {
@@ -108,6 +125,7 @@ impl Worker {
             admission,
             clock,
             options,
+            direct,
         };
         Self { bench: Arc::new(bench) }
     }
@@ -134,37 +152,10 @@ impl Worker {
         stop: CancellationToken,
     ) -> Result<(), WorkerError> {
         let bench = &self.bench;
-        bench.spool.prepare().await?;
-        bench.lease.open(bench).await?;
-        // A predecessor's answers and jobs come first: it may have died a moment ago.
-        replay::spool(bench).await;
-        let mut watch = upkeep::Watch::default();
-        upkeep::rescue(bench, &mut watch).await;
-
-        let done = CancellationToken::new();
-        // If this future is dropped, nothing of the worker goes on without it.
-        let _undone = Undone { bench: Arc::clone(bench), done: done.clone() };
-        let (finisher, mut saved) = finisher::start(Arc::clone(bench), stop.clone());
-        let renewals = tokio::spawn(lease::keep(Arc::clone(bench), done.clone()));
-        let chores = tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()));
-        tracing::info!(lease.id = %bench.lease.id(), "worker started");
-
-        claims::work(bench, &finisher, &drain, &stop).await;
+        let loops = Loops::start(bench, &stop).await?;
+        claims::work(bench, &loops.finisher, &drain, &stop).await;
         self.drain(&stop).await;
-        drop(finisher);
-        let saving = Duration::from_millis(bench.options.drain_hard_ms);
-        if tokio::time::timeout(saving, &mut saved).await.is_err() {
-            saved.abort();
-            tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
-        }
-        done.cancel();
-        for ended in [renewals.await, chores.await] {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a loop of the worker broke");
-            }
-        }
-        bench.lease.close(bench).await;
-        tracing::info!(lease.id = %bench.lease.id(), "worker stopped");
+        loops.end(bench).await;
         Ok(())
     }
 
@@ -187,6 +178,61 @@ impl Worker {
         if tokio::time::timeout(hard, idle).await.is_err() {
             tracing::error!(in_flight = bench.flight.len(), "calls did not end in time");
         }
+    }
+}
+
+/// The loops that every worker keeps, however it comes by its work.
+struct Loops {
+    finisher: finisher::Finisher,
+    saved: JoinHandle<()>,
+    renewals: JoinHandle<()>,
+    chores: JoinHandle<()>,
+    done: CancellationToken,
+    /// If the worker's future is dropped, nothing of it goes on without it.
+    undone: Undone,
+}
+
+impl Loops {
+    /// Opens the lease and begins.
+    async fn start(bench: &Arc<Bench>, stop: &CancellationToken) -> Result<Self, WorkerError> {
+        bench.spool.prepare().await?;
+        bench.lease.open(bench).await?;
+        // A predecessor's answers and jobs come first: it may have died a moment ago.
+        replay::spool(bench).await;
+        let mut watch = upkeep::Watch::default();
+        upkeep::rescue(bench, &mut watch).await;
+
+        let done = CancellationToken::new();
+        let undone = Undone { bench: Arc::clone(bench), done: done.clone() };
+        let (finisher, saved) = finisher::start(Arc::clone(bench), stop.clone());
+        let renewals = tokio::spawn(lease::keep(Arc::clone(bench), done.clone()));
+        let chores = if bench.direct {
+            tokio::spawn(upkeep::keep_direct(Arc::clone(bench), watch, done.clone()))
+        } else {
+            tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
+        };
+        tracing::info!(lease.id = %bench.lease.id(), "worker started");
+        Ok(Self { finisher, saved, renewals, chores, done, undone })
+    }
+
+    /// Waits for what is still being saved, then closes the lease.
+    async fn end(self, bench: &Arc<Bench>) {
+        let Self { finisher, mut saved, renewals, chores, done, undone } = self;
+        drop(finisher);
+        let saving = Duration::from_millis(bench.options.drain_hard_ms);
+        if tokio::time::timeout(saving, &mut saved).await.is_err() {
+            saved.abort();
+            tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
+        }
+        done.cancel();
+        for ended in [renewals.await, chores.await] {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a loop of the worker broke");
+            }
+        }
+        bench.lease.close(bench).await;
+        tracing::info!(lease.id = %bench.lease.id(), "worker stopped");
+        drop(undone);
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Caller<'a> {
     pub attempt: u32,
     /// Whose job.
     pub tenant: &'a str,
+    /// Which queue it belongs to.
+    pub queue: &'a str,
 }
 
 /// The call of one attempt, as it is sent and as people are shown it. `reask` are the turns that
@@ -61,6 +63,7 @@ pub fn request_for(
             ("job_id".to_owned(), caller.job_id.to_string()),
             ("attempt".to_owned(), caller.attempt.to_string()),
             ("tenant".to_owned(), caller.tenant.to_owned()),
+            ("queue".to_owned(), caller.queue.to_owned()),
         ],
         clocks: settings.clocks,
         answer_bytes_max: settings.answer_bytes_max,

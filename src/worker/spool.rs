@@ -123,6 +123,12 @@ impl Spool {
     }
 }
 
+/// Whether a file of this name lies in the spool, waiting, unfinished or put aside.
+fn is_of_spool(name: &str) -> bool {
+    let is_unfinished = Path::new(name).extension().is_some_and(|end| end == "part");
+    is_unfinished || name.contains(".finishes.")
+}
+
 fn is_spool_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX))
 }
@@ -130,7 +136,11 @@ fn is_spool_file(path: &Path) -> bool {
 fn write_whole(folder: &Path, bytes_max: u64, text: &[u8]) -> Result<(), Error> {
     let mut held: u64 = 0;
     for entry in std::fs::read_dir(folder)? {
-        held = held.saturating_add(entry?.metadata()?.len());
+        let entry = entry?;
+        // The folder may be the store's own, and the store is no part of the spool.
+        if is_of_spool(&entry.file_name().to_string_lossy()) {
+            held = held.saturating_add(entry.metadata()?.len());
+        }
     }
     if held.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX)) > bytes_max {
         return Err(Error::new(ErrorKind::StorageFull, "the spool has reached spool_bytes_max"));
@@ -144,4 +154,18 @@ fn write_whole(folder: &Path, bytes_max: u64, text: &[u8]) -> Result<(), Error> 
     std::fs::rename(&unfinished, folder.join(format!("{name}{SUFFIX}")))?;
     // The name itself must survive a power cut.
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_store_in_the_same_folder_takes_none_of_the_spools_room() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("quarrier.db"), [0; 500]).unwrap();
+        write_whole(folder.path(), 100, &[b'x'; 60]).unwrap();
+        let full = write_whole(folder.path(), 100, &[b'x'; 60]).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
 }

@@ -61,6 +61,27 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
     }
 }
 
+/// What a worker that takes nothing from lanes does for all: the leases of dead processes, and the
+/// spool.
+pub(super) async fn keep_direct(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
+    let period = Duration::from_millis(bench.options.poll_ms.max(1));
+    let mut rescue_mono_ms = 0;
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        let now_mono_ms = bench.clock.now().mono_ms;
+        if now_mono_ms.saturating_sub(rescue_mono_ms) >= bench.options.beat_ms {
+            rescue_mono_ms = now_mono_ms;
+            rescue(&bench, &mut watch).await;
+        }
+        if bench.spool.waits() {
+            replay::spool(&bench).await;
+        }
+    }
+}
+
 /// Returns in how many ms the next job becomes due.
 async fn promote(bench: &Bench) -> StoreResult<u64> {
     let promoted = bench.store.promote(bench.options.write_rows_max).await?;

@@ -2,12 +2,12 @@
 //! quota, and where it leaves its job.
 //! Must not know: the store, the provider, time (the deadline is an argument).
 
+use crate::admit;
 use crate::budget::{self, Dimension};
 use crate::catalogue::cost_micros;
 use crate::check::{Checked, Failed, Limits, reask_messages};
 use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
-use crate::estimate;
 use crate::job::{Outcome, State};
 use crate::provider::{CallError, FailedCharge};
 use crate::retry::{self, EndState, Policy, Timing, Verdict};
@@ -146,6 +146,50 @@ pub(super) fn broken(job: &ClaimedJob, message: String, sent: bool, rules: &Rule
     failed(job, error, rules)
 }
 
+/// The same finish for a caller that waits for it: the job ends here, because the next call, if
+/// there is one, is a job of its own. Also the turns of a re-ask, where one can help.
+pub(super) fn for_its_caller(mut finish: Finish) -> (Finish, Option<String>) {
+    let mut reask = None;
+    let state = match &mut finish.next {
+        Next::End { .. } => return (finish, None),
+        Next::Again { reask: turns, .. } => {
+            reask = turns.take();
+            if finish.error.is_some() {
+                State::Failed
+            } else {
+                let message = "claimed too late to be sent; its caller is told to ask again";
+                finish.error = Some((ErrorKind::Cancelled, message.to_owned()));
+                State::Cancelled
+            }
+        }
+        Next::Held => State::Cancelled,
+    };
+    finish.next = Next::End { state, output: None, text: None, provenance: None };
+    (finish, reask)
+}
+
+/// The end of a claim that nobody knows of: its caller was told that nothing came of it.
+pub(super) fn lost(key: AttemptKey) -> Finish {
+    let next = Next::End { state: State::Cancelled, output: None, text: None, provenance: None };
+    let message = "the store's answer to its claim was lost; it was never sent".to_owned();
+    Finish {
+        key,
+        outcome: Outcome::NotSent,
+        settlement: Settlement::GivenBack,
+        usage: None,
+        cost_micros: Some(0),
+        raw_text: None,
+        stop: None,
+        request_id: None,
+        first_token_ms: None,
+        total_ms: None,
+        error: Some((ErrorKind::Cancelled, message)),
+        schema_errors: None,
+        next,
+        lane: LaneNews::default(),
+    }
+}
+
 /// Where a failure leaves the job, and what it says of the lane.
 fn after(
     job: &ClaimedJob,
@@ -166,7 +210,7 @@ fn after(
         counters: job.counters.plus(retry::counter(kind)),
         reask: reask.and_then(|turns| serde_json::to_string(turns).ok()),
         input_tokens_max: job.wanted.input_tokens_max.saturating_add(
-            reask.map_or(0, |turns| estimate::input_tokens_max(job.resolved.family, None, turns)),
+            reask.map_or(0, |turns| admit::input_tokens_max(&job.resolved, None, turns)),
         ),
     };
     match verdict {

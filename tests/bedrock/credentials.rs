@@ -4,10 +4,10 @@ use std::process::Command;
 
 use quarrier::error::ErrorKind;
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions, ConnectError};
-use quarrier::provider::{Api, FailedCharge, GenerateRequest, Provider as _};
+use quarrier::provider::{FailedCharge, Provider as _};
 
+use crate::request;
 use crate::server::{Reply, Server, happy};
-use crate::{fails, request};
 
 #[tokio::test]
 async fn simulated_credentials_never_travel_to_the_real_service() {
@@ -26,13 +26,6 @@ async fn the_lane_prefix_names_the_region() {
     };
     let provider = Bedrock::connect(&options).await.unwrap();
     assert_eq!(provider.lane_prefix(), "bedrock/eu-central-1");
-}
-
-#[tokio::test]
-async fn the_native_interface_is_refused_before_anything_is_sent() {
-    let base = GenerateRequest { api: Api::Invoke, ..request() };
-    let error = fails(Reply::Silence, base).await;
-    assert_eq!((error.kind, error.charge), (ErrorKind::InvalidRequest, FailedCharge::NotSent));
 }
 
 /// The chain reads the process's environment, so these run in a process of their own: this test
@@ -105,6 +98,29 @@ async fn child_signs_with_the_environments_keys() {
     let provider = connect_by_environment(None).await.unwrap();
     let error = provider.generate(&request()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ConnectFailed);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_reached_gives_the_whole_reservation_back() {
+    let variables = [
+        ("AWS_BEARER_TOKEN_BEDROCK", "key-1"),
+        ("AWS_REGION", "us-west-2"),
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ];
+    in_a_process_with(&variables, "credentials::child_goes_through_a_proxy");
+}
+
+#[tokio::test]
+async fn child_goes_through_a_proxy() {
+    if !is_child() {
+        return;
+    }
+    let provider = connect_by_environment(None).await.unwrap();
+    let error = provider.generate(&request()).await.unwrap_err();
+    assert_eq!((error.kind, error.charge), (ErrorKind::ConnectFailed, FailedCharge::NotSent));
+    let begins = "no connection to https://bedrock-runtime.us-west-2.amazonaws.com: ";
+    assert!(error.message.starts_with(begins), "{}", error.message);
+    assert!(error.message.contains("proxy"), "{}", error.message);
 }
 
 #[test]

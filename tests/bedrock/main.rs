@@ -9,6 +9,8 @@ mod credentials;
 mod cuts;
 mod refusals;
 mod server;
+mod streaming;
+mod ways;
 
 use quarrier::catalogue::Family;
 use quarrier::completion::{Completion, Message, Role, Usage};

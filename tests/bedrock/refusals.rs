@@ -5,11 +5,12 @@ use quarrier::provider::FailedCharge as C;
 use serde_json::json;
 
 use crate::server::Reply;
-use crate::{fails, request, whole_request};
+use crate::ways::APIS;
+use crate::{fails, request};
 
 /// HTTP status, error code, text, and what they come to.
 #[rustfmt::skip]
-const REFUSALS: [(u16, &str, &str, K, C); 19] = [
+const REFUSALS: [(u16, &str, &str, K, C); 21] = [
     (429, "ThrottlingException", "Too many requests, please wait", K::ThrottledRequests, C::None),
     (429, "ThrottlingException", "Too many tokens, please wait", K::ThrottledTokens, C::None),
     (429, "ThrottlingException", "Too many tokens per day, x", K::ThrottledDay, C::None),
@@ -23,6 +24,8 @@ const REFUSALS: [(u16, &str, &str, K, C); 19] = [
     (400, "ValidationException", "Malformed input request", K::InvalidRequest, C::None),
     (400, "ValidationException", "Input is too long for it", K::InputTooLong, C::None),
     (400, "ValidationException", "prompt is too long: 2 > 1", K::InputTooLong, C::None),
+    (400, "ValidationException", "Too many input tokens.", K::InputTooLong, C::None),
+    (400, "ValidationException", "expected maxLength: 9", K::InputTooLong, C::None),
     (403, "AccessDeniedException", "no", K::AccessDenied, C::None),
     (403, "ExpiredTokenException", "old", K::Credentials, C::None),
     (403, "UnrecognizedClientException", "who", K::Credentials, C::None),
@@ -34,13 +37,36 @@ const REFUSALS: [(u16, &str, &str, K, C); 19] = [
 #[tokio::test]
 async fn each_error_code_has_its_kind_and_its_price() {
     for (status, code, said, kind, charge) in REFUSALS {
-        for base in [request(), whole_request()] {
+        for (way, stream) in APIS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
             let body = json!({ "message": said }).to_string();
             let reply = Reply::Whole(status, vec![("x-amzn-errortype", code)], body);
-            let error = fails(reply, base).await;
-            assert_eq!((error.kind, error.charge), (kind, charge), "{code}: {said}");
+            let error = fails(reply, way.request(stream)).await;
+            assert_eq!((error.kind, error.charge), (kind, charge), "{way:?} {code}: {said}");
             assert_eq!(error.message, said);
             assert_eq!(error.request_id.as_deref(), Some("req-1"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_models_own_failure_is_judged_by_its_servers_status() {
+    let table = [
+        (400, K::InvalidRequest, C::None),
+        (422, K::InvalidRequest, C::None),
+        (413, K::InputTooLong, C::None),
+        (429, K::Overloaded, C::None),
+        (500, K::Internal, C::Unknown),
+        (302, K::ModelError, C::Unknown),
+    ];
+    for (way, stream) in APIS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+        for (original, kind, charge) in table {
+            let body = json!({ "message": "the model said no", "originalStatusCode": original,
+                               "resourceName": "m" });
+            let headers = vec![("x-amzn-errortype", "ModelErrorException")];
+            let reply = Reply::Whole(424, headers, body.to_string());
+            let error = fails(reply, way.request(stream)).await;
+            assert_eq!((error.kind, error.charge), (kind, charge), "{way:?} {original}");
+            assert_eq!(error.message, "the model said no");
         }
     }
 }

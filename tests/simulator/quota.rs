@@ -77,7 +77,7 @@ async fn an_arn_with_slashes_reaches_its_model() {
 }
 
 /// One plain HTTP request, without the SDK; the status line, the head and the body that came back.
-async fn plain(simulator: &Simulator, request: &str, body: &str) -> (String, String) {
+pub(crate) async fn plain(simulator: &Simulator, request: &str, body: &str) -> (String, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut connection = tokio::net::TcpStream::connect(simulator.address()).await.unwrap();
     let length = body.len();

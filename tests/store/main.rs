@@ -69,6 +69,7 @@ macro_rules! on_sqlite {
 mod admission;
 mod budget;
 mod claim;
+mod claim_new;
 mod cluster;
 mod control;
 mod finish;

@@ -3,7 +3,7 @@
 use quarrier::completion::Usage;
 use quarrier::error::ErrorKind;
 use quarrier::job::State;
-use quarrier::store::{JobFilter, NewJob, ResultsAsk};
+use quarrier::store::{Integrity, JobFilter, NewJob, ResultsAsk, WaitingJobs};
 use uuid::Uuid;
 
 use crate::world::{Engine, LANE, World, again, cut, failure, success};
@@ -22,6 +22,7 @@ on_every_engine!(
     an_unknown_job_is_none,
     levels_name_their_rules,
     a_store_says_what_it_is,
+    a_stores_health_tells_what_keeps_its_commits_and_what_waits_in_it,
 );
 
 async fn results_come_in_the_order_of_their_ends(world: World) {
@@ -209,4 +210,30 @@ async fn a_store_says_what_it_is(world: World) {
         }
     }
     assert_eq!((about.migration, about.simulated), (1, Some(false)));
+}
+
+async fn a_stores_health_tells_what_keeps_its_commits_and_what_waits_in_it(world: World) {
+    let empty = world.store.health(10_000).await.unwrap();
+    let safe = empty.durability.iter().all(|setting| setting.safe);
+    // The tests' Postgres is a throw-away one, which keeps nothing safely, and says so.
+    assert_eq!(safe, world.engine == Engine::Sqlite, "{:?}", empty.durability);
+    assert!(!empty.durability.is_empty() && empty.waiting.is_empty());
+    assert_eq!((empty.submissions, empty.integrity), (0, Integrity::Sound));
+
+    world.admit_many(3).await;
+    let job = world.claim_one().await;
+    world.succeed(&job).await;
+    world.claim_one().await;
+    let health = world.store.health(10_000).await.unwrap();
+    assert_eq!(health.latest_at, Some(world.now_ms()));
+    assert_eq!(health.submissions, 0);
+    let mut waiting = health.waiting;
+    waiting.sort_by_key(|one| one.state.as_str());
+    let one = |state| WaitingJobs {
+        model: waiting[0].model.clone(),
+        lane: LANE.to_owned(),
+        state,
+        jobs: 1,
+    };
+    assert_eq!(waiting, [one(State::Ready), one(State::Running)]);
 }

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::world::{Engine, World};
 
 /// Statements for people, who may wait: a list or a sum over everything.
-const SLOW: [&str; 3] = ["count_states", "count_usage", "job_list"];
+const SLOW: [&str; 5] =
+    ["count_states", "count_usage", "health_latest", "health_submissions", "job_list"];
 
 /// What a step may walk through: tables that stay small, and walks that stop early.
 const ALLOWED: [&str; 9] = [

@@ -6,6 +6,7 @@
 mod answers;
 mod bed;
 mod claiming;
+mod direct;
 mod doors;
 mod failures;
 mod leases;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
-    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished,
-    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane,
-    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreError,
-    StoreResult, Submission, WorkStore,
+    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob,
+    OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk,
+    RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -124,13 +124,14 @@ impl Troubled {
     }
 }
 
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 14] = [
     "submissions",
     "admit_submissions",
     "limits",
     "promote",
     "ready_lanes",
     "claim",
+    "claim_new",
     "finish",
     "beat",
     "give_back",
@@ -182,6 +183,9 @@ impl WorkStore for Troubled {
     }
     async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         through!(self, claim(ask))
+    }
+    async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew> {
+        through!(self, claim_new(job, ask))
     }
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
         self.taste(group)?;
@@ -241,5 +245,8 @@ impl ReadStore for Troubled {
     }
     async fn about(&self) -> StoreResult<About> {
         through!(self, about())
+    }
+    async fn health(&self, check_ms: u64) -> StoreResult<Health> {
+        through!(self, health(check_ms))
     }
 }

@@ -60,7 +60,7 @@ impl StopIfFailed {
 }
 
 /// Dollars, written as a decimal number, as micro-dollars; exactly.
-pub(super) fn dollars(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn dollars(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no amount of dollars, such as 5 or 0.25");
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());

@@ -4,7 +4,7 @@
 //! One loop watches: `feed` admits the file's lines while a worker is already at work, `follow`
 //! writes OUT from the store, `show` tells how it goes, `summary` what came of it.
 
-mod bounds;
+pub(in crate::cli) mod bounds;
 mod feed;
 mod follow;
 mod out;

@@ -1,4 +1,4 @@
-//! What Bedrock answers, gathered into a completion: text blocks, tool input, stop reason, usage.
+//! What Converse answers, gathered: text blocks, tool input, stop reason, usage.
 //! Must not know: clients, clocks, errors' codes.
 
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput as Answer;
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::catalogue::Family;
 use crate::completion::{StopReason, Usage};
+use crate::native;
 
 /// The answer outgrew `answer_bytes_max`.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +29,6 @@ pub(super) struct Gather {
     usage: Option<Usage>,
 }
 
-/// The parts of a complete answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gathered {
-    pub(super) text: String,
-    pub(super) stop: StopReason,
-    pub(super) usage: Usage,
-}
-
 impl Gather {
     pub(super) fn new(family: Family, bytes_max: usize) -> Self {
         Self {
@@ -49,28 +42,42 @@ impl Gather {
         }
     }
 
-    /// Takes in one event of a stream. Reasoning, citations and events newer than this program
-    /// are passed over; their tokens are in the usage.
-    pub(super) fn event(&mut self, event: Event) -> Result<(), TooLarge> {
+    /// Takes in one event of a stream, and gives the answer's text that it added. Reasoning,
+    /// citations and events newer than this program are passed over; their tokens are in the
+    /// usage. Of text and a tool's input only what came first is given out.
+    pub(super) fn event(&mut self, event: Event) -> Result<&str, TooLarge> {
         match event {
             Event::ContentBlockDelta(delta) => {
                 let block = delta.content_block_index;
                 match delta.delta {
-                    Some(ContentBlockDelta::Text(piece)) => self.add_text(&piece),
-                    Some(ContentBlockDelta::ToolUse(tool)) => self.add_tool(block, &tool.input),
-                    _ => Ok(()),
+                    Some(ContentBlockDelta::Text(piece)) => {
+                        let before = self.text.len();
+                        self.add_text(&piece)?;
+                        return Ok(if self.tool.is_empty() {
+                            since(&self.text, before)
+                        } else {
+                            ""
+                        });
+                    }
+                    Some(ContentBlockDelta::ToolUse(tool)) => {
+                        let before = self.tool.len();
+                        self.add_tool(block, &tool.input)?;
+                        return Ok(if self.text.is_empty() {
+                            since(&self.tool, before)
+                        } else {
+                            ""
+                        });
+                    }
+                    _ => {}
                 }
             }
-            Event::MessageStop(stop) => {
-                self.stop = Some(stop_of(&stop.stop_reason));
-                Ok(())
-            }
+            Event::MessageStop(stop) => self.stop = Some(stop_of(&stop.stop_reason)),
             Event::Metadata(metadata) => {
                 self.usage = metadata.usage.map(|usage| usage_of(&usage, self.family));
-                Ok(())
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok("")
     }
 
     /// Takes in a whole answer that was not streamed.
@@ -99,11 +106,6 @@ impl Gather {
         self.stop.is_some() && self.usage.is_some()
     }
 
-    /// True once any text of the answer has arrived.
-    pub(super) fn has_text(&self) -> bool {
-        !self.text.is_empty() || !self.tool.is_empty()
-    }
-
     /// The text so far, for the record of a call that failed.
     pub(super) fn partial(self) -> Option<String> {
         let text = if self.text.is_empty() { self.tool } else { self.text };
@@ -111,9 +113,9 @@ impl Gather {
     }
 
     /// The complete answer, or what there is of it.
-    pub(super) fn finish(self) -> Result<Gathered, Option<String>> {
+    pub(super) fn finish(self) -> Result<native::Answer, Option<String>> {
         match (self.stop, self.usage) {
-            (Some(stop), Some(usage)) => Ok(Gathered {
+            (Some(stop), Some(usage)) => Ok(native::Answer {
                 // A forced tool cut at `max_tokens` leaves its input half said, and no text.
                 text: if self.text.is_empty()
                     || (stop == StopReason::ToolUse && !self.tool.is_empty())
@@ -145,6 +147,10 @@ impl Gather {
     fn room(&self) -> usize {
         self.bytes_max.saturating_sub(self.text.len()).saturating_sub(self.tool.len())
     }
+}
+
+fn since(text: &str, start: usize) -> &str {
+    text.get(start..).unwrap_or_default()
 }
 
 /// Appends as much of `piece` as there is room for, whole characters only.

@@ -1,227 +1,125 @@
-//! One wire call under its clocks: ConverseStream, or Converse where streaming is off.
-//! Must not know: credentials, regions, retries.
+//! One wire call under its clocks, through whichever interface: begun, awaited piece by piece,
+//! and ended as a completion or as a typed failure.
+//! Must not know: the SDK, credentials, regions, retries.
 
-use std::time::Duration;
+use std::pin::Pin;
 
-use aws_sdk_bedrockruntime::Client;
-use aws_sdk_bedrockruntime::operation::RequestId as _;
-use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
-use super::answer::Gather;
-use super::{fault, refused, wire};
+use super::clocks::Running;
+use super::fault::failed;
 use crate::completion::Completion;
 use crate::error::ErrorKind;
-use crate::provider::{CallError, Clocks, FailedCharge, GenerateRequest};
+use crate::native;
+use crate::provider::{CallError, FailedCharge, Heard};
 
-/// How long a complete answer waits for the stream's own end, in milliseconds. Reading it lets
-/// the connection be used again; the answer itself does not depend on it.
-const STREAM_END_MS: u64 = 250;
+/// An answer whose HTTP status was 200, as it arrives. What is not streamed arrives as one piece.
+pub(super) trait Arriving: Sized + Send {
+    /// Awaits the next piece and takes it in. Gives the answer's text that a stream's piece
+    /// added, perhaps none, or nothing at the answer's end. `began` says whether a piece had
+    /// arrived before.
+    fn next(&mut self, began: bool)
+    -> impl Future<Output = Result<Option<&str>, CallError>> + Send;
 
-/// When the call began, and when each of its clocks runs out.
-struct Running {
-    began: Instant,
-    end: Instant,
-    clocks: Clocks,
+    /// True once a stream's closing parts have arrived.
+    fn is_complete(&self) -> bool;
+
+    /// Reads a complete answer's stream to its own end, and passes over what still comes.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The text so far, for the record of a call that failed.
+    fn partial(self) -> Option<String>;
+
+    /// The complete answer; the text so far where its closing parts never came.
+    fn finish(self) -> Result<native::Answer, Option<String>>;
 }
 
-impl Running {
-    fn start(clocks: Clocks) -> Self {
-        let began = Instant::now();
-        Self { began, end: after(began, clocks.total_ms), clocks }
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn first_token(&self) -> Deadline {
-        self.no_later_than_end(
-            after(self.began, self.clocks.first_token_ms),
-            ErrorKind::FirstTokenTimeout,
-        )
-    }
-
-    fn idle(&self) -> Deadline {
-        self.no_later_than_end(after(Instant::now(), self.clocks.idle_ms), ErrorKind::IdleTimeout)
-    }
-
-    fn total(&self) -> Deadline {
-        Deadline { at: self.end, kind: ErrorKind::CallTimeout }
-    }
-
-    fn no_later_than_end(&self, at: Instant, kind: ErrorKind) -> Deadline {
-        if at < self.end { Deadline { at, kind } } else { self.total() }
-    }
+/// An answer that has begun, and the provider's request id.
+pub(super) struct Begun<A> {
+    pub(super) answer: A,
+    pub(super) request_id: Option<String>,
 }
 
-/// A point in time, and what it means to miss it.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    kind: ErrorKind,
-}
+/// A call on its way to an answer that has begun. The SDK's own future is large; on the heap it
+/// does not grow every future that awaits this one.
+pub(super) type Beginning<'a, A> =
+    Pin<Box<dyn Future<Output = Result<Begun<A>, CallError>> + Send + 'a>>;
 
-/// A clock too long to add up is no clock; a day outlives every call.
-fn after(start: Instant, wait_ms: u64) -> Instant {
-    const DAY_MS: u64 = 86_400_000;
-    start + Duration::from_millis(wait_ms.min(DAY_MS))
-}
-
-/// Makes the call with streaming, so that a hung call is seen early.
-pub(super) async fn converse_stream(
-    client: &Client,
-    request: &GenerateRequest,
-) -> Result<Completion, CallError> {
-    let running = Running::start(request.clocks);
-    let parts = wire::parts(request)
-        .map_err(|error| refused(ErrorKind::InvalidRequest, &error.to_string()))?;
-    let send = client
-        .converse_stream()
-        .model_id(&request.model_id)
-        .set_messages(Some(parts.messages))
-        .set_system(parts.system)
-        .inference_config(parts.inference)
-        .set_request_metadata(parts.metadata)
-        .send();
-    let first = running.first_token();
-    // The SDK's future is large; on the heap it does not grow every future that awaits this one.
-    let mut stream = match timeout_at(first.at, Box::pin(send)).await {
-        Ok(answer) => answer.map_err(|error| fault::before_answer(&error))?,
-        Err(_) => return Err(too_late(first.kind, request.clocks)),
-    };
-    let request_id = stream.request_id().map(str::to_owned);
-    read(&mut stream, request, &running)
-        .await
-        .map(|completion| Completion { request_id: request_id.clone(), ..completion })
-        .map_err(|error| CallError { request_id, ..error })
-}
-
-/// Reads the stream to its end.
-async fn read(
-    stream: &mut ConverseStreamOutput,
-    request: &GenerateRequest,
+/// Makes the call.
+pub(super) async fn make<A: Arriving>(
+    beginning: Beginning<'_, A>,
     running: &Running,
+    heard: &Heard,
 ) -> Result<Completion, CallError> {
-    let mut gather = Gather::new(request.family, request.answer_bytes_max);
-    let mut deadline = running.first_token();
-    let mut began = false;
+    let first = running.first();
+    let Begun { mut answer, request_id } = match timeout_at(first.at, beginning).await {
+        Ok(begun) => begun?,
+        Err(_) => return Err(running.missed(first)),
+    };
     let mut first_token_ms = None;
-    loop {
-        let event = match timeout_at(deadline.at, stream.stream.recv()).await {
-            Err(_) => {
-                let error = too_late(deadline.kind, running.clocks);
-                return Err(with_partial(error, gather));
-            }
-            Ok(Err(error)) => {
-                return Err(with_partial(fault::in_stream(&error, began), gather));
-            }
-            Ok(Ok(None)) => break,
-            Ok(Ok(Some(event))) => event,
-        };
-        began = true;
-        if gather.event(event).is_err() {
-            return Err(with_partial(too_large(request.answer_bytes_max), gather));
-        }
-        if first_token_ms.is_none() && gather.has_text() {
-            first_token_ms = Some(running.elapsed_ms());
-        }
-        if gather.is_complete() {
-            let end = after(Instant::now(), STREAM_END_MS).min(running.end);
-            // Whatever comes or fails here, the answer is whole and paid for.
-            drop(timeout_at(end, stream.stream.recv()).await);
-            break;
-        }
-        deadline = running.idle();
-    }
-    finish(gather, first_token_ms, running)
-}
-
-/// Makes the call without streaming. The answer comes in one piece, so only the clock of the
-/// whole call can run out.
-pub(super) async fn converse(
-    client: &Client,
-    request: &GenerateRequest,
-) -> Result<Completion, CallError> {
-    let running = Running::start(request.clocks);
-    let parts = wire::parts(request)
-        .map_err(|error| refused(ErrorKind::InvalidRequest, &error.to_string()))?;
-    let send = client
-        .converse()
-        .model_id(&request.model_id)
-        .set_messages(Some(parts.messages))
-        .set_system(parts.system)
-        .inference_config(parts.inference)
-        .set_request_metadata(parts.metadata)
-        .send();
-    let total = running.total();
-    let answer = match timeout_at(total.at, Box::pin(send)).await {
-        Ok(answer) => answer.map_err(|error| fault::before_answer(&error))?,
-        Err(_) => return Err(too_late(total.kind, request.clocks)),
+    let hear = |piece: &str| {
+        first_token_ms.get_or_insert_with(|| running.elapsed_ms());
+        heard(piece);
     };
-    let request_id = answer.request_id().map(str::to_owned);
-    let mut gather = Gather::new(request.family, request.answer_bytes_max);
-    if gather.whole(answer).is_err() {
-        let error = with_partial(too_large(request.answer_bytes_max), gather);
-        return Err(CallError { request_id, ..error });
-    }
-    match finish(gather, None, &running) {
-        Ok(completion) => Ok(Completion { request_id, ..completion }),
-        Err(error) => Err(CallError { request_id, ..error }),
-    }
-}
-
-fn finish(
-    gather: Gather,
-    first_token_ms: Option<u64>,
-    running: &Running,
-) -> Result<Completion, CallError> {
-    match gather.finish() {
+    let read = read(&mut answer, running, hear).await;
+    let ended = match read {
+        // Too long, or refused in the middle: whatever was said, the answer does not stand.
+        Err(error) if !fell_silent(error.kind) => Err((error, answer.partial())),
+        read => answer.finish().map_err(|partial| (read.err().unwrap_or_else(cut), partial)),
+    };
+    match ended {
         Ok(whole) => Ok(Completion {
             text: whole.text,
             stop: whole.stop,
             usage: whole.usage,
-            request_id: None,
+            request_id,
             first_token_ms,
             total_ms: running.elapsed_ms(),
         }),
-        Err(partial_text) => {
-            let message = "the answer ended without its stop reason and usage".to_owned();
-            Err(CallError { partial_text, ..uncertain(ErrorKind::StreamCut, message) })
-        }
+        Err((error, partial_text)) => Err(CallError { request_id, partial_text, ..error }),
     }
 }
 
-fn too_late(kind: ErrorKind, clocks: Clocks) -> CallError {
-    let message = match kind {
-        ErrorKind::FirstTokenTimeout => {
-            format!("nothing arrived within {} ms", clocks.first_token_ms)
-        }
-        ErrorKind::IdleTimeout => {
-            format!("the stream fell silent for {} ms", clocks.idle_ms)
-        }
-        _ => format!("the call took longer than {} ms", clocks.total_ms),
-    };
-    uncertain(kind, message)
+/// Whether a stream that failed so has merely not ended. If everything had been said by then, the
+/// answer stands: it is paid for.
+fn fell_silent(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::IdleTimeout | ErrorKind::CallTimeout | ErrorKind::StreamCut)
 }
 
-fn too_large(answer_bytes_max: usize) -> CallError {
+/// Reads the answer to its end.
+async fn read<A: Arriving>(
+    answer: &mut A,
+    running: &Running,
+    mut hear: impl FnMut(&str),
+) -> Result<(), CallError> {
+    let mut deadline = running.first();
+    let mut began = false;
+    loop {
+        match timeout_at(deadline.at, answer.next(began)).await {
+            Err(_) => return Err(running.missed(deadline)),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(""))) => {}
+            Ok(Ok(Some(added))) => hear(added),
+        }
+        began = true;
+        if running.streamed() && answer.is_complete() {
+            // Whatever comes or fails here, the answer is whole and paid for.
+            drop(timeout_at(running.stream_end(), answer.rest()).await);
+            return Ok(());
+        }
+        deadline = running.idle();
+    }
+}
+
+/// The failure of a stream that ended too early.
+fn cut() -> CallError {
+    let message = "the answer ended without its stop reason and usage";
+    failed(ErrorKind::StreamCut, message, FailedCharge::Unknown)
+}
+
+/// The failure of an answer that outgrew the bytes allowed.
+pub(super) fn too_large(answer_bytes_max: usize) -> CallError {
     let message = format!("the answer is longer than {answer_bytes_max} bytes (answer_bytes_max)");
-    uncertain(ErrorKind::AnswerTooLarge, message)
-}
-
-/// A failure after the request left, whose tokens nobody has counted.
-fn uncertain(kind: ErrorKind, message: String) -> CallError {
-    CallError {
-        kind,
-        message,
-        retry_after_ms: None,
-        request_id: None,
-        partial_text: None,
-        charge: FailedCharge::Unknown,
-    }
-}
-
-fn with_partial(error: CallError, gather: Gather) -> CallError {
-    CallError { partial_text: gather.partial(), ..error }
+    failed(ErrorKind::AnswerTooLarge, &message, FailedCharge::Unknown)
 }

@@ -4,15 +4,31 @@
 use crate::error::ErrorKind;
 use crate::provider::FailedCharge;
 
+/// What a refusal says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal<'a> {
+    /// The error's code: `ThrottlingException`.
+    pub(super) code: Option<&'a str>,
+    /// The HTTP status; none inside a stream.
+    pub(super) status: Option<u16>,
+    /// The HTTP status that the model's own server gave, where a 424 passes it on.
+    pub(super) original_status: Option<u16>,
+    /// The service's words.
+    pub(super) message: &'a str,
+}
+
 /// The kind by the error's code; by the HTTP status where no known code is given.
-pub(super) fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> ErrorKind {
-    code.and_then(|code| kind_of_code(code, message))
-        .unwrap_or_else(|| kind_of_status(status, message))
+pub(super) fn kind_of(refusal: &Refusal<'_>) -> ErrorKind {
+    refusal
+        .code
+        .and_then(|code| kind_of_code(code, refusal))
+        .unwrap_or_else(|| kind_of_status(refusal))
 }
 
 /// The codes of Bedrock and of the layers in front of it. Exceptions inside a stream spell the
 /// same names with a small first letter.
-fn kind_of_code(code: &str, message: &str) -> Option<ErrorKind> {
+fn kind_of_code(code: &str, refusal: &Refusal<'_>) -> Option<ErrorKind> {
+    let message = refusal.message;
     let bare = code.strip_suffix("Exception").unwrap_or(code);
     let kind = match bare.to_ascii_lowercase().as_str() {
         "throttling" | "toomanyrequests" | "requestlimitexceeded" | "servicequotaexceeded" => {
@@ -22,7 +38,9 @@ fn kind_of_code(code: &str, message: &str) -> Option<ErrorKind> {
         "serviceunavailable" => unavailable_kind(message),
         "internalserver" | "internalfailure" | "internalservererror" => ErrorKind::Internal,
         "modeltimeout" => ErrorKind::ModelTimeout,
-        "modelerror" | "modelstreamerror" => ErrorKind::ModelError,
+        "modelerror" => model_error_kind(refusal),
+        // The model broke off in mid-answer, which the service itself says to try again.
+        "modelstreamerror" => ErrorKind::ModelError,
         "validation" => validation_kind(message),
         // The account has not filled in the model vendor's form: a matter of permission.
         "accessdenied" | "ftuformnotfilled" => ErrorKind::AccessDenied,
@@ -40,18 +58,31 @@ fn kind_of_code(code: &str, message: &str) -> Option<ErrorKind> {
     Some(kind)
 }
 
-fn kind_of_status(status: Option<u16>, message: &str) -> ErrorKind {
-    match status {
+fn kind_of_status(refusal: &Refusal<'_>) -> ErrorKind {
+    let message = refusal.message;
+    match refusal.status {
         Some(401) => ErrorKind::Credentials,
         Some(403) => ErrorKind::AccessDenied,
         Some(404) => ErrorKind::ModelNotFound,
         Some(408) => ErrorKind::ModelTimeout,
         Some(413) => ErrorKind::InputTooLong,
-        Some(424) => ErrorKind::ModelError,
+        Some(424) => model_error_kind(refusal),
         Some(429) => throttle_kind(message),
         Some(502..=504) => unavailable_kind(message),
         Some(400..=499) => ErrorKind::InvalidRequest,
         _ => ErrorKind::Internal,
+    }
+}
+
+/// A 424 is the model's own failure. Its server's status tells whether another try can help: what
+/// it refuses it refuses again, and where it was too busy or broke it may not.
+fn model_error_kind(refusal: &Refusal<'_>) -> ErrorKind {
+    match refusal.original_status {
+        Some(429) => ErrorKind::Overloaded,
+        Some(413) => ErrorKind::InputTooLong,
+        Some(400 | 404 | 405 | 415 | 422) => validation_kind(refusal.message),
+        Some(500..=599) => ErrorKind::Internal,
+        _ => ErrorKind::ModelError,
     }
 }
 
@@ -78,9 +109,10 @@ fn unavailable_kind(message: &str) -> ErrorKind {
 
 fn validation_kind(message: &str) -> ErrorKind {
     let says = Says::new(message);
-    let too_long = says.has("input is too long")
-        || says.has("prompt is too long")
-        || says.has("too many input tokens");
+    let too_long =
+        ["input is too long", "prompt is too long", "too many input tokens", "expected maxlength:"]
+            .iter()
+            .any(|phrase| says.has(phrase));
     if too_long { ErrorKind::InputTooLong } else { ErrorKind::InvalidRequest }
 }
 
@@ -121,6 +153,10 @@ pub(super) fn charge_of(kind: ErrorKind, began: bool) -> FailedCharge {
 mod tests {
     use super::*;
 
+    fn refusal<'a>(code: Option<&'a str>, status: Option<u16>, message: &'a str) -> Refusal<'a> {
+        Refusal { code, status, original_status: None, message }
+    }
+
     #[test]
     fn a_throttles_text_tells_which_quota_is_used_up() {
         let table = [
@@ -141,8 +177,10 @@ mod tests {
             ("", ErrorKind::ThrottledRequests),
         ];
         for (text, kind) in table {
-            assert_eq!(kind_of(Some("ThrottlingException"), Some(429), text), kind, "{text}");
-            assert_eq!(kind_of(Some("throttlingException"), None, text), kind, "{text}");
+            let before = refusal(Some("ThrottlingException"), Some(429), text);
+            let inside = refusal(Some("throttlingException"), None, text);
+            assert_eq!(kind_of(&before), kind, "{text}");
+            assert_eq!(kind_of(&inside), kind, "{text}");
             assert_eq!(charge_of(kind, true), FailedCharge::None);
         }
     }
@@ -153,6 +191,11 @@ mod tests {
             ("Input is too long for requested model.", ErrorKind::InputTooLong),
             ("prompt is too long: 210000 tokens > 200000 maximum", ErrorKind::InputTooLong),
             ("Too many input tokens. Max input tokens: 8192", ErrorKind::InputTooLong),
+            (
+                "Malformed input request: expected maxLength: 50000, actual: 60000, please \
+                 reformat your input and try again.",
+                ErrorKind::InputTooLong,
+            ),
             ("The provided model identifier is invalid.", ErrorKind::InvalidRequest),
             (
                 "Invocation of model ID X with on-demand throughput isn\u{2019}t supported.",
@@ -162,7 +205,8 @@ mod tests {
             ("Malformed input request: 429 overloaded", ErrorKind::InvalidRequest),
         ];
         for (text, kind) in table {
-            assert_eq!(kind_of(Some("ValidationException"), Some(400), text), kind, "{text}");
+            let said = refusal(Some("ValidationException"), Some(400), text);
+            assert_eq!(kind_of(&said), kind, "{text}");
         }
     }
 
@@ -192,7 +236,28 @@ mod tests {
             (None, 599, ErrorKind::Internal),
         ];
         for (code, status, kind) in table {
-            assert_eq!(kind_of(code, Some(status), ""), kind, "{code:?} {status}");
+            assert_eq!(kind_of(&refusal(code, Some(status), "")), kind, "{code:?} {status}");
+        }
+    }
+
+    #[test]
+    fn a_424_is_judged_by_the_status_of_the_models_own_server() {
+        let table = [
+            (None, "", ErrorKind::ModelError),
+            (Some(400), "", ErrorKind::InvalidRequest),
+            (Some(400), "prompt is too long: 2 > 1", ErrorKind::InputTooLong),
+            (Some(413), "", ErrorKind::InputTooLong),
+            (Some(422), "", ErrorKind::InvalidRequest),
+            (Some(424), "", ErrorKind::ModelError),
+            (Some(429), "", ErrorKind::Overloaded),
+            (Some(500), "", ErrorKind::Internal),
+            (Some(503), "", ErrorKind::Internal),
+        ];
+        for (original_status, message, kind) in table {
+            for code in [Some("ModelErrorException"), None] {
+                let said = Refusal { original_status, ..refusal(code, Some(424), message) };
+                assert_eq!(kind_of(&said), kind, "{original_status:?} {message}");
+            }
         }
     }
 

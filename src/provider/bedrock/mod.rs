@@ -3,8 +3,12 @@
 
 mod answer;
 mod call;
+mod clocks;
+mod converse;
 mod fault;
+mod invoke;
 mod kinds;
+mod line;
 mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +16,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
 use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::config::{
@@ -20,7 +23,9 @@ use aws_sdk_bedrockruntime::config::{
     StalledStreamProtectionConfig,
 };
 
-use super::{Api, CallError, FailedCharge, GenerateRequest, Provider};
+use self::clocks::Running;
+use self::line::Line;
+use super::{Api, CallError, FailedCharge, GenerateRequest, Heard, Provider};
 use crate::completion::Completion;
 use crate::error::ErrorKind;
 
@@ -71,7 +76,7 @@ pub enum ConnectError {
 /// room decides, and the clocks of each call bound it.
 #[derive(Debug)]
 pub struct Bedrock {
-    clients: Box<[Client]>,
+    lines: Box<[Line]>,
     next: AtomicUsize,
     credentials: Option<SharedCredentialsProvider>,
     lane_prefix: String,
@@ -126,11 +131,9 @@ impl Bedrock {
         if let Some(endpoint) = &options.endpoint {
             builder = builder.endpoint_url(endpoint);
         }
-        // A client without an HTTP client of its own makes one, so each has its own pool.
-        let clients =
-            (0..options.pools.max(1)).map(|_| Client::from_conf(builder.clone().build())).collect();
+        let lines = (0..options.pools.max(1)).map(|_| Line::new(builder.clone())).collect();
         Self {
-            clients,
+            lines,
             next: AtomicUsize::new(0),
             credentials: None,
             lane_prefix: format!("bedrock/{region}"),
@@ -150,26 +153,46 @@ impl Bedrock {
         }
     }
 
-    fn client(&self) -> Option<&Client> {
+    fn line(&self) -> Option<&Line> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.clients.get(turn.checked_rem(self.clients.len())?)
+        self.lines.get(turn.checked_rem(self.lines.len())?)
+    }
+
+    async fn call(
+        &self,
+        request: &GenerateRequest,
+        streamed: bool,
+        heard: &Heard,
+    ) -> Result<Completion, CallError> {
+        let Some(line) = self.line() else {
+            return Err(refused(ErrorKind::Bug, "no client was made"));
+        };
+        let running = Running::start(request.clocks, streamed);
+        match request.api {
+            Api::Converse => {
+                let beginning = Box::pin(converse::begin(line, request, streamed));
+                call::make(beginning, &running, heard).await
+            }
+            Api::Invoke => {
+                let beginning = Box::pin(invoke::begin(line, request, streamed));
+                call::make(beginning, &running, heard).await
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Provider for Bedrock {
     async fn generate(&self, request: &GenerateRequest) -> Result<Completion, CallError> {
-        let Some(client) = self.client() else {
-            return Err(refused(ErrorKind::Bug, "no client was made"));
-        };
-        match (request.api, request.stream) {
-            (Api::Converse, true) => call::converse_stream(client, request).await,
-            (Api::Converse, false) => call::converse(client, request).await,
-            (Api::Invoke, _) => Err(refused(
-                ErrorKind::InvalidRequest,
-                "this version does not speak the native interface yet: use `api = \"converse\"`",
-            )),
-        }
+        self.call(request, request.stream, &|_| {}).await
+    }
+
+    async fn stream(
+        &self,
+        request: &GenerateRequest,
+        heard: &Heard,
+    ) -> Result<Completion, CallError> {
+        self.call(request, true, heard).await
     }
 
     fn lane_prefix(&self) -> &str {
@@ -189,12 +212,5 @@ pub fn wire_body(request: &GenerateRequest) -> serde_json::Value {
 
 /// A call that never left this process.
 fn refused(kind: ErrorKind, message: &str) -> CallError {
-    CallError {
-        kind,
-        message: message.to_owned(),
-        retry_after_ms: None,
-        request_id: None,
-        partial_text: None,
-        charge: FailedCharge::NotSent,
-    }
+    fault::failed(kind, message, FailedCharge::NotSent)
 }

@@ -1,5 +1,5 @@
-//! A request in the project's terms to the Converse request, once: the call and the shown body
-//! are both made from the same parts.
+//! A request in the project's terms to what Bedrock is sent, once: the call and the shown body are
+//! both made from the same parts.
 //! Must not know: clients, clocks, answers.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,9 @@ use aws_sdk_bedrockruntime::types::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::completion::Role;
+use crate::catalogue::Format;
+use crate::completion::{Api, Role};
+use crate::native::{self, Ask, Refused};
 use crate::provider::GenerateRequest;
 
 /// Bedrock's bounds on request metadata.
@@ -57,10 +59,40 @@ pub(super) fn parts(request: &GenerateRequest) -> Result<Parts, BuildError> {
 
 /// The body that the call would send, as JSON.
 pub(super) fn body(request: &GenerateRequest) -> Value {
-    match parts(request) {
-        Ok(parts) => body_of(&parts),
-        Err(error) => json!({ "error": error.to_string() }),
+    let unformed = |error: String| json!({ "error": error });
+    match request.api {
+        Api::Converse => {
+            parts(request).map_or_else(|error| unformed(error.to_string()), |parts| body_of(&parts))
+        }
+        Api::Invoke => {
+            native(request).map_or_else(|error| unformed(error.to_string()), |(_, body)| body)
+        }
     }
+}
+
+/// The body of `InvokeModel`, and the format that it and its answer have.
+pub(super) fn native(request: &GenerateRequest) -> Result<(Format, Value), Refused> {
+    let format = request.format.ok_or_else(|| Refused {
+        field: "api",
+        reason: format!(
+            "the native format of {} is not known; use `api = \"converse\"`",
+            request.model_id
+        ),
+    })?;
+    let ask = Ask {
+        system: request.system.as_deref(),
+        messages: &request.messages,
+        max_tokens: request.max_tokens,
+        temperature: request.temperature,
+        top_p: request.top_p,
+        stop: &request.stop,
+    };
+    Ok((format, native::body(format, &ask)?))
+}
+
+/// The metadata of a call whose body has no place for it: one line of JSON for a header.
+pub(super) fn metadata_header(request: &GenerateRequest) -> Option<String> {
+    metadata(&request.metadata).map(|metadata| sorted(&metadata).to_string())
 }
 
 fn body_of(parts: &Parts) -> Value {
@@ -83,11 +115,14 @@ fn body_of(parts: &Parts) -> Value {
     }
     body.insert("inferenceConfig".to_owned(), inference_of(&parts.inference));
     if let Some(metadata) = &parts.metadata {
-        // Sorted, so that the same request always shows the same body.
-        let sorted: BTreeMap<_, _> = metadata.iter().collect();
-        body.insert("requestMetadata".to_owned(), json!(sorted));
+        body.insert("requestMetadata".to_owned(), sorted(metadata));
     }
     Value::Object(body)
+}
+
+/// Sorted, so that the same request always shows the same body.
+fn sorted(metadata: &HashMap<String, String>) -> Value {
+    json!(metadata.iter().collect::<BTreeMap<_, _>>())
 }
 
 fn block_of(block: &ContentBlock) -> Value {

@@ -20,7 +20,7 @@ use crate::store::shared::places::Arrival;
 use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
 
 /// How often an admission is judged again because others have admitted the same meanwhile.
-const OVERTAKEN_MAX: u32 = 5;
+pub(super) const OVERTAKEN_MAX: u32 = 5;
 
 #[async_trait]
 impl AdmitStore for PostgresStore {
@@ -172,6 +172,22 @@ async fn admit_in<'a>(
     end::end_jobs(tx, &ends, now).await?;
     write_lines(tx, &judged.lines).await?;
     Ok((judged.admitted, given))
+}
+
+/// What a lone job is to those before it.
+pub(super) async fn judge_alone(tx: &mut Tx, job: &NewJob) -> Outcome<Admitted> {
+    let jobs = std::slice::from_ref(job);
+    let seen = seen_before(tx, jobs).await?;
+    let holders = dedupe_holders(tx, jobs).await?;
+    let mut judged = admission::judge(jobs, seen, holders);
+    Ok(judged.admitted.pop().unwrap_or(Admitted::New(job.job_id)))
+}
+
+/// Writes a job that has no place in its lane, because the same transaction claims it.
+pub(super) async fn insert_unplaced(tx: &mut Tx, job: &NewJob, now: i64) -> Outcome<()> {
+    take_identities(tx, &[job], &[]).await?;
+    insert_jobs(tx, &[job], &[None], now).await?;
+    insert_specs(tx, &[job]).await
 }
 
 async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> Outcome<HashMap<Key, Seen>> {

@@ -11,6 +11,7 @@ use super::end::{self, End};
 use super::error::Outcome;
 use super::session::Tx;
 use super::{PostgresStore, bulk};
+use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
@@ -39,20 +40,9 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        let look =
-            sqlx::query_file!("src/store/postgres/claim_look.sql", ask.lane, ask.lease)
-                .fetch_one(tx.on())
-                .await?;
-        if look.beat.is_none() {
-            // A job that ran under no lease would be nobody's to rescue.
+        if let Some((paused_ms, _)) = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await? {
             tx.rollback().await?;
-            let reason = format!("the lease {} is gone", ask.lease);
-            return Err(StoreError::Transient(reason).into());
-        }
-        let paused_ms = look.paused_until.unwrap_or(i64::MIN).saturating_sub(self.read_now(look.now));
-        if paused_ms > 0 {
-            tx.rollback().await?;
-            return Ok(Claimed { paused_ms: Some(bulk::uint(paused_ms)), ..Claimed::default() });
+            return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
         let mut candidates = self.candidates(&mut tx, ask).await?;
         if candidates.is_empty() {
@@ -62,9 +52,10 @@ impl PostgresStore {
         let mut draws = self.draws(&mut tx, &lane_key, ask, &mut candidates).await?;
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, ask, &mut candidates).await?;
-        let plan = candidates::plan(&mut draws.keyed, &candidates, ask, draws.now);
+        let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
+        let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
-        let jobs = take(&mut tx, ask, &sorted, &draws).await?;
+        let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws).await?;
         if let Some(last) = sorted.taken.last() {
             draws.advance_place(&lane_key, last.candidate.place);
         }
@@ -80,6 +71,25 @@ impl PostgresStore {
             paused_ms: None,
             money_exhausted,
         })
+    }
+
+    /// For how many ms more nobody calls this lane, and why. The lane's lock is held, and the lease
+    /// stays to the commit: a job that ran under none would be nobody's to rescue.
+    pub(super) async fn look_at_lane(
+        &self,
+        tx: &mut Tx,
+        lane: &str,
+        lease: Uuid,
+    ) -> Outcome<Option<(u64, Option<String>)>> {
+        let look = sqlx::query_file!("src/store/postgres/claim_look.sql", lane, lease)
+            .fetch_one(tx.on())
+            .await?;
+        if look.beat.is_none() {
+            return Err(StoreError::Transient(format!("the lease {lease} is gone")).into());
+        }
+        let until = look.paused_until.unwrap_or(i64::MIN);
+        let paused_ms = until.saturating_sub(self.read_now(look.now));
+        Ok((paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason)))
     }
 
     /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
@@ -223,13 +233,13 @@ async fn keep_affordable(
     Ok(exhausted)
 }
 
-async fn take(
+/// Marks these candidates as running under the lease, each with its attempt.
+pub(super) async fn take(
     tx: &mut Tx,
-    ask: &ClaimAsk,
-    sorted: &Sorted<'_>,
+    lease: Uuid,
+    taken: &[Taken<'_>],
     draws: &Draws,
 ) -> Outcome<Vec<ClaimedJob>> {
-    let taken = &sorted.taken;
     if taken.is_empty() {
         return Ok(Vec::new());
     }
@@ -239,7 +249,7 @@ async fn take(
         .map(|taken| bulk::small_int(taken.candidate.calls.saturating_add(1)))
         .collect();
     let fences: Vec<Uuid> = taken.iter().map(|taken| taken.fence).collect();
-    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, ask.lease)
+    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, lease)
         .execute(tx.on())
         .await?;
     let slots: Vec<i64> = taken.iter().map(|taken| bulk::int(taken.slot)).collect();
@@ -254,7 +264,7 @@ async fn take(
         &slots,
         &keys,
         &reserved,
-        ask.lease,
+        lease,
         bulk::instant(draws.wall_ms)
     )
     .execute(tx.on())

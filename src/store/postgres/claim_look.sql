@@ -3,4 +3,5 @@
 select
     (select beat from quarrier.lease where id = $2 for key share) as beat,
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
+    (select pause_reason from quarrier.lane where key = $1) as pause_reason,
     quarrier.ms(clock_timestamp()) as "now!"

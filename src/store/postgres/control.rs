@@ -12,8 +12,8 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, JobFilter, JobPage, JobRow,
-    KeyLevel, LeaseInfo, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
+    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished, Health,
+    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
     ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
 };
 
@@ -36,6 +36,10 @@ impl WorkStore for PostgresStore {
 
     async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         self.within(self.claim_in_lane(&ask)).await
+    }
+
+    async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew> {
+        self.within(self.claim_new_job(&job, &ask)).await
     }
 
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
@@ -123,6 +127,10 @@ impl ReadStore for PostgresStore {
 
     async fn open_batch(&self, name: &str) -> StoreResult<Uuid> {
         self.within(self.batch_opened(name)).await
+    }
+
+    async fn health(&self, _check_ms: u64) -> StoreResult<Health> {
+        self.within(self.read_health()).await
     }
 
     async fn about(&self) -> StoreResult<About> {

@@ -121,7 +121,7 @@ impl PostgresStore {
 }
 
 /// Locks the jobs of these attempts, then reads what stands.
-async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Records> {
+pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Records> {
     end::lock_jobs(tx, keys.iter().map(|key| key.job_id)).await?;
     let ids: Vec<Uuid> = keys.iter().map(|key| key.job_id).collect();
     let numbers: Vec<i32> = keys.iter().map(|key| bulk::small_int(key.number)).collect();

@@ -12,11 +12,13 @@
 mod admit;
 mod bulk;
 mod claim;
+mod claim_new;
 mod control;
 mod draws;
 mod end;
 mod error;
 mod finish;
+mod health;
 mod lease;
 mod migrate;
 mod place;

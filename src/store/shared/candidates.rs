@@ -101,7 +101,7 @@ pub(in crate::store) fn cost_max(candidate: &Candidate, resolved: &Resolved) -> 
 pub(in crate::store) fn plan(
     keyed: &mut [Keyed],
     candidates: &[Candidate],
-    ask: &ClaimAsk,
+    policy: &FitPolicy,
     now: LaneTime,
 ) -> Plan {
     let ids: Vec<String> = candidates.iter().map(|candidate| candidate.id.to_string()).collect();
@@ -114,8 +114,7 @@ pub(in crate::store) fn plan(
             keys: &candidate.keys,
         })
         .collect();
-    let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
-    budget::fit(keyed, &wants, &policy, now)
+    budget::fit(keyed, &wants, policy, now)
 }
 
 /// A candidate that is claimed.

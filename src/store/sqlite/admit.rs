@@ -274,6 +274,19 @@ async fn dedupe_holders(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key
     Ok(holder.map(|row| ((row.tenant, row.dedupe_key), row.id.into_uuid())).collect())
 }
 
+/// What a lone job is to those before it.
+pub(super) async fn judge_alone(tx: &mut Tx, job: &NewJob) -> StoreResult<Admitted> {
+    let jobs = std::slice::from_ref(job);
+    let mut seen = seen_before(tx, jobs).await?;
+    let mut holders = dedupe_holders(tx, jobs).await?;
+    Ok(judge(job, &mut seen, &mut holders))
+}
+
+/// Writes a job that has no place in its lane, because the same transaction claims it.
+pub(super) async fn insert_unplaced(tx: &mut Tx, job: &NewJob, now: i64) -> StoreResult<()> {
+    write(tx, &[job_row(job, None)?], now).await
+}
+
 async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
     if jobs.is_empty() {
         return Ok(());
@@ -290,10 +303,7 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
         let place = if due(job) { places.next() } else { None };
         rows.push(job_row(job, place)?);
     }
-    let rows = bulk::list(&rows)?;
-    sqlx::query_file!("src/store/sqlite/job_insert.sql", rows, now).execute(&mut **tx).await?;
-    sqlx::query_file!("src/store/sqlite/job_spec_insert.sql", rows).execute(&mut **tx).await?;
-    sqlx::query_file!("src/store/sqlite/seen_insert.sql", rows).execute(&mut **tx).await?;
+    write(tx, &rows, now).await?;
     let rejected: Vec<End> = jobs
         .iter()
         .filter_map(|job| {
@@ -302,6 +312,14 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
         })
         .collect();
     end::end_jobs(tx, &rejected, now).await?;
+    Ok(())
+}
+
+async fn write(tx: &mut Tx, rows: &[JobRow<'_>], now: i64) -> StoreResult<()> {
+    let rows = bulk::list(rows)?;
+    sqlx::query_file!("src/store/sqlite/job_insert.sql", rows, now).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/job_spec_insert.sql", rows).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/seen_insert.sql", rows).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -19,20 +19,20 @@ use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult, Waiti
 const PASSED_MIN: u32 = 16;
 
 /// A due job at the head of its lane.
-struct Candidate {
-    id: Uuid,
-    external_id: Option<String>,
-    tenant: String,
-    queue: String,
-    place: f64,
-    calls: u32,
-    counters: Counters,
-    max_attempts: Option<u32>,
-    deadline_at: i64,
-    wanted: Wanted,
-    hold: bool,
-    reservation: Charge,
-    keys: Vec<usize>,
+pub(super) struct Candidate {
+    pub(super) id: Uuid,
+    pub(super) external_id: Option<String>,
+    pub(super) tenant: String,
+    pub(super) queue: String,
+    pub(super) place: f64,
+    pub(super) calls: u32,
+    pub(super) counters: Counters,
+    pub(super) max_attempts: Option<u32>,
+    pub(super) deadline_at: i64,
+    pub(super) wanted: Wanted,
+    pub(super) hold: bool,
+    pub(super) reservation: Charge,
+    pub(super) keys: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +50,7 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         check_lease(&mut tx, ask.lease).await?;
-        if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
+        if let Some((paused_ms, _)) = paused(&mut tx, &ask.lane, now).await? {
             return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
         }
         let mut draws = Draws::open(self, &mut tx).await?;
@@ -61,7 +61,8 @@ impl SqliteStore {
         }
         reserve_expected(&draws, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
-        let plan = plan(&mut draws, &candidates, &ask);
+        let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
+        let plan = plan(&mut draws, &candidates, policy);
         let claimed = apply(&mut tx, &ask, &candidates, &plan, (&draws, now)).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
@@ -87,23 +88,21 @@ async fn apply(
                 let slot = slots.first().map_or(0, |slot| slot.0);
                 taken.push((candidate, *fence, slot));
             }
-            Decision::NeverFits { key, dimension, limit, reservation } => {
-                let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
-                let reason = format!(
-                    "needs {reservation} {dimension} a minute and {key} allows {limit}: \
-                     lower max_tokens, shorten the input, or raise the limit"
-                );
+            Decision::NeverFits { .. } => {
+                let reason = never_fits(draws, decision).unwrap_or_default();
                 never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
             }
             Decision::Wait { .. } => {}
         }
     }
     let never_fit = end::end_jobs(tx, &never, now).await?.len();
-    let jobs = take(tx, ask, &taken, draws, now).await?;
-    let waiting = plan.waiting.and_then(|(key, dimension)| {
-        let key = draws.keyed.get(key)?.name.clone();
-        Some(Waiting { key, dimension })
-    });
+    if let Some((last, _, _)) = taken.last() {
+        sqlx::query_file!("src/store/sqlite/lane_advance.sql", ask.lane, last.place)
+            .execute(&mut **tx)
+            .await?;
+    }
+    let jobs = take(tx, ask.lease, &taken, draws, now).await?;
+    let waiting = waiting(draws, plan);
     Ok(Claimed {
         jobs,
         fits_in_ms: plan.fits_in_ms,
@@ -114,8 +113,25 @@ async fn apply(
     })
 }
 
+/// Why a job can never run, for a person.
+pub(super) fn never_fits(draws: &Draws, decision: &Decision) -> Option<String> {
+    let Decision::NeverFits { key, dimension, limit, reservation } = decision else { return None };
+    let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
+    Some(format!(
+        "needs {reservation} {dimension} a minute and {key} allows {limit}: \
+         lower max_tokens, shorten the input, or raise the limit"
+    ))
+}
+
+/// What the first of those that wait waits for.
+pub(super) fn waiting(draws: &Draws, plan: &Plan) -> Option<Waiting> {
+    let (key, dimension) = plan.waiting?;
+    let key = draws.keyed.get(key)?.name.clone();
+    Some(Waiting { key, dimension })
+}
+
 /// A job that ran under no lease would be nobody's to rescue.
-async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
+pub(super) async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
     let lease = lease.to_string();
     let row = sqlx::query_file!("src/store/sqlite/lease_read.sql", lease).fetch_optional(&mut **tx);
     match row.await? {
@@ -124,12 +140,15 @@ async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
     }
 }
 
-async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
+/// For how many ms more nobody calls this lane, and why.
+pub(super) async fn paused(
+    tx: &mut Tx,
+    lane: &str,
+    now: i64,
+) -> StoreResult<Option<(u64, Option<String>)>> {
     let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane).fetch_optional(&mut **tx);
-    Ok(row
-        .await?
-        .filter(|row| row.paused_until > now)
-        .map(|row| bulk::uint(row.paused_until - now)))
+    let row = row.await?.filter(|row| row.paused_until > now);
+    Ok(row.map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
@@ -161,12 +180,7 @@ async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> 
             },
             max_attempts: row.max_attempts.map(bulk::small),
             deadline_at: row.deadline_at,
-            reservation: budget::reservation(
-                wanted.input_tokens_max,
-                wanted.max_tokens,
-                0,
-                wanted.burndown,
-            ),
+            reservation: reservation(wanted),
             wanted,
             hold: row.hold != 0,
             keys: Vec::new(),
@@ -175,9 +189,14 @@ async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> 
     Ok(candidate.collect())
 }
 
+/// What a call of these wants reserves.
+pub(super) fn reservation(wanted: Wanted) -> Charge {
+    budget::reservation(wanted.input_tokens_max, wanted.max_tokens, 0, wanted.burndown)
+}
+
 /// A call whose like have used more than they reserved (a long answer at burndown 5) reserves what
 /// they used, so that settling it does not overdraw the limit.
-fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
+pub(super) fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
     let name = format!("lane:{lane}");
     let Some(keyed) = draws.keyed.iter().find(|keyed| keyed.name == name) else { return };
     for candidate in candidates {
@@ -217,7 +236,7 @@ async fn keep_affordable(
     Ok(exhausted)
 }
 
-fn plan(draws: &mut Draws, candidates: &[Candidate], ask: &ClaimAsk) -> Plan {
+pub(super) fn plan(draws: &mut Draws, candidates: &[Candidate], policy: FitPolicy) -> Plan {
     let ids: Vec<String> = candidates.iter().map(|candidate| candidate.id.to_string()).collect();
     let wants: Vec<Draw<'_>> = candidates
         .iter()
@@ -228,22 +247,21 @@ fn plan(draws: &mut Draws, candidates: &[Candidate], ask: &ClaimAsk) -> Plan {
             keys: &candidate.keys,
         })
         .collect();
-    let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
     let now = draws.now;
     budget::fit(&mut draws.keyed, &wants, &policy, now)
 }
 
-async fn take(
+/// Marks these candidates as running under the lease, each with its attempt.
+pub(super) async fn take(
     tx: &mut Tx,
-    ask: &ClaimAsk,
+    lease: Uuid,
     taken: &[(&Candidate, Uuid, u64)],
     draws: &Draws,
     now: i64,
 ) -> StoreResult<Vec<ClaimedJob>> {
-    let Some((last, _, _)) = taken.last() else { return Ok(Vec::new()) };
-    sqlx::query_file!("src/store/sqlite/lane_advance.sql", ask.lane, last.place)
-        .execute(&mut **tx)
-        .await?;
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut keys = Vec::with_capacity(taken.len());
     for (candidate, _, _) in taken {
         let names = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
@@ -262,7 +280,7 @@ async fn take(
         })
         .collect();
     let rows = bulk::list(&rows)?;
-    let lease = ask.lease.to_string();
+    let lease = lease.to_string();
     sqlx::query_file!("src/store/sqlite/claim_job.sql", rows, lease).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/claim_attempt.sql", rows, lease, now)
         .execute(&mut **tx)

@@ -11,9 +11,10 @@ use super::{SqliteStore, bulk};
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, Claimed, Counts, Finish, Finished, JobFilter, JobPage, JobRow,
-    KeyLevel, LeaseInfo, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
+    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
+    Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
+    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
+    WorkStore,
 };
 
 #[async_trait]
@@ -29,6 +30,10 @@ impl WorkStore for SqliteStore {
 
     async fn claim(&self, ask: ClaimAsk) -> StoreResult<Claimed> {
         self.claim_in_lane(ask).await
+    }
+
+    async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew> {
+        self.claim_new_job(job, ask).await
     }
 
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {
@@ -143,6 +148,10 @@ impl ReadStore for SqliteStore {
             migration,
             simulated: self.kind().await?,
         })
+    }
+
+    async fn health(&self, check_ms: u64) -> StoreResult<Health> {
+        self.read_health(check_ms).await
     }
 }
 

@@ -20,13 +20,13 @@ use crate::store::{AttemptKey, Finish, Finished, LaneNews, Next, Settlement, Sto
 #[derive(Deserialize)]
 pub(super) struct Record {
     fence: Uuid,
-    slot: u64,
+    pub(super) slot: u64,
     keys: Vec<String>,
-    reserved_tokens: u64,
+    pub(super) reserved_tokens: u64,
     outcome: Option<String>,
     lane: String,
     /// The job is running this very attempt.
-    current: bool,
+    pub(super) current: bool,
 }
 
 #[derive(Serialize)]
@@ -170,7 +170,11 @@ impl Record {
     }
 }
 
-async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<HashMap<Uuid, Record>> {
+/// What is recorded of these attempts, by fence.
+pub(super) async fn records(
+    tx: &mut Tx,
+    keys: &[AttemptKey],
+) -> StoreResult<HashMap<Uuid, Record>> {
     let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let rows = bulk::list(&rows)?;
     let row = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_one(&mut **tx);

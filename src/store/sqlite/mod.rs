@@ -5,11 +5,13 @@
 mod admit;
 mod bulk;
 mod claim;
+mod claim_new;
 mod control;
 mod draws;
 mod end;
 mod error;
 mod finish;
+mod health;
 mod lease;
 mod place;
 mod promote;
@@ -131,6 +133,13 @@ impl SqliteStore {
         };
         connection.close().await?;
         Ok(found)
+    }
+
+    /// The migration that this version brings stores to.
+    #[must_use]
+    pub fn newest_migration() -> i64 {
+        let migrations = sqlx::migrate!("migrations/sqlite");
+        migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
     }
 
     /// The file.
@@ -264,7 +273,10 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> StoreResult<()> {
             path.display()
         )));
     }
-    sqlx::migrate!("migrations/sqlite").run(&mut *tx).await.map_err(|error| {
+    // What `run` does inside. Through `run` the compiler does not see that a store may be opened on
+    // any thread, which programs that embed it need.
+    let migrated = sqlx::migrate!("migrations/sqlite").run_direct(None, &mut *tx, false).await;
+    migrated.map_err(|error| {
         StoreError::Refused(format!(
             "{} is not a store of this version: {error}; use the release that wrote it, or another file",
             path.display()

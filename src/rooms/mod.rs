@@ -1,0 +1,371 @@
+//! The wiring: settings become a store, an admission room, a provider and a worker, for the
+//! commands and for the library's client.
+//! Must not know: flags, or what is done in the rooms.
+
+mod endpoint;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::admit::{Admission, AdmitSettings};
+use crate::budget::Limit;
+use crate::clock::Clock;
+use crate::config::{self, Loaded, Override, Settings};
+use crate::provider::bedrock::{Bedrock, BedrockOptions};
+use crate::provider::{Clocks, Provider};
+use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{AdmitStore as _, LimitRule, Store};
+use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
+
+/// What the simulator of this process allows in a minute where no flag says otherwise.
+const SIMULATED_REQUESTS_PER_MINUTE: u64 = 600;
+
+/// How long its answers take: long enough to be seen, short enough for a try.
+const SIMULATED_LATENCY: Latency =
+    Latency { first_token_ms: 150, per_token_us: 2_000, spread_percent: 30 };
+
+/// How origins name what simulating sets.
+const SIMULATE_FLAG: &str = "--simulate";
+
+/// How many calls one connection carries at once, on the far side's usual settings.
+const CALLS_PER_POOL: u32 = 100;
+
+/// Whether the work is simulated, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Simulate {
+    /// Real work.
+    No,
+    /// At a simulator inside this process, with this scenario's quota, latency and faults.
+    Here(Option<Box<Scenario>>),
+    /// At the simulator that the configured endpoint names.
+    There,
+}
+
+/// What simulating sets wherever it is said: the simulator answers for retired models too.
+#[must_use]
+pub fn retired_models_override() -> Override {
+    let key = "catalogue.allow_retired_models".to_owned();
+    Override { key, value: json!(true), flag: SIMULATE_FLAG.to_owned() }
+}
+
+/// The limits of a simulator inside this process, where nothing stronger says otherwise.
+#[must_use]
+pub fn simulated_limits(tokens_are_limited: bool) -> [Override; 2] {
+    let requests = if tokens_are_limited { 0 } else { SIMULATED_REQUESTS_PER_MINUTE };
+    let set = |dimension: &str, rate: u64| Override {
+        key: format!("limits.total.{dimension}"),
+        value: json!(rate),
+        flag: SIMULATE_FLAG.to_owned(),
+    };
+    [set("requests_per_minute", requests), set("tokens_per_minute", 0)]
+}
+
+/// The rooms of a command that makes calls.
+pub struct Rooms {
+    /// The store.
+    pub store: Arc<SqliteStore>,
+    /// Who answers.
+    pub provider: Arc<dyn Provider>,
+    /// What lets jobs in.
+    pub admission: Arc<Admission>,
+    /// Time.
+    pub clock: Clock,
+    /// What is in force.
+    pub settings: Settings,
+    /// The rules that admission judges by, as the store holds them.
+    pub limits: Vec<LimitRule>,
+    /// Whether the work is simulated.
+    pub simulated: bool,
+    /// The simulator of this process.
+    pub simulator: Option<Simulator>,
+}
+
+impl Rooms {
+    /// Opens everything, cheapest refusals first.
+    pub async fn wire(
+        loaded: &Loaded,
+        simulate: Simulate,
+        store: &Path,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        Self::wire_with(loaded, simulate, store, clock, |_| true).await
+    }
+
+    /// The same, with a word on whether the configured limits replace those that the store has.
+    pub async fn wire_with(
+        loaded: &Loaded,
+        simulate: Simulate,
+        store: &Path,
+        clock: Clock,
+        seeds: impl FnOnce(&[LimitRule]) -> bool,
+    ) -> anyhow::Result<Self> {
+        let settings = loaded.settings.clone();
+        let simulated = simulate != Simulate::No;
+        let simulator = match simulate {
+            Simulate::Here(scenario) => Some(simulator(&settings, scenario).await?),
+            _ => None,
+        };
+        let endpoint = simulator.as_ref().map(Simulator::endpoint_url);
+        let provider = provider(&settings, simulated, endpoint).await?;
+        let admission = admission(&settings, provider.lane_prefix())?;
+        let store = Arc::new(open_store(&settings, store, Some(simulated), clock.clone()).await?);
+        let there = store.limits().await.context("failed to read the limits")?;
+        if seeds(&there) {
+            store.seed_limits(limit_rules(loaded)).await.context("failed to write the limits")?;
+        }
+        let limits = store.limits().await.context("failed to read the limits")?;
+        Ok(Self {
+            store,
+            provider: Arc::new(provider),
+            admission: Arc::new(admission),
+            clock,
+            settings,
+            limits,
+            simulated,
+            simulator,
+        })
+    }
+
+    /// The store, as the port that it is.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::<SqliteStore>::clone(&self.store)
+    }
+
+    /// A worker in these rooms: on one batch alone where named, up to a cost where named.
+    #[must_use]
+    pub fn worker(&self, batch: Option<Uuid>, cost_micros_max: Option<u64>) -> Worker {
+        let options = worker_options(&self.settings, self.store.path());
+        Worker::new(
+            self.store(),
+            Arc::clone(&self.provider),
+            Arc::clone(&self.admission),
+            self.clock.clone(),
+            WorkerOptions { batch, cost_micros_max, ..options },
+        )
+    }
+
+    /// A worker in these rooms that takes nothing from lanes and calls for this process alone.
+    pub async fn direct(&self, cost_micros_max: Option<u64>) -> Result<Direct, WorkerError> {
+        let options = worker_options(&self.settings, self.store.path());
+        Direct::open(
+            self.store(),
+            Arc::clone(&self.provider),
+            Arc::clone(&self.admission),
+            self.clock.clone(),
+            WorkerOptions { cost_micros_max, ..options },
+        )
+        .await
+    }
+
+    /// Closes what must be closed. Hands out the simulator's last figures.
+    pub async fn close(self) -> Option<crate::simulator::Summary> {
+        let summary = self.simulator.as_ref().map(Simulator::summary);
+        if let Some(simulator) = self.simulator {
+            simulator.stop().await;
+        }
+        self.store.close().await;
+        summary
+    }
+}
+
+/// The file that a store's address names.
+pub fn store_path(url: &str) -> anyhow::Result<PathBuf> {
+    let file = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    if file.is_empty() || file == ":memory:" {
+        bail!("failed to open the store `{url}`: it names no file");
+    }
+    if let Some((scheme, _)) = file.split_once("://") {
+        bail!(
+            "failed to open the store: this version keeps stores in SQLite files and knows no \
+             `{scheme}://`; name a file with --store"
+        );
+    }
+    Ok(PathBuf::from(file))
+}
+
+/// Opens a store; `simulated` says which kind of work is to be done, none only to look.
+pub async fn open_store(
+    settings: &Settings,
+    path: &Path,
+    simulated: Option<bool>,
+    clock: Clock,
+) -> anyhow::Result<SqliteStore> {
+    let options = SqliteOptions {
+        path: path.to_owned(),
+        busy_timeout_ms: settings.store.busy_timeout_ms,
+        simulated,
+    };
+    SqliteStore::open(&options, clock)
+        .await
+        .with_context(|| format!("failed to use the store {}", path.display()))
+}
+
+/// The admission room for lanes that begin so: `bedrock/us-east-1`.
+pub fn admission(settings: &Settings, lane_prefix: &str) -> anyhow::Result<Admission> {
+    let catalogue = config::catalogue(settings).map_err(|error| anyhow!("failed to {error}"))?;
+    let job = &settings.job;
+    let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let admit = AdmitSettings {
+        model: job.model.clone(),
+        temperature: job.temperature,
+        temperature_structured: job.temperature_structured,
+        max_tokens: job.max_tokens,
+        deadline_ms: ms(job.deadline_s),
+        queue: job.queue.clone(),
+        tenant: job.tenant.clone(),
+        if_outcome_unknown: job.if_outcome_unknown,
+        document_bytes_max: job.document_bytes_max,
+        check: settings.check.clone(),
+        api: settings.bedrock.api,
+        lane_prefix: lane_prefix.to_owned(),
+        seen_ms: ms(u64::from(settings.store.seen_days).saturating_mul(86_400)),
+        profiles: settings.bedrock.profiles_wanted(),
+        families: settings.bedrock.families.clone(),
+        allow_retired: settings.catalogue.allow_retired_models,
+    };
+    Ok(Admission::new(admit, Arc::new(catalogue)))
+}
+
+/// The first part of every lane's name, without a provider.
+#[must_use]
+pub fn lane_prefix(settings: &Settings) -> String {
+    format!("bedrock/{}", settings.bedrock.region)
+}
+
+/// The configured limits as rules. What a flag says holds as it is; of what the configuration says
+/// the configured share.
+#[must_use]
+pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
+    let origin_of = |pattern: &str, dimension: &str| {
+        let key = format!("limits.{pattern}.{dimension}");
+        let found = loaded.origins.iter().find(|setting| setting.key == key);
+        found.map_or("", |setting| setting.origin.as_str())
+    };
+    let by_flag =
+        |pattern: &str, dimension: &str| origin_of(pattern, dimension).starts_with("flag ");
+    let share = loaded.settings.budget.quota_share;
+    let rule = |(pattern, limit): (&String, &Limit)| {
+        let requests_flag = by_flag(pattern, "requests_per_minute");
+        let tokens_flag = by_flag(pattern, "tokens_per_minute");
+        let shared = |rate: u64, flag: bool| if flag { rate } else { share_of(rate, share) };
+        let origin = if requests_flag || tokens_flag { "flag" } else { "configuration" };
+        // A flag replaces the shipped default of the other dimension too; what somebody configured
+        // there stays.
+        let shipped = origin_of(pattern, "requests_per_minute") == "default";
+        let requests = limit.requests_per_minute.filter(|_| !(tokens_flag && shipped));
+        LimitRule {
+            pattern: pattern.clone(),
+            limit: Limit {
+                requests_per_minute: requests.map(|rate| shared(rate, requests_flag)),
+                tokens_per_minute: limit.tokens_per_minute.map(|rate| shared(rate, tokens_flag)),
+            },
+            origin: origin.to_owned(),
+        }
+    };
+    loaded.settings.limits.iter().map(rule).collect()
+}
+
+/// A share of a rate, at least 1. Durations know how to multiply whole numbers by a fraction.
+fn share_of(rate: u64, share: f64) -> u64 {
+    let micros = Duration::from_secs(rate).mul_f64(share.clamp(0.0, 1.0)).as_micros();
+    // A millionth more, because 50 times 0.9 may come out a little below 45.
+    u64::try_from(micros.saturating_add(1) / 1_000_000).unwrap_or(rate).max(1)
+}
+
+async fn simulator(
+    settings: &Settings,
+    scenario: Option<Box<Scenario>>,
+) -> anyhow::Result<Simulator> {
+    let total = settings.limits.get("total").copied().unwrap_or_default();
+    let mut options = SimulatorOptions {
+        requests_per_minute: total.requests_per_minute,
+        tokens_per_minute: total.tokens_per_minute,
+        latency: SIMULATED_LATENCY,
+        ..SimulatorOptions::default()
+    };
+    if let Some(scenario) = scenario {
+        // The scenario's quota is the account's, whatever we are told to keep to.
+        options.take_scenario(*scenario);
+    }
+    Simulator::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options)
+        .await
+        .context("failed to start the simulator")
+}
+
+async fn provider(
+    settings: &Settings,
+    simulated: bool,
+    endpoint: Option<String>,
+) -> anyhow::Result<Bedrock> {
+    let configured = &settings.bedrock.endpoint;
+    let configured = (!configured.is_empty()).then(|| configured.clone());
+    if let Some(configured) = configured.as_deref().filter(|_| endpoint.is_none()) {
+        endpoint::check(configured, simulated).await?;
+    }
+    let pools = settings.worker.concurrency.div_ceil(CALLS_PER_POOL);
+    let options = BedrockOptions {
+        region: Some(settings.bedrock.region.clone()),
+        endpoint: endpoint.or(configured),
+        connect_timeout_ms: settings.bedrock.connect_timeout_ms,
+        simulated_credentials: simulated,
+        pools: usize::try_from(pools).unwrap_or(1),
+    };
+    let provider = Bedrock::connect(&options).await.context("failed to reach the provider")?;
+    provider.check_credentials().await.map_err(|error| {
+        anyhow!(
+            "failed to find AWS credentials: {}; set them (environment, profile, role, or \
+             AWS_BEARER_TOKEN_BEDROCK), or try without: --simulate",
+            error.message
+        )
+    })?;
+    Ok(provider)
+}
+
+fn worker_options(settings: &Settings, store: &Path) -> WorkerOptions {
+    let Settings { worker, bedrock, .. } = settings;
+    let beside = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let spool_dir = match worker.spool_dir.as_str() {
+        "" => beside.unwrap_or(Path::new(".")).to_owned(),
+        named => PathBuf::from(named),
+    };
+    WorkerOptions {
+        concurrency: worker.concurrency,
+        claim_scan_max: worker.claim_scan_max,
+        claim_rows_max: worker.claim_rows_max,
+        claim_interval_ms: worker.claim_interval_ms,
+        poll_ms: worker.poll_ms,
+        send_late_ms_max: worker.send_late_ms_max,
+        pass_ms_max: worker.pass_ms_max,
+        lease_ms: worker.lease_ms,
+        beat_ms: worker.beat_ms,
+        drain_soft_ms: worker.drain_soft_s.saturating_mul(1_000),
+        drain_hard_ms: worker.drain_hard_s.saturating_mul(1_000),
+        finish_rows_max: usize::try_from(worker.finish_rows_max).unwrap_or(usize::MAX),
+        finish_bytes_max: worker.finish_bytes_max,
+        unsaved_bytes_max: worker.unsaved_bytes_max,
+        write_rows_max: settings.store.write_rows_max,
+        spool_dir,
+        spool_bytes_max: worker.spool_bytes_max,
+        stream: bedrock.stream,
+        clocks: Clocks {
+            first_token_ms: bedrock.first_token_timeout_ms,
+            idle_ms: bedrock.idle_timeout_ms,
+            total_ms: bedrock.call_timeout_ms_max,
+        },
+        call_ms_base: bedrock.call_timeout_ms_base,
+        call_ms_per_token: bedrock.call_timeout_ms_per_token,
+        retry: settings.retry.clone(),
+        check: settings.check.clone(),
+        batch: None,
+        cost_micros_max: None,
+        log_bodies: settings.log.bodies,
+    }
+}

@@ -1,0 +1,161 @@
+//! Rooms 1 and 3 in one transaction on Postgres, for a caller that waits for its answer: the job is
+//! admitted running, or nothing of it stays.
+//! Must not know: how fitting is judged, or who waits.
+
+use super::admit::{self, OVERTAKEN_MAX};
+use super::draws::{self, Draws};
+use super::error::{Fault, Outcome};
+use super::session::Tx;
+use super::{PostgresStore, claim, finish};
+use crate::budget::{Decision, FitPolicy};
+use crate::job::Resolved;
+use crate::store::shared::candidates::{self, Candidate};
+use crate::store::shared::settling::Record;
+use crate::store::{
+    Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError,
+};
+
+/// What an ask came to, and whether the transaction holds something to keep.
+struct Answer {
+    claimed: ClaimedNew,
+    keep: bool,
+}
+
+impl Answer {
+    fn nothing(claimed: ClaimedNew) -> Self {
+        Self { claimed, keep: false }
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn claim_new_job(
+        &self,
+        job: &NewJob,
+        ask: &ClaimNewAsk,
+    ) -> Outcome<ClaimedNew> {
+        self.keep_lane_time().await?;
+        let mut overtaken = 0;
+        loop {
+            let mut tx = self.begin().await?;
+            match self.claim_new_in(&mut tx, job, ask).await {
+                Ok(Answer { claimed, keep: true }) => {
+                    tx.commit().await?;
+                    return Ok(claimed);
+                }
+                Ok(Answer { claimed, keep: false }) => {
+                    tx.rollback().await?;
+                    return Ok(claimed);
+                }
+                // Somebody has just admitted the same: the next look finds it.
+                Err(Fault::Overtaken) if overtaken < OVERTAKEN_MAX => {
+                    tx.rollback().await?;
+                    overtaken += 1;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    async fn claim_new_in(
+        &self,
+        tx: &mut Tx,
+        job: &NewJob,
+        ask: &ClaimNewAsk,
+    ) -> Outcome<Answer> {
+        let resolved = resolved(job)?;
+        if let Some(record) = found_again(tx, job, ask).await? {
+            let now = self.now(tx).await?;
+            let age_ms = self.lane_time(now).since_ms(record.claimed_at());
+            let mut candidate = candidate(job);
+            candidate.reservation.tokens = record.reserved_tokens;
+            let claimed = candidate.claimed(ask.fence, job.document.clone(), resolved, None);
+            let reserved_mono_ms = self.clock.now().mono_ms.saturating_sub(age_ms);
+            let job = Box::new(claimed);
+            return Ok(Answer::nothing(ClaimedNew::Running { job, reserved_mono_ms }));
+        }
+        // Budgets first: whoever holds an identity never waits for a budget that it has not got.
+        let rules = draws::rules(tx).await?;
+        let names = draws::names(&rules, &job.lane, &job.queue, &job.tenant);
+        let names = names.into_iter().collect();
+        draws::lock(tx, &names).await?;
+        let reserved_mono_ms = self.clock.now().mono_ms;
+        let look = self.look_at_lane(tx, &job.lane, ask.lease).await?;
+        if let Some((for_ms, reason)) = look {
+            return Ok(Answer::nothing(ClaimedNew::Paused { for_ms, reason }));
+        }
+        match admit::judge_alone(tx, job).await? {
+            Admitted::New(_) => {}
+            known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
+        }
+        let mut draws = Draws::load(self, tx, &names, &rules).await?;
+        let mut candidates = [candidate(job)];
+        for candidate in &mut candidates {
+            candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
+        }
+        candidates::reserve_expected(&draws.keyed, &job.lane, &mut candidates);
+        let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: 1 };
+        let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
+        let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);
+        if !sorted.taken.is_empty() {
+            let now = draws.wall_ms;
+            admit::insert_unplaced(tx, job, now).await?;
+            let jobs = claim::take(tx, ask.lease, &sorted.taken, &draws).await?;
+            draws.save(self, tx).await?;
+            let claimed = jobs.into_iter().next().ok_or_else(|| bug("claimed, and not there"))?;
+            let job = Box::new(claimed);
+            let claimed = ClaimedNew::Running { job, reserved_mono_ms };
+            return Ok(Answer { claimed, keep: true });
+        }
+        if let Some((_, _, reason)) = sorted.never.into_iter().next() {
+            return Ok(Answer::nothing(ClaimedNew::NeverFits(reason)));
+        }
+        let (Some(Decision::Wait { fits_in_ms, .. }), Some(waiting)) =
+            (plan.decisions.first(), sorted.waiting)
+        else {
+            return Err(bug("one candidate, and no decision on it"));
+        };
+        let claimed = ClaimedNew::Waits { fits_in_ms: *fits_in_ms, waiting };
+        if ask.waits {
+            // That it waits is kept, so that it is not passed for ever.
+            draws.save(self, tx).await?;
+        }
+        Ok(Answer { claimed, keep: ask.waits })
+    }
+}
+
+fn bug(words: &str) -> Fault {
+    Fault::Store(StoreError::Bug(words.to_owned()))
+}
+
+/// A document that cannot be called has no business here: its caller is told, not its row.
+fn resolved(job: &NewJob) -> Outcome<Resolved> {
+    match &job.resolved {
+        Ok(resolved) => Ok(resolved.clone()),
+        Err(reason) => Err(bug(&format!("a rejected job was to be claimed: {reason}"))),
+    }
+}
+
+/// The same job under the same fence, from an earlier try whose answer was lost on the way.
+async fn found_again(tx: &mut Tx, job: &NewJob, ask: &ClaimNewAsk) -> Outcome<Option<Record>> {
+    let key = AttemptKey { job_id: job.job_id, number: 1, fence: ask.fence };
+    let record = finish::records(tx, &[key]).await?.remove(&ask.fence);
+    Ok(record.filter(|record| record.current && record.is_open()))
+}
+
+fn candidate(job: &NewJob) -> Candidate {
+    Candidate {
+        id: job.job_id,
+        external_id: job.external_id.clone(),
+        tenant: job.tenant.clone(),
+        queue: job.queue.clone(),
+        place: 0.0,
+        calls: 0,
+        counters: crate::retry::Counters::default(),
+        max_attempts: job.max_attempts,
+        deadline_at: job.deadline_at,
+        reservation: Candidate::reserves(&job.wanted),
+        wanted: job.wanted,
+        hold: job.hold,
+        keys: Vec::new(),
+    }
+}
