@@ -47,7 +47,7 @@ pub struct SimulateArgs {
     /// above stand in place of what it says of the same.
     #[arg(long, value_name = "NAME|FILE")]
     pub scenario: Option<String>,
-    /// How many times as fast the scenario's phases pass.
+    /// How many times as fast phases and latencies pass; the quota's 60 seconds stay.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub scenario_speed: u64,
     /// Which calls are answered exactly how: one fixture a line.
@@ -110,7 +110,9 @@ pub fn scenario(named: &str) -> anyhow::Result<Scenario> {
     }
     let text = std::fs::read_to_string(named).with_context(|| {
         let known = SCENARIOS.map(|(name, _)| name).join(", ");
-        format!("failed to read the scenario {named}: it is no file, and those that ship are {known}")
+        format!(
+            "failed to read the scenario {named}: it is no file, and those that ship are {known}"
+        )
     })?;
     text.parse().map_err(|error| anyhow!("failed to read the scenario {named}: {error}"))
 }
@@ -134,8 +136,7 @@ async fn run_to(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     if args.list {
-        write!(out, "{}", list())?;
-        return Ok(());
+        return Ok(list(out)?);
     }
     let options = args.options()?;
     let told = options.clone();
@@ -152,21 +153,21 @@ async fn run_to(
 }
 
 /// Every fault by its group, and every scenario that ships.
-fn list() -> String {
-    let mut text = String::from("Faults, for --faults NAME=RATE,... and scenario files:\n");
+fn list(out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "Faults, for --faults NAME=RATE,... and scenario files:")?;
     let mut group = "";
     for fault in FAULTS {
         if fault.group() != group {
             group = fault.group();
-            text.push_str(&format!("\n{group}\n"));
+            writeln!(out, "\n{group}")?;
         }
-        text.push_str(&format!("  {:<28} {}\n", fault.as_str(), fault.about()));
+        writeln!(out, "  {:<28} {}", fault.as_str(), fault.about())?;
     }
-    text.push_str("\nScenarios, for --scenario NAME:\n\n");
+    writeln!(out, "\nScenarios, for --scenario NAME:\n")?;
     for scenario in SCENARIOS.iter().filter_map(|(name, _)| Scenario::shipped(name)) {
-        text.push_str(&format!("  {:<28} {}\n", scenario.name, scenario.about));
+        writeln!(out, "  {:<28} {}", scenario.name, scenario.about)?;
     }
-    text
+    Ok(())
 }
 
 fn start_line(options: &SimulatorOptions, url: &str) -> String {
@@ -297,7 +298,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
         std::fs::write(&file, "\nquata = 1").unwrap();
-        for (flag, expected) in [("--scenario", "line 2: unknown field"), ("--fixtures", "line 2")] {
+        for (flag, expected) in [("--scenario", "line 2: unknown field"), ("--fixtures", "line 2")]
+        {
             let args = parse(&format!("x {flag} {}", file.display())).unwrap();
             let error = args.options().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -306,7 +308,9 @@ mod tests {
 
     #[test]
     fn the_list_names_every_fault_and_every_scenario() {
-        let list = list();
+        let mut listed = Vec::new();
+        list(&mut listed).unwrap();
+        let list = String::from_utf8(listed).unwrap();
         assert!(FAULTS.iter().all(|fault| list.contains(fault.as_str())));
         assert!(SCENARIOS.iter().all(|(name, _)| list.contains(name)));
         assert_eq!(list.matches("\ntransport\n").count(), 1);

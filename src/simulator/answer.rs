@@ -124,8 +124,7 @@ pub(crate) fn make(
         answer.stop = fixture.stop.unwrap_or(answer.stop);
         let usage = fixture.usage;
         answer.input_tokens = usage.and_then(|usage| usage.input);
-        answer.output_tokens =
-            usage.and_then(|usage| usage.output).unwrap_or(answer.output_tokens);
+        answer.output_tokens = usage.and_then(|usage| usage.output).unwrap_or(answer.output_tokens);
     }
     answer
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 
+use super::admission::End;
 use super::answer::{self, Plan};
 use super::converse;
 use super::deliver::Run;
@@ -15,7 +16,7 @@ use super::quota::Shortage;
 use super::reply;
 use super::request::{self, Facts, Operation, Refusal};
 use super::spelt::{Said, Spelt};
-use super::state::{End, Shared, Verdict};
+use super::state::{Shared, Verdict};
 use super::tokens;
 
 /// Runs one call.

@@ -45,7 +45,9 @@ fn read_scenario(body: &[u8]) -> Result<Scenario, String> {
     if !name.contains(['=', '\n', '[']) {
         let known = SCENARIOS.map(|(name, _)| name).join(", ");
         let unknown = || {
-            format!("no scenario is named `{name}`; those that ship are {known}, or send one's TOML")
+            format!(
+                "no scenario is named `{name}`; those that ship are {known}, or send one's TOML"
+            )
         };
         return Scenario::shipped(name).ok_or_else(unknown);
     }
@@ -54,9 +56,8 @@ fn read_scenario(body: &[u8]) -> Result<Scenario, String> {
 
 /// `POST /fixtures`: a file's lines in place of the old ones. An empty body: none.
 pub(super) async fn fixtures(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let read = text_of(&body).and_then(|text| {
-        text.parse::<Fixtures>().map_err(|error| error.to_string())
-    });
+    let read =
+        text_of(&body).and_then(|text| text.parse::<Fixtures>().map_err(|error| error.to_string()));
     changed(&shared, read.map(|fixtures| shared.set_fixtures(&fixtures)))
 }
 

@@ -235,11 +235,8 @@ mod tests {
     fn half_a_character_is_written_also_within_base64() {
         let inner = format!("{{\"text\":\"a{HALF_CHARACTER}\"}}");
         let native = format!("{{\"bytes\":\"{}\"}}", base64::encode(&inner));
-        let damaged = stream(
-            events(&[&inner, "{\"n\":1}", &native]),
-            Some(Fault::LoneSurrogate),
-            "m",
-        );
+        let damaged =
+            stream(events(&[&inner, "{\"n\":1}", &native]), Some(Fault::LoneSurrogate), "m");
         let expected = "{\"text\":\"a\\ud800\"}";
         let native = format!("{{\"bytes\":\"{}\"}}", base64::encode(expected));
         assert_eq!(payloads(&damaged), [expected, "{\"n\":1}", &native]);

@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::admission::{Admission, End};
 use super::connection::Reset;
 use super::damage::{self, Then};
 use super::fault::Fault;
@@ -20,7 +21,7 @@ use super::pace::Pace;
 use super::reply;
 use super::request::Refusal;
 use super::spelt::{Event, Events, Spelt};
-use super::state::{Admission, End, Shared};
+use super::state::Shared;
 
 /// One admitted call on its way.
 pub(super) struct Run {
@@ -68,8 +69,7 @@ impl Run {
         let end = self.completed();
         self.admission.end(end);
         let body = Body::from_stream(stream::iter([Err::<Bytes, _>(aborted())]));
-        let mut response =
-            reply::answer(StatusCode::OK, "application/json", self.request_id, body);
+        let mut response = reply::answer(StatusCode::OK, "application/json", self.request_id, body);
         if self.fault == Some(Fault::Reset) {
             response.extensions_mut().insert(Reset);
         }

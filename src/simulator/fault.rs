@@ -89,8 +89,7 @@ const OVERLOADED: &str = "Model {model} is currently overloaded. Please try agai
 const INTERNAL_TEXT: &str =
     "The system encountered an unexpected error during processing. Try your request again.";
 const UNAVAILABLE_TEXT: &str = "Service temporarily unavailable, please try again.";
-const TIMED_OUT: &str =
-    "Model has timed out in processing the request. Try your request again.";
+const TIMED_OUT: &str = "Model has timed out in processing the request. Try your request again.";
 const MODEL_FAILED: &str =
     "The system encountered an unexpected error during processing. Try your request again.";
 const MALFORMED_INPUT: &str = "Malformed input request: #: extraneous key [simulated] is not \

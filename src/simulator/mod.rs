@@ -17,6 +17,7 @@
 //! - Throttled and refused calls are charged nothing, not even a request; a call that fails by 500
 //!   or 503 keeps its request and is charged no tokens.
 
+mod admission;
 mod answer;
 mod body;
 mod call;

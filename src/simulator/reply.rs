@@ -68,12 +68,7 @@ pub(crate) fn problem_body(problem: &Problem, model_id: &str, in_stream: bool) -
 }
 
 /// A fault's error in place of an answer.
-pub(crate) fn problem(
-    shared: &Shared,
-    problem: &Problem,
-    model_id: &str,
-    seq: u64,
-) -> Response {
+pub(crate) fn problem(shared: &Shared, problem: &Problem, model_id: &str, seq: u64) -> Response {
     let request_id = request_id(shared, seq);
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
     if problem.code.is_empty() {

@@ -115,7 +115,6 @@ pub(crate) fn read(
     facts.job_id = body.request_metadata.get("job_id").cloned();
     facts.attempt = body.request_metadata.get("attempt").cloned();
     facts.tenant = body.request_metadata.get("tenant").cloned();
-    facts.metadata.clone_from(&body.request_metadata);
     if !plausible_model_id(&facts.model_id) {
         return Err(Refusal::validation("The provided model identifier is invalid."));
     }
@@ -128,7 +127,9 @@ pub(crate) fn read(
     if facts.input_tokens > input_tokens_max {
         return Err(Refusal::validation("Input is too long for requested model."));
     }
-    Ok(Ask { content, wanted, topic: topic(&body), stops: body.inference_config.stop_sequences })
+    let topic = topic(&body);
+    facts.metadata = body.request_metadata;
+    Ok(Ask { content, wanted, topic, stops: body.inference_config.stop_sequences })
 }
 
 fn check_inference(config: &InferenceConfig) -> Result<u64, Refusal> {

@@ -4,10 +4,8 @@ use super::super::request::Operation;
 use super::*;
 
 fn rules(scenario: &str, fixtures: &str) -> Rules {
-    let mut options = SimulatorOptions {
-        fixtures: fixtures.parse().unwrap(),
-        ..SimulatorOptions::default()
-    };
+    let mut options =
+        SimulatorOptions { fixtures: fixtures.parse().unwrap(), ..SimulatorOptions::default() };
     options.take_scenario(scenario.parse().unwrap());
     Rules::new(&options)
 }
@@ -29,11 +27,13 @@ fn a_script_runs_in_order_and_ends_as_it_says() {
     for (after, expected) in [
         ("ok", ["throttle_day", "ok", "hang", "ok", "ok", "ok", "ok"]),
         ("repeat_last", ["throttle_day", "ok", "hang", "hang", "hang", "hang", "hang"]),
-        ("start_over", ["throttle_day", "ok", "hang", "throttle_day", "ok", "hang", "throttle_day"]),
+        (
+            "start_over",
+            ["throttle_day", "ok", "hang", "throttle_day", "ok", "hang", "throttle_day"],
+        ),
     ] {
-        let script = format!(
-            "[[script]]\nthen = ['throttle_day', 'ok', 'hang']\nafter = '{after}'"
-        );
+        let script =
+            format!("[[script]]\nthen = ['throttle_day', 'ok', 'hang']\nafter = '{after}'");
         let mut rules = rules(&script, "");
         assert_eq!(expected.map(|_| met(&mut rules, "a", 0)), expected, "{after}");
     }
@@ -41,7 +41,8 @@ fn a_script_runs_in_order_and_ends_as_it_says() {
 
 #[test]
 fn a_script_per_job_counts_each_job_for_itself() {
-    let mut rules = rules("[[script]]\nthen = ['http_500', 'ok', 'cut_stream']\ncount = 'per_job'", "");
+    let mut rules =
+        rules("[[script]]\nthen = ['http_500', 'ok', 'cut_stream']\ncount = 'per_job'", "");
     let got = ["a", "b", "a", "a", "b", "b", "a"].map(|job| met(&mut rules, job, 0));
     assert_eq!(got, ["http_500", "http_500", "ok", "cut_stream", "ok", "cut_stream", "ok"]);
 }
@@ -79,9 +80,8 @@ fn phases_count_from_the_first_call_and_the_later_has_the_last_word() {
         let now_ms = 500 + seconds * 1_000;
         rules.choose(&call("a", "1"), "", now_ms, |faults| faults.draw(1, 1))
     };
-    let limits = |chosen: &Chosen| {
-        (chosen.limits.requests_per_minute, chosen.limits.tokens_per_minute)
-    };
+    let limits =
+        |chosen: &Chosen| (chosen.limits.requests_per_minute, chosen.limits.tokens_per_minute);
     let base = at(0);
     assert_eq!((base.fault, base.phase.as_deref()), (Some(Fault::Empty), None));
     assert_eq!((limits(&base), base.others.tokens), ((Some(10), None), 7));
@@ -97,14 +97,19 @@ fn phases_count_from_the_first_call_and_the_later_has_the_last_word() {
 }
 
 #[test]
-fn phases_pass_faster_at_a_higher_speed() {
+fn phases_and_latencies_pass_faster_at_a_higher_speed() {
     let mut options = SimulatorOptions { scenario_speed: 60, ..SimulatorOptions::default() };
     options.take_scenario(
-        "[[phase]]\nfrom_s = 60\nfaults = { hang = 1.0 }".parse().unwrap(),
+        "latency = { first_token_ms = 600, per_token_us = 300 }
+         [[phase]]\nfrom_s = 60\nfaults = { hang = 1.0 }"
+            .parse()
+            .unwrap(),
     );
     let mut rules = Rules::new(&options);
     let got = [0, 999, 1_000].map(|now_ms| met(&mut rules, "a", now_ms));
     assert_eq!(got, ["ok", "ok", "hang"]);
+    let chosen = rules.choose(&call("a", "1"), "", 2_000, |_| None);
+    assert_eq!((chosen.latency.first_token_ms, chosen.latency.per_token_us), (10, 5));
 }
 
 #[test]
@@ -119,15 +124,16 @@ fn the_first_fixture_that_matches_is_taken_until_it_is_used_up() {
         (chosen.fixture.map(|fixture| fixture.line), chosen.fault)
     };
     let second = (Some(2), Some(Fault::Hang));
-    assert_eq!(["a", "a", "a", "b"].map(&mut line), [(Some(1), None), (Some(1), None), second, second]);
+    assert_eq!(
+        ["a", "a", "a", "b"].map(&mut line),
+        [(Some(1), None), (Some(1), None), second, second]
+    );
 }
 
 #[test]
 fn what_a_call_never_met_can_be_given_back() {
-    let mut rules = rules(
-        "[[script]]\nthen = ['http_500', 'hang']",
-        "{\"answer\": \"x\", \"times\": 1}",
-    );
+    let mut rules =
+        rules("[[script]]\nthen = ['http_500', 'hang']", "{\"answer\": \"x\", \"times\": 1}");
     let chosen = rules.choose(&call("a", "1"), "", 0, |_| None);
     assert_eq!(chosen.rule.as_deref(), Some("fixture line 1; script 1, step 1 of 2"));
     rules.give_back(&chosen);

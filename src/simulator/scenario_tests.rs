@@ -17,8 +17,7 @@ fn the_scenarios_that_ship_are_read_and_named_after_their_files() {
 #[test]
 fn the_bad_day_holds_every_fault_of_transport_and_content() {
     let (_, text) = SCENARIOS.iter().find(|(name, _)| *name == "bad-day").unwrap();
-    let words: Vec<&str> =
-        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     let of_it = |fault: &&Fault| ["transport", "content"].contains(&fault.group());
     for fault in super::super::fault::FAULTS.iter().filter(of_it) {
         assert!(words.contains(&fault.as_str()), "{fault}");
@@ -36,7 +35,10 @@ fn a_mistake_is_refused_with_its_line() {
         ("[[phase]]\nfrom_s = 9\nto_s = 9\n", "phase 1: `to_s` must be later"),
         ("[[script]]\nthen = []\n", "script 1: `then` is empty"),
         ("\n[[script]]\nthen = ['ok', 'explode']\n", "line 3: `explode` is no step"),
-        ("[[script]]\nthen = ['ok']\nmatch = { colour = 'red' }\n", "line 3: unknown field `colour`"),
+        (
+            "[[script]]\nthen = ['ok']\nmatch = { colour = 'red' }\n",
+            "line 3: unknown field `colour`",
+        ),
         ("[latency]\nspread_percent = 101\n", "from 0 to 100"),
         ("[quota\n", "line 1"),
     ] {

@@ -33,7 +33,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(healthz))
         .route("/faults", post(control::faults))
         .route("/scenario", post(control::scenario))
-        .route("/fixtures", post(control::fixtures).layer(DefaultBodyLimit::max(FIXTURES_BYTES_MAX)))
+        .route(
+            "/fixtures",
+            post(control::fixtures).layer(DefaultBodyLimit::max(FIXTURES_BYTES_MAX)),
+        )
         .route("/reset", post(control::reset))
         .fallback(unknown)
         .with_state(shared)

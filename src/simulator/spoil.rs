@@ -41,9 +41,7 @@ fn slip(fault: Fault, json: &str) -> Option<String> {
         Fault::JsonSingleQuotes => json.contains('"').then(|| json.replace('"', "'")),
         Fault::JsonExtraBracket => Some(format!("{json}}}")),
         Fault::JsonUnclosed => unclosed(json).map(str::to_owned),
-        Fault::JsonCut => {
-            json.get(..json.floor_char_boundary(json.len() / 2)).map(str::to_owned)
-        }
+        Fault::JsonCut => json.get(..json.floor_char_boundary(json.len() / 2)).map(str::to_owned),
         Fault::JsonTrailingComma => {
             let bracket = json.get(json.len().saturating_sub(1)..)?;
             unclosed(json).map(|open| format!("{open},{bracket}"))

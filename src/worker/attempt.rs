@@ -158,12 +158,8 @@ fn broken(message: String) -> check::Failed {
 }
 
 fn request(bench: &Bench, job: &ClaimedJob, document: &JobDocument) -> GenerateRequest {
-    let caller = Caller {
-        job_id: job.job_id,
-        attempt: job.number,
-        tenant: &job.tenant,
-        queue: &job.queue,
-    };
+    let caller =
+        Caller { job_id: job.job_id, attempt: job.number, tenant: &job.tenant, queue: &job.queue };
     let settings = CallSettings {
         stream: bench.options.stream,
         clocks: bench.options.clocks_for(job.resolved.max_tokens),

@@ -28,9 +28,7 @@ use aws_sdk_bedrockruntime::types::{
     ToolConfiguration, ToolInputSchema, ToolSpecification,
 };
 use aws_smithy_types::Document;
-use quarrier::simulator::{
-    FAULTS, Fault, Faults, Latency, Outcome, Simulator, SimulatorOptions,
-};
+use quarrier::simulator::{FAULTS, Fault, Faults, Latency, Outcome, Simulator, SimulatorOptions};
 use serde_json::{Value, json};
 
 const MODEL: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";

@@ -61,7 +61,11 @@ async fn a_call_that_the_quota_throttles_uses_up_no_step() {
     assert!(ask(&client, &[], "Hi").await.starts_with("[simulated]"));
     // The step needs no quota.
     assert!(ask(&client, &[], "Hi").await.contains("per day"));
-    simulator.set_scenario("quota = { requests_per_minute = 1 }\n[[script]]\nthen = ['ok', 'ok', 'empty']".parse().unwrap());
+    simulator.set_scenario(
+        "quota = { requests_per_minute = 1 }\n[[script]]\nthen = ['ok', 'ok', 'empty']"
+            .parse()
+            .unwrap(),
+    );
     for _ in 0..3 {
         assert!(ask(&client, &[], "Hi").await.starts_with("Too many requests"));
     }
@@ -162,12 +166,8 @@ async fn the_same_run_meets_the_same_faults_again() {
     let run = async || {
         let mut options = playing("");
         options.take_scenario(Scenario::shipped("bad-day").unwrap());
-        let quick = SimulatorOptions {
-            latency: Latency::default(),
-            hang_ms_max: 1,
-            drip_ms: 0,
-            ..options
-        };
+        let quick =
+            SimulatorOptions { latency: Latency::default(), hang_ms_max: 1, drip_ms: 0, ..options };
         let (simulator, client) = simulator(quick).await;
         for number in 0..60 {
             ask(&client, &[], &format!("Say {number}.")).await;
@@ -179,6 +179,39 @@ async fn the_same_run_meets_the_same_faults_again() {
     assert_eq!(first.len(), 60);
     assert!(first.iter().any(|outcome| *outcome != Outcome::Admitted));
     assert_eq!(first, run().await);
+}
+
+/// Ten callers with two jobs each, who try again until they have an answer, while an hour of the
+/// scenario passes in seconds.
+#[tokio::test]
+async fn jobs_get_through_every_scenario_that_ships() {
+    for (name, _) in SCENARIOS {
+        let mut options = SimulatorOptions {
+            scenario_speed: 1_000,
+            hang_ms_max: 10,
+            drip_ms: 0,
+            ..SimulatorOptions::default()
+        };
+        options.take_scenario(Scenario::shipped(name).unwrap());
+        let (simulator, client) = simulator(options).await;
+        let callers = (0..10).map(|caller| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for job in 0..2 {
+                    let prompt = format!("Job {job} of caller {caller}.");
+                    while !ask(&client, &[], &prompt).await.starts_with("[simulated] This stands") {
+                    }
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        let summary = simulator.summary();
+        assert_eq!(summary.scenario.as_deref(), Some(name));
+        assert!(summary.calls >= 20);
+        assert!(name != "calm" || summary.calls == 20, "{summary:?}");
+    }
 }
 
 #[test]

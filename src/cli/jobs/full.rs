@@ -35,8 +35,7 @@ pub(super) fn full(page: &JobPage, settings: &Settings) -> Full {
     let attempt = if made_last { row.calls } else { row.calls.saturating_add(1) };
     let parts = job::parse(&page.document).ok().zip(page.resolved.as_ref());
     let request = parts.map(|(document, resolved)| {
-        let caller =
-            Caller { job_id: row.job_id, attempt, tenant: &row.tenant, queue: &row.queue };
+        let caller = Caller { job_id: row.job_id, attempt, tenant: &row.tenant, queue: &row.queue };
         let call = CallSettings {
             stream: settings.bedrock.stream,
             clocks: settings.bedrock.clocks(resolved.max_tokens),
