@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::admission::{Admission, End};
 use super::connection::Reset;
 use super::damage::{self, Then};
 use super::fault::Fault;
@@ -20,7 +21,7 @@ use super::pace::Pace;
 use super::reply;
 use super::request::Refusal;
 use super::spelt::{Event, Events, Spelt};
-use super::state::{Admission, End, Shared};
+use super::state::Shared;
 
 /// One admitted call on its way.
 pub(super) struct Run {
