@@ -213,9 +213,11 @@ impl Parts {
                 (self.then == Then::Break).then(|| (Err(aborted()), None))
             }
             Then::Drip(_) if self.done + 1 < self.bytes.len() => {
-                let pause = Duration::from_millis(self.shared.options.drip_ms);
+                let pause_ms = self.shared.options.drip_ms;
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    // Even a sleep of no time waits for the timer's next tick.
+                    () = tokio::time::sleep(Duration::from_millis(pause_ms)), if pause_ms > 0 => {}
+                    () = tokio::task::yield_now(), if pause_ms == 0 => {}
                     () = self.shared.stop.cancelled() => {
                         self.close(End::Gone { client: false });
                         return None;
