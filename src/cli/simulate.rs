@@ -55,7 +55,7 @@ pub struct SimulateArgs {
     /// above stand in place of what it says of the same.
     #[arg(long, value_name = "NAME|FILE")]
     pub scenario: Option<String>,
-    /// How many times as fast the scenario's phases pass.
+    /// How many times as fast phases and latencies pass; the quota's 60 seconds stay.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub scenario_speed: u64,
     /// Which calls are answered exactly how: one fixture a line.
@@ -146,8 +146,7 @@ async fn run_to(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     if args.list {
-        write!(out, "{}", list())?;
-        return Ok(());
+        return Ok(list(out)?);
     }
     let options = args.options()?;
     let told = options.clone();
@@ -164,21 +163,21 @@ async fn run_to(
 }
 
 /// Every fault by its group, and every scenario that ships.
-fn list() -> String {
-    let mut text = String::from("Faults, for --faults NAME=RATE,... and scenario files:\n");
+fn list(out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "Faults, for --faults NAME=RATE,... and scenario files:")?;
     let mut group = "";
     for fault in FAULTS {
         if fault.group() != group {
             group = fault.group();
-            text.push_str(&format!("\n{group}\n"));
+            writeln!(out, "\n{group}")?;
         }
-        text.push_str(&format!("  {:<28} {}\n", fault.as_str(), fault.about()));
+        writeln!(out, "  {:<28} {}", fault.as_str(), fault.about())?;
     }
-    text.push_str("\nScenarios, for --scenario NAME:\n\n");
+    writeln!(out, "\nScenarios, for --scenario NAME:\n")?;
     for scenario in SCENARIOS.iter().filter_map(|(name, _)| Scenario::shipped(name)) {
-        text.push_str(&format!("  {:<28} {}\n", scenario.name, scenario.about));
+        writeln!(out, "  {:<28} {}", scenario.name, scenario.about)?;
     }
-    text
+    Ok(())
 }
 
 fn start_line(options: &SimulatorOptions, url: &str) -> String {
@@ -321,7 +320,9 @@ mod tests {
 
     #[test]
     fn the_list_names_every_fault_and_every_scenario() {
-        let list = list();
+        let mut listed = Vec::new();
+        list(&mut listed).unwrap();
+        let list = String::from_utf8(listed).unwrap();
         assert!(FAULTS.iter().all(|fault| list.contains(fault.as_str())));
         assert!(SCENARIOS.iter().all(|(name, _)| list.contains(name)));
         assert_eq!(list.matches("\ntransport\n").count(), 1);

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 
+use super::admission::End;
 use super::answer::{self, Plan};
 use super::deliver::Run;
 use super::matching;
@@ -15,7 +16,7 @@ use super::quota::Shortage;
 use super::reply;
 use super::request::{self, Facts, Refusal};
 use super::spelt::Said;
-use super::state::{End, Shared, Verdict};
+use super::state::{Shared, Verdict};
 use super::tokens;
 
 /// Runs one call.

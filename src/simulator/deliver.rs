@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::admission::{Admission, End};
 use super::connection::Reset;
 use super::damage::{self, Then};
 use super::fault::Fault;
@@ -20,7 +21,7 @@ use super::pace::Pace;
 use super::reply;
 use super::request::Refusal;
 use super::spelt::{Event, Events, Spelt};
-use super::state::{Admission, End, Shared};
+use super::state::Shared;
 
 /// One admitted call on its way.
 pub(super) struct Run {
@@ -212,9 +213,11 @@ impl Parts {
                 (self.then == Then::Break).then(|| (Err(aborted()), None))
             }
             Then::Drip(_) if self.done + 1 < self.bytes.len() => {
-                let pause = Duration::from_millis(self.shared.options.drip_ms);
+                let pause_ms = self.shared.options.drip_ms;
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    // Even a sleep of no time waits for the timer's next tick.
+                    () = tokio::time::sleep(Duration::from_millis(pause_ms)), if pause_ms > 0 => {}
+                    () = tokio::task::yield_now(), if pause_ms == 0 => {}
                     () = self.shared.stop.cancelled() => {
                         self.close(End::Gone { client: false });
                         return None;

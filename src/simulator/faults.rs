@@ -99,7 +99,7 @@ impl std::str::FromStr for Faults {
             let (name, rate) = (name.trim(), rate.trim());
             let fault = known(name)?;
             let wrong = || FaultsError::Rate { name: name.to_owned(), rate: rate.to_owned() };
-            let rate = rate.parse().ok().filter(is_rate).ok_or_else(wrong)?;
+            let rate = rate.parse().ok().filter(|rate| is_rate(*rate)).ok_or_else(wrong)?;
             if rates.iter().any(|(known, _)| *known == fault) {
                 return Err(FaultsError::Twice(name.to_owned()));
             }
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Faults {
                 while let Some(fault) = map.next_key::<Fault>()? {
                     let rate = map.next_value::<f64>()?;
                     let name = fault.to_string();
-                    if !is_rate(&rate) {
+                    if !is_rate(rate) {
                         let rate = rate.to_string();
                         return Err(de::Error::custom(FaultsError::Rate { name, rate }));
                     }
@@ -148,8 +148,8 @@ fn known(name: &str) -> Result<Fault, FaultsError> {
     Fault::named(name).ok_or_else(unknown)
 }
 
-fn is_rate(rate: &f64) -> bool {
-    (0.0..=1.0).contains(rate)
+fn is_rate(rate: f64) -> bool {
+    (0.0..=1.0).contains(&rate)
 }
 
 impl std::fmt::Display for Faults {

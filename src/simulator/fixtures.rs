@@ -67,44 +67,25 @@ struct Line<'a> {
     wanted: Match,
     #[serde(borrow)]
     answer: Option<&'a RawValue>,
-    stop: Option<Stop>,
+    stop: Option<String>,
     usage: Option<FixtureUsage>,
     fault: Option<Fault>,
     times: Option<u64>,
 }
 
-/// Stop reasons, in Converse's words.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Stop {
-    EndTurn,
-    ToolUse,
-    MaxTokens,
-    StopSequence,
-    GuardrailIntervened,
-    ContentFiltered,
-    MalformedModelOutput,
-    MalformedToolUse,
-    ModelContextWindowExceeded,
-    Refusal,
-}
-
-impl Stop {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::EndTurn => "end_turn",
-            Self::ToolUse => "tool_use",
-            Self::MaxTokens => "max_tokens",
-            Self::StopSequence => "stop_sequence",
-            Self::GuardrailIntervened => "guardrail_intervened",
-            Self::ContentFiltered => "content_filtered",
-            Self::MalformedModelOutput => "malformed_model_output",
-            Self::MalformedToolUse => "malformed_tool_use",
-            Self::ModelContextWindowExceeded => "model_context_window_exceeded",
-            Self::Refusal => "refusal",
-        }
-    }
-}
+/// Stop reasons, in Converse's words, and Claude's own one that it hands on.
+const STOPS: [&str; 10] = [
+    "end_turn",
+    "tool_use",
+    "max_tokens",
+    "stop_sequence",
+    "guardrail_intervened",
+    "content_filtered",
+    "malformed_model_output",
+    "malformed_tool_use",
+    "model_context_window_exceeded",
+    "refusal",
+];
 
 impl Fixtures {
     /// Whether there are none.
@@ -154,6 +135,14 @@ fn read(line: usize, text: &str) -> Result<Fixture, String> {
     if read.times == Some(0) {
         return Err("`times` must be at least 1".to_owned());
     }
+    let stop = match read.stop {
+        None => None,
+        Some(named) => {
+            let known = STOPS.into_iter().find(|stop| *stop == named);
+            let wrong = || format!("`{named}` is no stop reason; they are {}", STOPS.join(", "));
+            Some(known.ok_or_else(wrong)?)
+        }
+    };
     let answer = read.answer.map(|raw| match serde_json::from_str::<String>(raw.get()) {
         Ok(text) => Given::Text(text),
         Err(_) => Given::Json(raw.get().to_owned()),
@@ -162,7 +151,7 @@ fn read(line: usize, text: &str) -> Result<Fixture, String> {
         line,
         wanted: read.wanted,
         answer,
-        stop: read.stop.map(Stop::as_str),
+        stop,
         usage: read.usage,
         fault: read.fault,
         times: read.times,
@@ -201,7 +190,7 @@ mod tests {
             ("\n{\"match\": {\"colour\": 1}, \"answer\": \"x\"}", "line 2: unknown field `colour`"),
             ("{\"match\": {}}", "line 1: it says neither"),
             ("{\"fault\": \"explode\"}", "line 1: no fault is named `explode`"),
-            ("{\"answer\": \"x\", \"stop\": \"bored\"}", "line 1: unknown variant `bored`"),
+            ("{\"answer\": \"x\", \"stop\": \"bored\"}", "line 1: `bored` is no stop reason"),
             ("{\"answer\": \"x\", \"times\": 0}", "line 1: `times` must be at least 1"),
             ("{\"answer\": ", "line 1: EOF"),
         ] {

@@ -23,6 +23,7 @@
 //! - `CountTokens` draws on no quota and meets no fault; it stands in the call log as an operation of
 //!   its own, and in the summary in `token_counts` alone.
 
+mod admission;
 mod answer;
 mod body;
 mod call;

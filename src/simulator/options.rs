@@ -56,7 +56,8 @@ pub struct SimulatorOptions {
     /// What happens over time and call by call. Its base tables stand in the fields above already
     /// (`take_scenario` puts them there); its phases and scripts are laid over them.
     pub scenario: Option<Scenario>,
-    /// How many times as fast the scenario's phases pass; latencies and the quota's 60 s do not.
+    /// How many times as fast the scenario passes, its phases and all latencies; the quota's 60 s
+    /// stay 60 s.
     pub scenario_speed: u64,
     /// Which calls are answered exactly how.
     pub fixtures: Fixtures,

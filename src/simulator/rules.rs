@@ -52,7 +52,7 @@ struct Uses {
 pub(crate) struct Rules {
     base: Setting,
     scenario: Arc<Scenario>,
-    /// How many times as fast the scenario's phases pass.
+    /// How many times as fast the scenario passes: its phases and its latencies.
     speed: u64,
     fixtures: Vec<Arc<Fixture>>,
     /// When the first call came.
@@ -126,7 +126,7 @@ impl Rules {
         self.fixture_uses = vec![0; self.fixtures.len()];
     }
 
-    /// Decides what this call meets, and counts it. `rates` says whether rates apply to it too.
+    /// Decides what this call meets, and counts it. `draw` draws from the rates, where they apply.
     pub(crate) fn choose(
         &mut self,
         facts: &Facts,
@@ -148,6 +148,8 @@ impl Rules {
         };
         self.fixture(facts, text, &mut chosen);
         let faults = phases(&self.base, &self.scenario, seconds, &mut chosen);
+        chosen.latency.first_token_ms /= self.speed;
+        chosen.latency.per_token_us /= self.speed;
         if chosen.fault.is_some() {
             return chosen;
         }

@@ -97,12 +97,19 @@ fn phases_count_from_the_first_call_and_the_later_has_the_last_word() {
 }
 
 #[test]
-fn phases_pass_faster_at_a_higher_speed() {
+fn phases_and_latencies_pass_faster_at_a_higher_speed() {
     let mut options = SimulatorOptions { scenario_speed: 60, ..SimulatorOptions::default() };
-    options.take_scenario("[[phase]]\nfrom_s = 60\nfaults = { hang = 1.0 }".parse().unwrap());
+    options.take_scenario(
+        "latency = { first_token_ms = 600, per_token_us = 300 }
+         [[phase]]\nfrom_s = 60\nfaults = { hang = 1.0 }"
+            .parse()
+            .unwrap(),
+    );
     let mut rules = Rules::new(&options);
     let got = [0, 999, 1_000].map(|now_ms| met(&mut rules, "a", now_ms));
     assert_eq!(got, ["ok", "ok", "hang"]);
+    let chosen = rules.choose(&call("a", "1"), "", 2_000, |_| None);
+    assert_eq!((chosen.latency.first_token_ms, chosen.latency.per_token_us), (10, 5));
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
 use super::fault::{Fault, Problem, Strike};
 use super::faults::Faults;
 use super::fixtures::Fixtures;
 use super::log::{Call, CallLog, Outcome};
 use super::options::{QuotaScope, SimulatorOptions};
-use super::quota::{Quota, Shortage, Ticket};
+use super::quota::{Quota, Shortage};
 use super::request::{Facts, Operation};
 use super::rules::{Chosen, Rules};
 use super::scenario::Scenario;
@@ -34,25 +35,43 @@ pub(crate) struct Shared {
     start: tokio::time::Instant,
     start_wall: jiff::Timestamp,
     /// Told of every call that begins or ends.
-    changed: tokio::sync::Notify,
+    pub(super) changed: tokio::sync::Notify,
     /// Whether some rule reads the requests' texts: else nobody takes a body apart for them.
     reads_text: AtomicBool,
     // A std Mutex and not a tokio one, because nothing is awaited while it is held.
     state: Mutex<State>,
 }
 
+/// What changes with every call.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     rules: Rules,
-    quotas: HashMap<String, Quota>,
-    log: CallLog,
+    pub(super) quotas: HashMap<String, Quota>,
+    pub(super) log: CallLog,
     seq: u64,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Counts the resets: calls from before one change nothing after it.
-    epoch: u64,
+    pub(super) epoch: u64,
+}
+
+/// What became of a call at its beginning.
+#[derive(Clone, Copy)]
+struct Met<'a> {
+    outcome: Outcome,
+    /// The error code that was answered.
+    error: Option<&'static str>,
+    /// What the rules chose for it.
+    chosen: Option<&'a Chosen>,
+}
+
+impl Met<'_> {
+    fn plain(outcome: Outcome) -> Self {
+        Self { outcome, error: None, chosen: None }
+    }
 }
 
 /// What the quota and the faults made of a new call.
+#[expect(clippy::large_enum_variant, reason = "one lives for a moment, on the stack of its call")]
 pub(crate) enum Verdict {
     /// It runs; the admission must be ended. A fault may strike on the way.
     Run(Admission, Chosen),
@@ -93,7 +112,7 @@ impl Shared {
         self.start_wall.checked_add(since_start).unwrap_or(self.start_wall)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,12 +153,12 @@ impl Shared {
     /// Logs a call that was refused for its form, and gives its number.
     pub(crate) fn refuse(&self, facts: &Facts, error: &'static str) -> u64 {
         let mut state = self.lock();
-        state.record(self, facts, Outcome::Refused, Some(error), None)
+        state.record(self, facts, Met { error: Some(error), ..Met::plain(Outcome::Refused) })
     }
 
     /// Logs a count of tokens, and gives its number.
     pub(crate) fn count(&self, facts: &Facts) -> u64 {
-        self.lock().record(self, facts, Outcome::Counted, None, None)
+        self.lock().record(self, facts, Met::plain(Outcome::Counted))
     }
 
     /// Decides a well-formed call: what it meets, its place in the quota, its line in the log.
@@ -152,7 +171,8 @@ impl Shared {
             && let Strike::Refused(problem) = fault.strike()
         {
             let outcome = Outcome::Fault(fault);
-            let seq = state.record(self, facts, outcome, Some(problem.code), Some(&chosen));
+            let error = Some(problem.code);
+            let seq = state.record(self, facts, Met { outcome, error, chosen: Some(&chosen) });
             let in_turn = fault == Fault::Throttle && seq.is_multiple_of(2);
             return Verdict::Refused(if in_turn { Problem::TOKENS } else { problem }, seq);
         }
@@ -169,12 +189,14 @@ impl Shared {
                     Shortage::Tokens => Outcome::ThrottledTokens,
                 };
                 state.rules.give_back(&chosen);
-                let seq = state.record(self, facts, outcome, Some(THROTTLING), Some(&chosen));
+                let error = Some(THROTTLING);
+                let seq = state.record(self, facts, Met { outcome, error, chosen: Some(&chosen) });
                 return Verdict::Throttled(shortage, seq);
             }
         };
         let outcome = chosen.fault.map_or(Outcome::Admitted, Outcome::Fault);
-        let seq = state.record(self, facts, outcome, None, Some(&chosen));
+        let met = Met { outcome, error: None, chosen: Some(&chosen) };
+        let seq = state.record(self, facts, met);
         state.counts.input_tokens += facts.input_tokens;
         if let Some(call) = state.log.get_mut(seq) {
             call.reserved = reserved;
@@ -251,14 +273,8 @@ impl State {
         self.quotas.entry(scope).or_insert_with(|| Quota::new(limits))
     }
 
-    fn record(
-        &mut self,
-        shared: &Shared,
-        facts: &Facts,
-        outcome: Outcome,
-        error: Option<&'static str>,
-        chosen: Option<&Chosen>,
-    ) -> u64 {
+    fn record(&mut self, shared: &Shared, facts: &Facts, met: Met<'_>) -> u64 {
+        let Met { outcome, error, chosen } = met;
         self.seq += 1;
         // Counts of tokens stand in the log, but are no calls of a model.
         if facts.api == Operation::CountTokens {
@@ -302,143 +318,5 @@ impl State {
         });
         shared.changed.notify_waiters();
         self.seq
-    }
-}
-
-/// An admitted call. It must be ended; where it is dropped before, its caller has gone away and the
-/// reservation stays charged.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    shared: Arc<Shared>,
-    scope: String,
-    ticket: Ticket,
-    seq: u64,
-    /// The simulator's resets when it was admitted.
-    epoch: u64,
-    reserved: u64,
-    input_tokens: u64,
-    ended: bool,
-    /// What the answer would have been; billed where the caller goes away.
-    pub(crate) expected_output: u64,
-}
-
-/// How an admitted call ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum End {
-    /// It generated this many output tokens.
-    Completed { output_tokens: u64, burndown: u64 },
-    /// It failed before it generated anything, with this error code.
-    Failed(&'static str),
-    /// It broke off with this error code after this many output tokens.
-    BrokenOff { error: &'static str, output_tokens: u64, burndown: u64 },
-    /// Its caller went away, or it never came to an end.
-    Gone { client: bool },
-}
-
-impl Admission {
-    /// The call's number.
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Adds a remark to the call's line.
-    pub(crate) fn note(&self, note: String) {
-        let mut state = self.shared.lock();
-        if state.epoch == self.epoch
-            && let Some(call) = state.log.get_mut(self.seq)
-        {
-            call.note = Some(note);
-        }
-    }
-
-    /// Sets what the answer reports as its input.
-    pub(crate) fn set_input_tokens(&mut self, input_tokens: u64) {
-        self.input_tokens = input_tokens;
-        let mut state = self.shared.lock();
-        if state.epoch != self.epoch {
-            return;
-        }
-        let before = state
-            .log
-            .get_mut(self.seq)
-            .map_or(input_tokens, |call| std::mem::replace(&mut call.input_tokens, input_tokens));
-        let counted = &mut state.counts.input_tokens;
-        *counted = counted.saturating_sub(before).saturating_add(input_tokens);
-    }
-
-    /// Marks that the fault drawn had nothing to strike: a plain admitted call after all.
-    pub(crate) fn spared(&self, fault: Fault) {
-        let mut state = self.shared.lock();
-        if state.epoch != self.epoch {
-            return;
-        }
-        let outcomes = &mut state.counts.outcomes;
-        if let Some(count) = outcomes.get_mut(fault.as_str()) {
-            *count = count.saturating_sub(1);
-        }
-        *outcomes.entry(Outcome::Admitted.as_str()).or_default() += 1;
-        if let Some(call) = state.log.get_mut(self.seq) {
-            call.outcome = Outcome::Admitted;
-        }
-    }
-
-    /// Settles the quota and closes the call's line.
-    pub(crate) fn end(mut self, end: End) {
-        self.close(end);
-    }
-
-    fn close(&mut self, end: End) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        let (settled, output, billed) = match end {
-            End::Completed { output_tokens, burndown } => (
-                self.input_tokens.saturating_add(output_tokens.saturating_mul(burndown)),
-                Some(output_tokens),
-                self.input_tokens.saturating_add(output_tokens),
-            ),
-            End::BrokenOff { output_tokens, burndown, .. } => (
-                self.input_tokens.saturating_add(output_tokens.saturating_mul(burndown)),
-                Some(output_tokens),
-                self.input_tokens.saturating_add(output_tokens),
-            ),
-            End::Failed(_) => (0, None, 0),
-            End::Gone { .. } => (
-                self.reserved,
-                Some(self.expected_output),
-                self.input_tokens.saturating_add(self.expected_output),
-            ),
-        };
-        let mut state = self.shared.lock();
-        if state.epoch != self.epoch {
-            return;
-        }
-        let now_ms = self.shared.now_ms();
-        if let Some(quota) = state.quotas.get_mut(&self.scope) {
-            quota.settle(now_ms, self.ticket, settled);
-        }
-        let client_gone = matches!(end, End::Gone { client: true });
-        state.counts.ended += 1;
-        state.counts.client_gone += u64::from(client_gone);
-        state.counts.output_tokens += output.unwrap_or(0);
-        state.counts.billed += billed;
-        self.shared.changed.notify_waiters();
-        if let Some(call) = state.log.get_mut(self.seq) {
-            call.settled = Some(settled);
-            call.output_tokens = output;
-            call.billed = billed;
-            call.ended_at_ms = Some(now_ms);
-            call.client_gone = client_gone;
-            if let End::Failed(error) | End::BrokenOff { error, .. } = end {
-                call.error = Some(error);
-            }
-        }
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.close(End::Gone { client: true });
     }
 }

@@ -181,6 +181,39 @@ async fn the_same_run_meets_the_same_faults_again() {
     assert_eq!(first, run().await);
 }
 
+/// Ten callers with two jobs each, who try again until they have an answer, while an hour of the
+/// scenario passes in seconds.
+#[tokio::test]
+async fn jobs_get_through_every_scenario_that_ships() {
+    for (name, _) in SCENARIOS {
+        let mut options = SimulatorOptions {
+            scenario_speed: 1_000,
+            hang_ms_max: 10,
+            drip_ms: 0,
+            ..SimulatorOptions::default()
+        };
+        options.take_scenario(Scenario::shipped(name).unwrap());
+        let (simulator, client) = simulator(options).await;
+        let callers = (0..10).map(|caller| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for job in 0..2 {
+                    let prompt = format!("Job {job} of caller {caller}.");
+                    while !ask(&client, &[], &prompt).await.starts_with("[simulated] This stands") {
+                    }
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        let summary = simulator.summary();
+        assert_eq!(summary.scenario.as_deref(), Some(name));
+        assert!(summary.calls >= 20);
+        assert!(name != "calm" || summary.calls == 20, "{summary:?}");
+    }
+}
+
 #[test]
 fn the_scenarios_that_ship_are_files_too() {
     for (name, text) in SCENARIOS {

@@ -8,7 +8,7 @@ use quarrier::clock::Clock;
 use quarrier::job::State;
 use quarrier::provider::Provider;
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
-use quarrier::simulator::{Fault, Faults, Simulator, SimulatorOptions};
+use quarrier::simulator::{FAULTS, Fault, Faults, Simulator, SimulatorOptions};
 use quarrier::store::ReadStore as _;
 use serde_json::{Value, json};
 
@@ -130,6 +130,38 @@ fn every_fault_of_the_simulator_ends_in_success_or_an_honest_failure() {
                 _ => assert!(row.error_kind.is_some()),
             }
         }
+    });
+}
+
+#[test]
+fn jobs_that_meet_each_fault_of_the_table_once_end_in_success_or_an_honest_failure() {
+    within(async {
+        let (bed, simulator, provider) = simulated(SimulatorOptions::default()).await;
+        // Throttles slow the lane for minutes; they have tests of their own.
+        let throttles = |fault: &&Fault| {
+            fault.error().is_some_and(|(status, code)| status == 429 || code.contains("Quota"))
+        };
+        let struck: Vec<&str> =
+            FAULTS.iter().filter(|fault| !throttles(fault)).map(|fault| fault.as_str()).collect();
+        let scripts: Vec<String> =
+            struck.iter().map(|name| format!("[[script]]\nthen = ['{name}']\n")).collect();
+        simulator.set_scenario(scripts.concat().parse().unwrap());
+        for number in 0..struck.len() {
+            bed.admit(structured(number)).await;
+        }
+        let mut options = bed.options();
+        options.clocks.first_token_ms = 500;
+        options.clocks.idle_ms = 500;
+        let running = bed.start_with(provider, options);
+        running.ended(u64::try_from(struck.len()).unwrap()).await;
+        let status = running.drained().await;
+        let outcomes = simulator.summary().outcomes;
+        for name in &struck {
+            assert_eq!(outcomes.get(*name), Some(&1), "{name}");
+        }
+        // Refusals of the request, of the model and of the answer's content are final.
+        assert_eq!(status.succeeded + status.failed, u64::try_from(struck.len()).unwrap());
+        assert!((1..=20).contains(&status.failed), "{status:?}");
     });
 }
 
