@@ -1,7 +1,7 @@
 //! `quarrier generate`: one prompt, through the same rooms as every job, answered now.
 //! Must not know: how a job is called, checked or stored.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use anyhow::{Context as _, anyhow, bail};
 use uuid::Uuid;
 
 use super::result_line::result_line;
-use super::rooms::{self, Rooms, WorkFlags};
+use super::rooms::{self, Rooms, StorePlace, WorkFlags};
 use super::run::show::waiting_text;
 use super::stop::Stop;
 use crate::admit::{Origin, Overrides};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::job::{JobDocument, Problem, State};
-use crate::store::{AdmitStore as _, JobPage, ReadStore as _};
+use crate::store::JobPage;
 use crate::worker::{StatusHandle, WaitingFor};
 
 /// Before all others: somebody is waiting for it.
@@ -82,7 +82,7 @@ pub async fn run(args: &GenerateArgs, loaded: &Loaded, clock: Clock) -> anyhow::
     let place = Place::choose(args.work.store.as_deref())?;
     let stop = Stop::on_signals()?;
     let rooms = tokio::select! {
-        rooms = Box::pin(Rooms::open(loaded, &args.work, place.file(), clock)) => rooms?,
+        rooms = Box::pin(Rooms::open(loaded, &args.work, place.store(), clock)) => rooms?,
         () = stop.drain.cancelled() => bail!("stopped before it began; nothing was called"),
     };
     let answered = Box::pin(answer(&rooms, &document, args.model.clone(), &stop)).await;
@@ -235,9 +235,9 @@ fn schema(given: &str) -> anyhow::Result<serde_json::Value> {
 /// Where the job is kept.
 enum Place {
     /// In a store that stays.
-    Named(PathBuf),
+    Named(StorePlace),
     /// In a folder that goes with this command.
-    Passing(PathBuf, PathBuf),
+    Passing(PathBuf, StorePlace),
 }
 
 impl Place {
@@ -249,12 +249,12 @@ impl Place {
         std::fs::create_dir(&folder)
             .with_context(|| format!("failed to make the folder {}", folder.display()))?;
         let file = folder.join("generate.db");
-        Ok(Self::Passing(folder, file))
+        Ok(Self::Passing(folder, file.into()))
     }
 
-    fn file(&self) -> &Path {
+    fn store(&self) -> &StorePlace {
         match self {
-            Self::Named(file) | Self::Passing(_, file) => file,
+            Self::Named(store) | Self::Passing(_, store) => store,
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Must not know: providers, workers, how anything is shown.
 
 use std::io::{Write, stderr};
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use serde_json::json;
@@ -12,8 +12,7 @@ use serde_json::json;
 use super::{Command, Given, enqueue, jobs, limits, migrate, models, results, rooms};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
-use crate::store::StoreError;
-use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 
 /// Runs one of them. `command` is none of those that make calls.
 pub(super) async fn run(
@@ -27,25 +26,30 @@ pub(super) async fn run(
         Command::Results(args) => {
             let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
             let page_rows = loaded.settings.store.results_page_rows;
-            results::run(&args, &store, page_rows, out, &mut stderr()).await.map_err(failed)?;
+            results::run(&args, &*store, page_rows, out, &mut stderr()).await.map_err(failed)?;
             true
         }
         Command::Jobs(args) => {
             let now = clock.now();
             let (loaded, store) = existing(given, args.command.store(), clock).await?;
-            jobs::run(&args, &store, &loaded.settings, now, out).await.map_err(failed)?
+            jobs::run(&args, &*store, &loaded.settings, now, out).await.map_err(failed)?
         }
         Command::Limits(args) => {
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
-            limits::run(&args, &store, out).await.map_err(failed)?;
+            limits::run(&args, &*store, out).await.map_err(failed)?;
             true
         }
         Command::Migrate(args) => {
-            let (loaded, path) = place(given, args.store.as_deref())?;
-            let before =
-                SqliteStore::migration_at(&path).await.map_err(|error| failed(error.into()))?;
-            let store = rooms::open_store(&loaded.settings, &path, None, clock).await?;
-            migrate::run(&args, &store, before, out).await.map_err(failed)?;
+            if args.print {
+                migrate::print(out).map_err(failed)?;
+                out.flush()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let (loaded, place) = place(given, args.store.as_deref())?;
+            let before = place.migration().await.map_err(failed)?;
+            place.migrate().await.map_err(failed)?;
+            let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
+            migrate::run(&args, &*store, before, out).await.map_err(failed)?;
             true
         }
         Command::Models(args) => {
@@ -89,7 +93,7 @@ async fn enqueue(
     let admission = rooms::admission(settings, &rooms::lane_prefix(settings))?;
     let store = rooms::open_store(settings, &path, Some(args.simulate), clock.clone()).await?;
     let room = enqueue::EnqueueRoom {
-        store: &store,
+        store: &*store,
         admission: &admission,
         clock: &clock,
         line_bytes_max: settings.job.document_bytes_max,
@@ -105,19 +109,16 @@ async fn existing(
     given: &Given,
     url: Option<&str>,
     clock: Clock,
-) -> anyhow::Result<(Loaded, SqliteStore)> {
-    let (loaded, path) = place(given, url)?;
-    if !path.exists() {
-        bail!(
-            "failed to open the store {}: there is no such file; name another with --store",
-            path.display()
-        );
+) -> anyhow::Result<(Loaded, Arc<dyn Store>)> {
+    let (loaded, place) = place(given, url)?;
+    if place.file().is_some_and(|file| !file.exists()) {
+        bail!("failed to open the store {place}: there is no such file; name another with --store");
     }
-    let store = rooms::open_store(&loaded.settings, &path, None, clock).await?;
+    let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
     Ok((loaded, store))
 }
 
-fn place(given: &Given, url: Option<&str>) -> anyhow::Result<(Loaded, PathBuf)> {
+fn place(given: &Given, url: Option<&str>) -> anyhow::Result<(Loaded, rooms::StorePlace)> {
     let loaded = given.load(store_flag(url))?;
     given.start_log(&loaded, "warn")?;
     let path = rooms::store_path(&loaded.settings.store.url)?;

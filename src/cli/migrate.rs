@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::store::Store;
 
-/// Bring a store's tables up to date; every command that opens a store does the same.
+/// Bring a store's tables up to date. Every command that opens a file does the same; a Postgres store
+/// is made and migrated by this command alone, under a lock.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
     /// The store; made if it is not there.
@@ -16,6 +17,22 @@ pub struct MigrateArgs {
     /// Print a JSON object: `before`, `after` and what the store is.
     #[arg(long)]
     pub json: bool,
+    /// Print the migrations of a Postgres store as one SQL script, and change nothing.
+    #[arg(long, conflicts_with_all = ["json", "store"])]
+    pub print: bool,
+}
+
+/// Prints the migrations, for those who let no program change their tables.
+#[cfg(feature = "postgres")]
+pub fn print(out: &mut impl Write) -> anyhow::Result<()> {
+    out.write_all(crate::store::postgres::PostgresStore::migrations_as_sql().as_bytes())?;
+    Ok(())
+}
+
+/// Prints the migrations, for those who let no program change their tables.
+#[cfg(not(feature = "postgres"))]
+pub fn print(_: &mut impl Write) -> anyhow::Result<()> {
+    anyhow::bail!("this program was built without Postgres")
 }
 
 /// Says what opening the store has changed. `before` is the migration at which it stood before it
@@ -56,7 +73,7 @@ mod tests {
         let scene = Scene::new().await;
         let shown = async |before, json| {
             let mut out = Vec::new();
-            run(&MigrateArgs { store: None, json }, &scene.store, before, &mut out).await.unwrap();
+            run(&MigrateArgs { store: None, json, print: false }, &scene.store, before, &mut out).await.unwrap();
             let text = String::from_utf8(out).unwrap();
             text.replace(&scene.store.path().display().to_string(), "STORE")
         };

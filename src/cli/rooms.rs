@@ -1,21 +1,21 @@
 //! The flags of the commands that make calls, and from flags to rooms.
 //! Must not know: what a command does with them, how rooms are wired (`crate::rooms` does).
 
-use std::path::Path;
-
 use serde_json::json;
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 pub use crate::rooms::{
-    Rooms, admission, lane_prefix, limit_rules, open_store, retired_models_override, store_path,
+    Rooms, StorePlace, admission, lane_prefix, limit_rules, open_store, retired_models_override,
+    store_path,
 };
 use crate::rooms::{Simulate, simulated_limits};
 
 /// The flags of every command that makes calls.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct WorkFlags {
-    /// Where jobs and results are kept: a SQLite file. `run` keeps them beside OUT unless told, in
+    /// Where jobs and results are kept: a SQLite file, or a Postgres database by its address
+    /// (postgres://user@host/database, made ready by `quarrier migrate`). `run` keeps them beside OUT unless told, in
     /// OUT.quarrier.db; `generate` keeps nothing.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
@@ -98,10 +98,10 @@ impl Rooms {
     pub async fn open(
         loaded: &Loaded,
         flags: &WorkFlags,
-        store: &Path,
+        place: &StorePlace,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        Self::wire(loaded, flags.simulate()?, store, clock).await
+        Self::wire(loaded, flags.simulate()?, place, clock).await
     }
 }
 

@@ -28,7 +28,7 @@ pub async fn run(args: &ServeArgs, loaded: &Loaded, clock: Clock) -> anyhow::Res
         super::print(&format!("Bedrock simulation on {url}: answers are made up.\n"))?;
     }
     tracing::info!(
-        store.file = %store.display(),
+        store.place = %store,
         worker.concurrency = rooms.settings.worker.concurrency,
         simulated = rooms.simulated,
         "serving"

@@ -12,7 +12,7 @@ use super::{Client, Parts};
 use crate::clock::Clock;
 use crate::config::{self, LoadArgs, Loaded, Override};
 use crate::retry::Policy;
-use crate::rooms::{Rooms, Simulate, retired_models_override, simulated_limits, store_path};
+use crate::rooms::{Rooms, Simulate, StorePlace, retired_models_override, simulated_limits, store_path};
 
 /// What the origin of such a setting is called.
 const FLAG: &str = "Client::builder()";
@@ -152,7 +152,7 @@ impl ClientBuilder {
         });
         let seeds = |there: &[_]| says_limits || there.is_empty();
         let rooms =
-            Box::pin(Rooms::wire_with(&loaded, simulate, place.file(), Clock::real(), seeds));
+            Box::pin(Rooms::wire_with(&loaded, simulate, place.store(), Clock::real(), seeds));
         let rooms = rooms.await.map_err(|error| Error::Setup(format!("{error:#}")))?;
         let direct = rooms.direct(self.cost_micros_max).await;
         let direct = direct.map_err(|error| Error::Setup(format!("failed to {error}")))?;
@@ -196,7 +196,7 @@ impl ClientBuilder {
         std::fs::create_dir(&folder).map_err(|error| {
             Error::Setup(format!("failed to make the folder {}: {error}", folder.display()))
         })?;
-        Ok(Place::Private { file: folder.join("client.db"), folder })
+        Ok(Place::Private { store: folder.join("client.db").into(), folder })
     }
 }
 
@@ -211,20 +211,20 @@ fn environment() -> BTreeMap<String, String> {
 #[derive(Debug)]
 pub(super) enum Place {
     /// In a store that stays.
-    Named(PathBuf),
+    Named(StorePlace),
     /// In a folder that goes with the client.
     Private {
         /// The store.
-        file: PathBuf,
+        store: StorePlace,
         /// The folder that it is alone in.
         folder: PathBuf,
     },
 }
 
 impl Place {
-    fn file(&self) -> &Path {
+    fn store(&self) -> &StorePlace {
         match self {
-            Self::Named(file) | Self::Private { file, .. } => file,
+            Self::Named(store) | Self::Private { store, .. } => store,
         }
     }
 }
@@ -246,8 +246,9 @@ mod tests {
     fn a_private_store_goes_with_its_client() {
         let builder = ClientBuilder::default().env(BTreeMap::new()).private_store();
         let place = builder.place(&builder.load().unwrap()).unwrap();
-        let folder = place.file().parent().unwrap().to_owned();
-        std::fs::write(place.file(), "x").unwrap();
+        let file = place.store().file().unwrap().to_owned();
+        let folder = file.parent().unwrap().to_owned();
+        std::fs::write(&file, "x").unwrap();
         assert!(folder.exists());
         drop(place);
         assert!(!folder.exists());
@@ -258,7 +259,7 @@ mod tests {
         let env = [("QUARRIER_STORE__URL".to_owned(), "sqlite:shared.db".to_owned())];
         let builder = ClientBuilder::default().env(env.into());
         let place = builder.place(&builder.load().unwrap()).unwrap();
-        assert_eq!(place.file(), Path::new("shared.db"));
+        assert_eq!(place.store().file().unwrap(), Path::new("shared.db"));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! Must not know: flags, or what is done in the rooms.
 
 mod endpoint;
+mod place;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,8 +21,9 @@ use crate::config::{self, Loaded, Override, Settings};
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{AdmitStore as _, LimitRule, Store};
+use crate::store::{LimitRule, Store};
+
+pub use place::{StorePlace, open_store, store_path};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.
@@ -70,7 +72,9 @@ pub fn simulated_limits(tokens_are_limited: bool) -> [Override; 2] {
 /// The rooms of a command that makes calls.
 pub struct Rooms {
     /// The store.
-    pub store: Arc<SqliteStore>,
+    pub store: Arc<dyn Store>,
+    /// Where it is kept.
+    pub place: StorePlace,
     /// Who answers.
     pub provider: Arc<dyn Provider>,
     /// What lets jobs in.
@@ -92,17 +96,17 @@ impl Rooms {
     pub async fn wire(
         loaded: &Loaded,
         simulate: Simulate,
-        store: &Path,
+        place: &StorePlace,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        Self::wire_with(loaded, simulate, store, clock, |_| true).await
+        Self::wire_with(loaded, simulate, place, clock, |_| true).await
     }
 
     /// The same, with a word on whether the configured limits replace those that the store has.
     pub async fn wire_with(
         loaded: &Loaded,
         simulate: Simulate,
-        store: &Path,
+        place: &StorePlace,
         clock: Clock,
         seeds: impl FnOnce(&[LimitRule]) -> bool,
     ) -> anyhow::Result<Self> {
@@ -115,7 +119,7 @@ impl Rooms {
         let endpoint = simulator.as_ref().map(Simulator::endpoint_url);
         let provider = provider(&settings, simulated, endpoint).await?;
         let admission = admission(&settings, provider.lane_prefix())?;
-        let store = Arc::new(open_store(&settings, store, Some(simulated), clock.clone()).await?);
+        let store = open_store(&settings, place, Some(simulated), clock.clone()).await?;
         let there = store.limits().await.context("failed to read the limits")?;
         if seeds(&there) {
             store.seed_limits(limit_rules(loaded)).await.context("failed to write the limits")?;
@@ -123,6 +127,7 @@ impl Rooms {
         let limits = store.limits().await.context("failed to read the limits")?;
         Ok(Self {
             store,
+            place: place.clone(),
             provider: Arc::new(provider),
             admission: Arc::new(admission),
             clock,
@@ -136,13 +141,13 @@ impl Rooms {
     /// The store, as the port that it is.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
-        Arc::<SqliteStore>::clone(&self.store)
+        Arc::clone(&self.store)
     }
 
     /// A worker in these rooms: on one batch alone where named, up to a cost where named.
     #[must_use]
     pub fn worker(&self, batch: Option<Uuid>, cost_micros_max: Option<u64>) -> Worker {
-        let options = worker_options(&self.settings, self.store.path());
+        let options = worker_options(&self.settings, &self.place);
         Worker::new(
             self.store(),
             Arc::clone(&self.provider),
@@ -154,7 +159,7 @@ impl Rooms {
 
     /// A worker in these rooms that takes nothing from lanes and calls for this process alone.
     pub async fn direct(&self, cost_micros_max: Option<u64>) -> Result<Direct, WorkerError> {
-        let options = worker_options(&self.settings, self.store.path());
+        let options = worker_options(&self.settings, &self.place);
         Direct::open(
             self.store(),
             Arc::clone(&self.provider),
@@ -174,38 +179,6 @@ impl Rooms {
         self.store.close().await;
         summary
     }
-}
-
-/// The file that a store's address names.
-pub fn store_path(url: &str) -> anyhow::Result<PathBuf> {
-    let file = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
-    if file.is_empty() || file == ":memory:" {
-        bail!("failed to open the store `{url}`: it names no file");
-    }
-    if let Some((scheme, _)) = file.split_once("://") {
-        bail!(
-            "failed to open the store: this version keeps stores in SQLite files and knows no \
-             `{scheme}://`; name a file with --store"
-        );
-    }
-    Ok(PathBuf::from(file))
-}
-
-/// Opens a store; `simulated` says which kind of work is to be done, none only to look.
-pub async fn open_store(
-    settings: &Settings,
-    path: &Path,
-    simulated: Option<bool>,
-    clock: Clock,
-) -> anyhow::Result<SqliteStore> {
-    let options = SqliteOptions {
-        path: path.to_owned(),
-        busy_timeout_ms: settings.store.busy_timeout_ms,
-        simulated,
-    };
-    SqliteStore::open(&options, clock)
-        .await
-        .with_context(|| format!("failed to use the store {}", path.display()))
 }
 
 /// The admission room for lanes that begin so: `bedrock/us-east-1`.
@@ -329,9 +302,10 @@ async fn provider(
     Ok(provider)
 }
 
-fn worker_options(settings: &Settings, store: &Path) -> WorkerOptions {
+fn worker_options(settings: &Settings, place: &StorePlace) -> WorkerOptions {
     let Settings { worker, bedrock, .. } = settings;
-    let beside = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Beside the file; of a database, where the process was started.
+    let beside = place.file().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     let spool_dir = match worker.spool_dir.as_str() {
         "" => beside.unwrap_or(Path::new(".")).to_owned(),
         named => PathBuf::from(named),

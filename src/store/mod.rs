@@ -146,6 +146,9 @@ pub trait ReadStore: Send + Sync {
     /// What this store is: its kind, its version, where it lives.
     async fn about(&self) -> StoreResult<About>;
 
+    /// Closes the connections; what was committed stays.
+    async fn close(&self) {}
+
     /// How this store is: durability, waiting work, and its pages, read for at most so long.
     async fn health(&self, check_ms: u64) -> StoreResult<Health>;
 }

@@ -66,7 +66,7 @@ impl Scene {
         ];
         let args = LoadArgs { flags, dir: self.folder.path().to_owned(), ..LoadArgs::default() };
         let loaded = config::load(&args).unwrap();
-        Rooms::wire_with(&loaded, Simulate::There, &self.path(), Clock::real(), |_| false)
+        Rooms::wire_with(&loaded, Simulate::There, &self.path().into(), Clock::real(), |_| false)
             .await
             .unwrap()
     }

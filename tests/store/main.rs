@@ -71,6 +71,7 @@ mod budget;
 mod claim;
 mod claim_new;
 mod cluster;
+mod commands;
 mod control;
 mod finish;
 mod leases;

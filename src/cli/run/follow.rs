@@ -31,7 +31,7 @@ impl Follow {
     }
 
     /// Writes what has ended since; one write a page.
-    pub(super) async fn catch_up(&mut self, store: &impl ReadStore) -> anyhow::Result<()> {
+    pub(super) async fn catch_up(&mut self, store: &dyn ReadStore) -> anyhow::Result<()> {
         loop {
             let ask =
                 ResultsAsk { after: self.after, batch: Some(self.batch), rows_max: self.rows_max };
@@ -55,7 +55,7 @@ impl Follow {
     }
 
     /// Once every line is admitted: OUT is written anew and put in its place.
-    pub(super) async fn put_in_place(&mut self, store: &impl ReadStore) -> anyhow::Result<()> {
+    pub(super) async fn put_in_place(&mut self, store: &dyn ReadStore) -> anyhow::Result<()> {
         self.catch_up(store).await?;
         tokio::task::block_in_place(|| self.out.put_in_place())?;
         self.in_place = true;

@@ -32,7 +32,6 @@ use super::stop::Stop;
 use crate::admit::Overrides;
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
-use crate::store::ReadStore as _;
 
 /// Work through a file of jobs: admit its lines, call, check, and write a result line for each.
 ///
@@ -137,7 +136,7 @@ pub async fn run(args: &RunArgs, loaded: &Loaded, clock: Clock) -> anyhow::Resul
     let counts = counts.map_err(super::midway)?;
     let took_ms = rooms.clock.now().mono_ms.saturating_sub(began_ms);
     let simulated = rooms.simulated;
-    let store = rooms.store.path().to_owned();
+    let store = rooms.place.to_string();
     let simulator = rooms.close().await;
     let told = summary::Summary {
         args,
@@ -153,14 +152,14 @@ pub async fn run(args: &RunArgs, loaded: &Loaded, clock: Clock) -> anyhow::Resul
 }
 
 /// Where the jobs are kept: as told, else beside OUT.
-fn store_path(loaded: &Loaded, out: &Path) -> anyhow::Result<PathBuf> {
+fn store_path(loaded: &Loaded, out: &Path) -> anyhow::Result<rooms::StorePlace> {
     let url = loaded.origins.iter().find(|setting| setting.key == "store.url");
     if url.is_some_and(|setting| setting.origin != "default") {
         return rooms::store_path(&loaded.settings.store.url);
     }
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".quarrier.db");
-    Ok(out.with_file_name(name))
+    Ok(out.with_file_name(name).into())
 }
 
 /// Looks whether the file can be worked through; returns its one true path, the batch's name.

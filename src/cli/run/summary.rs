@@ -18,7 +18,7 @@ pub(super) struct Summary<'r> {
     pub(super) took_ms: u64,
     pub(super) simulated: bool,
     pub(super) simulator: Option<&'r simulator::Summary>,
-    pub(super) store: &'r Path,
+    pub(super) store: &'r str,
 }
 
 impl Summary<'_> {
@@ -38,7 +38,7 @@ impl Summary<'_> {
         lines.push(format!(
             "Results: {}; store: {}.",
             self.args.out.as_deref().unwrap_or(Path::new("none")).display(),
-            self.store.display()
+            self.store
         ));
         lines.extend(self.what_is_left());
         lines.join("\n") + "\n"

@@ -18,7 +18,6 @@ use super::show::{self, Refusals, Show, Speed, View};
 use crate::cli::rooms::Rooms;
 use crate::cli::stop::Stop;
 use crate::job::State;
-use crate::store::ReadStore as _;
 use crate::worker::{Status, WaitingFor, Worker, WorkerError};
 
 /// How many chunks may wait to be counted.

@@ -133,6 +133,10 @@ impl ReadStore for PostgresStore {
         self.within(self.read_health()).await
     }
 
+    async fn close(&self) {
+        PostgresStore::close(self).await;
+    }
+
     async fn about(&self) -> StoreResult<About> {
         self.within(async {
             Ok(About {

@@ -138,6 +138,10 @@ impl ReadStore for SqliteStore {
         Ok(id)
     }
 
+    async fn close(&self) {
+        SqliteStore::close(self).await;
+    }
+
     async fn about(&self) -> StoreResult<About> {
         let migration: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
             .fetch_one(&self.reader)

@@ -4,7 +4,7 @@
 
 mod called;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,14 +16,14 @@ use super::words::shortened;
 use super::{DoctorArgs, Subject};
 use crate::admit::{Origin, Overrides};
 use crate::catalogue::cost_micros_max;
-use crate::cli::rooms::{self, Rooms};
+use crate::cli::rooms::{self, Rooms, StorePlace};
 use crate::cli::run::show::cost;
 use crate::cli::stop::Stop;
 use crate::completion::Api;
 use crate::config::Loaded;
 use crate::job::{JobDocument, State};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{AdmitStore as _, NewJob, ReadStore as _};
+use crate::store::NewJob;
 pub(super) use called::table;
 use called::{Called, api_name, remedy};
 
@@ -107,11 +107,14 @@ pub(super) async fn check(
 }
 
 /// The configured store, where it is there and holds work of this kind: then its budget counts.
-async fn named_store(args: &DoctorArgs, subject: &Subject<'_>) -> Option<PathBuf> {
+async fn named_store(args: &DoctorArgs, subject: &Subject<'_>) -> Option<StorePlace> {
     let path = rooms::store_path(&subject.settings.store.url).ok()?;
-    let newest = SqliteStore::newest_migration();
-    if SqliteStore::migration_at(&path).await.ok()? != Some(newest) {
-        return None;
+    if path.file().is_some() {
+        // Opening a file would change one that is older.
+        let newest = SqliteStore::newest_migration();
+        if path.migration().await.ok()? != Some(newest) {
+            return None;
+        }
     }
     if args.work.store.is_some() {
         return Some(path);
@@ -238,7 +241,7 @@ async fn call(
     loaded.settings.retry.reasks_max = 0;
     let stop = Stop::on_signals()?;
     let rooms =
-        Box::pin(Rooms::open(&loaded, &args.work, place.file(), subject.clock.clone())).await?;
+        Box::pin(Rooms::open(&loaded, &args.work, place.store(), subject.clock.clone())).await?;
     let called = Box::pin(work(&rooms, planned, bound, &stop)).await;
     rooms.close().await;
     called
@@ -337,25 +340,25 @@ fn judge(calls: &[Called], simulated: bool, report: &mut Report) {
 /// Where the jobs are kept.
 enum Place {
     /// In a store that stays.
-    Named(PathBuf),
+    Named(StorePlace),
     /// In a folder that goes with this command.
-    Passing(PathBuf, PathBuf),
+    Passing(PathBuf, StorePlace),
 }
 
 impl Place {
-    fn choose(store: Option<PathBuf>) -> std::io::Result<Self> {
-        if let Some(file) = store {
-            return Ok(Self::Named(file));
+    fn choose(store: Option<StorePlace>) -> std::io::Result<Self> {
+        if let Some(store) = store {
+            return Ok(Self::Named(store));
         }
         let folder = std::env::temp_dir().join(format!("quarrier-doctor-{}", Uuid::now_v7()));
         std::fs::create_dir(&folder)?;
-        let file = folder.join("doctor.db");
+        let file = folder.join("doctor.db").into();
         Ok(Self::Passing(folder, file))
     }
 
-    fn file(&self) -> &Path {
+    fn store(&self) -> &StorePlace {
         match self {
-            Self::Named(file) | Self::Passing(_, file) => file,
+            Self::Named(store) | Self::Passing(_, store) => store,
         }
     }
 }

@@ -12,13 +12,12 @@ use uuid::Uuid;
 use super::Subject;
 use super::report::Report;
 use super::words::{counted, moment};
-use crate::cli::rooms;
+use crate::cli::rooms::{self, StorePlace};
 use crate::cli::table::span;
 use crate::job::State;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    About, Health, Integrity, OtherLease, PausedLane, ReadStore as _, StoreResult, WaitingJobs,
-    WorkStore as _,
+    About, Health, Integrity, OtherLease, PausedLane, Store, StoreResult, WaitingJobs,
 };
 
 const STORE: &str = "store";
@@ -35,7 +34,8 @@ const SHOWN_MAX: usize = 10;
 /// Looks at the configured store. Hands on the jobs that have not ended.
 pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) -> Vec<WaitingJobs> {
     let path = match rooms::store_path(&subject.settings.store.url) {
-        Ok(path) => path,
+        Ok(StorePlace::File(path)) => path,
+        Ok(place) => return server(subject, &place, report).await,
         Err(error) => {
             report.error(
                 STORE,
@@ -60,7 +60,7 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) -> Vec<Wai
     if !is_current(&path, report).await {
         return Vec::new();
     }
-    let opened = rooms::open_store(subject.settings, &path, None, subject.clock.clone()).await;
+    let opened = rooms::open_store(subject.settings, &path.clone().into(), None, subject.clock.clone()).await;
     let store = match opened {
         Ok(store) => store,
         Err(error) => {
@@ -72,13 +72,38 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) -> Vec<Wai
             return Vec::new();
         }
     };
-    let looked = look(subject, &store, report).await;
+    let looked = look(subject, &*store, report).await;
     store.close().await;
     looked.unwrap_or_else(|error| {
         report.error(
             STORE,
             format!("{} cannot be read: {error}", path.display()),
             "restore it from a copy, or name another with --store",
+        );
+        Vec::new()
+    })
+}
+
+/// Looks at a store that a server keeps.
+async fn server(
+    subject: &Subject<'_>,
+    place: &StorePlace,
+    report: &mut Report,
+) -> Vec<WaitingJobs> {
+    let opened = rooms::open_store(subject.settings, place, None, subject.clock.clone()).await;
+    let looked = match opened {
+        Ok(store) => {
+            let looked = look(subject, &*store, report).await;
+            store.close().await;
+            looked.map_err(anyhow::Error::from)
+        }
+        Err(error) => Err(error),
+    };
+    looked.unwrap_or_else(|error| {
+        report.error(
+            STORE,
+            format!("{error:#}"),
+            "see that the server runs and lets this user in; a new database needs `quarrier migrate`",
         );
         Vec::new()
     })
@@ -118,7 +143,7 @@ async fn is_current(path: &Path, report: &mut Report) -> bool {
 
 async fn look(
     subject: &Subject<'_>,
-    store: &SqliteStore,
+    store: &dyn Store,
     report: &mut Report,
 ) -> StoreResult<Vec<WaitingJobs>> {
     let patience_ms = u64::try_from(subject.patience.as_millis()).unwrap_or(CHECK_MS_MAX);

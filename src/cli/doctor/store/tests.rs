@@ -11,7 +11,7 @@ use crate::cli::testing::{Scene, again};
 use crate::clock::Clock;
 use crate::config::{self, LoadArgs};
 use crate::error::ErrorKind;
-use crate::store::{Durability, LaneNews, LeaseInfo};
+use crate::store::{Durability, LaneNews, LeaseInfo, WorkStore as _};
 
 /// Every line that the check-up says of a store, without what differs from run to run.
 async fn shown(path: &Path, clock: &Clock, simulate: bool, settings: &[(&str, &str)]) -> String {

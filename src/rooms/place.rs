@@ -1,0 +1,143 @@
+//! Where a store is kept, as its address says, and how it is opened there.
+//! Must not know: what is done in the store.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::store::Store;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{PostgresOptions, PostgresStore};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// What Postgres addresses begin with.
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+
+/// Where a store is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In a SQLite file.
+    File(PathBuf),
+    /// In a Postgres database: its address, perhaps with a password.
+    Postgres(String),
+}
+
+impl From<PathBuf> for StorePlace {
+    fn from(file: PathBuf) -> Self {
+        Self::File(file)
+    }
+}
+
+/// Without a password.
+impl Display for StorePlace {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => Display::fmt(&file.display(), f),
+            Self::Postgres(url) => {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+                // Options may hold a password too.
+                let rest = rest.split_once('?').map_or(rest, |(address, _)| address);
+                let (user, server) = rest.rsplit_once('@').unwrap_or(("", rest));
+                let user = user.split_once(':').map_or(user, |(name, _)| name);
+                let at = if user.is_empty() { "" } else { "@" };
+                write!(f, "{scheme}://{user}{at}{server}")
+            }
+        }
+    }
+}
+
+impl StorePlace {
+    /// The file, where it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The migration at which the store stands, before it is opened; none where there is none.
+    pub async fn migration(&self) -> anyhow::Result<Option<i64>> {
+        Ok(match self {
+            Self::File(file) => SqliteStore::migration_at(file).await?,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                PostgresStore::migration_of(&PostgresOptions::new(url, None)).await?
+            }
+            #[cfg(not(feature = "postgres"))]
+            Self::Postgres(_) => bail!("this program was built without Postgres"),
+        })
+    }
+
+    /// Makes the store, or brings its tables up to date. A file needs no more than to be opened.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres(url) = self {
+            PostgresStore::migrate(&PostgresOptions::new(url, None)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a store is that has this address.
+pub fn store_path(url: &str) -> anyhow::Result<StorePlace> {
+    if POSTGRES.iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok(StorePlace::Postgres(url.to_owned()));
+    }
+    let file = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    if file.is_empty() || file == ":memory:" {
+        bail!("failed to open the store `{url}`: it names no file");
+    }
+    if let Some((scheme, _)) = file.split_once("://") {
+        bail!(
+            "failed to open the store: this version keeps stores in SQLite files and in Postgres, \
+             and knows no `{scheme}://`; name a file or a postgres:// address with --store"
+        );
+    }
+    Ok(StorePlace::File(PathBuf::from(file)))
+}
+
+/// Opens a store; `simulated` says which kind of work is to be done, none only to look.
+pub async fn open_store(
+    settings: &Settings,
+    place: &StorePlace,
+    simulated: Option<bool>,
+    clock: Clock,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let opened: Result<Arc<dyn Store>, _> = match place {
+        StorePlace::File(path) => {
+            let options = SqliteOptions {
+                path: path.clone(),
+                busy_timeout_ms: settings.store.busy_timeout_ms,
+                simulated,
+            };
+            SqliteStore::open(&options, clock).await.map(|store| Arc::new(store) as _)
+        }
+        #[cfg(feature = "postgres")]
+        StorePlace::Postgres(url) => {
+            let options = PostgresOptions::new(url, simulated);
+            PostgresStore::open(&options, clock).await.map(|store| Arc::new(store) as _)
+        }
+        #[cfg(not(feature = "postgres"))]
+        StorePlace::Postgres(_) => bail!("this program was built without Postgres"),
+    };
+    opened.with_context(|| format!("failed to use the store {place}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_password() {
+        let shown = |url: &str| store_path(url).unwrap().to_string();
+        assert_eq!(shown("postgres://me:se@cret@db:6000/jobs"), "postgres://me@db:6000/jobs");
+        assert_eq!(shown("postgresql://db/jobs?password=secret"), "postgresql://db/jobs");
+        assert_eq!(shown("sqlite:a.db"), "a.db");
+        assert!(store_path("mysql://db/jobs").is_err() && store_path("").is_err());
+    }
+}
