@@ -73,7 +73,9 @@ mod tests {
         let scene = Scene::new().await;
         let shown = async |before, json| {
             let mut out = Vec::new();
-            run(&MigrateArgs { store: None, json, print: false }, &scene.store, before, &mut out).await.unwrap();
+            run(&MigrateArgs { store: None, json, print: false }, &scene.store, before, &mut out)
+                .await
+                .unwrap();
             let text = String::from_utf8(out).unwrap();
             text.replace(&scene.store.path().display().to_string(), "STORE")
         };

@@ -15,8 +15,8 @@ use crate::rooms::{Simulate, simulated_limits};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct WorkFlags {
     /// Where jobs and results are kept: a SQLite file, or a Postgres database by its address
-    /// (postgres://user@host/database, made ready by `quarrier migrate`). `run` keeps them beside OUT unless told, in
-    /// OUT.quarrier.db; `generate` keeps nothing.
+    /// `postgres://user@host/database`, made ready by `quarrier migrate`. `run` keeps them beside
+    /// OUT unless told, in OUT.quarrier.db; `generate` keeps nothing.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// Another address than AWS's own.

@@ -12,7 +12,9 @@ use super::{Client, Parts};
 use crate::clock::Clock;
 use crate::config::{self, LoadArgs, Loaded, Override};
 use crate::retry::Policy;
-use crate::rooms::{Rooms, Simulate, StorePlace, retired_models_override, simulated_limits, store_path};
+use crate::rooms::{
+    Rooms, Simulate, StorePlace, retired_models_override, simulated_limits, store_path,
+};
 
 /// What the origin of such a setting is called.
 const FLAG: &str = "Client::builder()";

@@ -23,8 +23,8 @@ use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
 use crate::store::{LimitRule, Store};
 
-pub use place::{StorePlace, open_store, store_path};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
+pub use place::{StorePlace, open_store, store_path};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.
 const SIMULATED_REQUESTS_PER_MINUTE: u64 = 600;
@@ -305,7 +305,8 @@ async fn provider(
 fn worker_options(settings: &Settings, place: &StorePlace) -> WorkerOptions {
     let Settings { worker, bedrock, .. } = settings;
     // Beside the file; of a database, where the process was started.
-    let beside = place.file().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    let beside =
+        place.file().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     let spool_dir = match worker.spool_dir.as_str() {
         "" => beside.unwrap_or(Path::new(".")).to_owned(),
         named => PathBuf::from(named),

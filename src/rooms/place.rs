@@ -108,24 +108,28 @@ pub async fn open_store(
     simulated: Option<bool>,
     clock: Clock,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    let opened: Result<Arc<dyn Store>, _> = match place {
+    let opened = match place {
         StorePlace::File(path) => {
             let options = SqliteOptions {
                 path: path.clone(),
                 busy_timeout_ms: settings.store.busy_timeout_ms,
                 simulated,
             };
-            SqliteStore::open(&options, clock).await.map(|store| Arc::new(store) as _)
+            SqliteStore::open(&options, clock).await.map(shared)
         }
         #[cfg(feature = "postgres")]
         StorePlace::Postgres(url) => {
             let options = PostgresOptions::new(url, simulated);
-            PostgresStore::open(&options, clock).await.map(|store| Arc::new(store) as _)
+            PostgresStore::open(&options, clock).await.map(shared)
         }
         #[cfg(not(feature = "postgres"))]
         StorePlace::Postgres(_) => bail!("this program was built without Postgres"),
     };
     opened.with_context(|| format!("failed to use the store {place}"))
+}
+
+fn shared(store: impl Store + 'static) -> Arc<dyn Store> {
+    Arc::new(store)
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub(crate) struct Database {
 }
 
 fn address(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| {
+    let found = std::env::var_os(variable).and_then(|value| value.into_string().ok());
+    found.unwrap_or_else(|| {
         panic!("{variable} names no Postgres; run the tests by scripts/test, which starts one")
     })
 }

@@ -248,7 +248,10 @@ async fn connections_that_are_cut_are_replaced() {
             }
         };
         assert_eq!(claimed.jobs.len(), 1);
-        assert_eq!(world.succeed(&claimed.jobs[0]).await, quarrier::store::Finished::Moved(State::Succeeded));
+        assert_eq!(
+            world.succeed(&claimed.jobs[0]).await,
+            quarrier::store::Finished::Moved(State::Succeeded)
+        );
     }
 }
 
@@ -291,5 +294,7 @@ async fn a_limit_holds_by_the_databases_clock() {
     assert!((1..=3).contains(&claimed), "{claimed}");
     let page = store.jobs(&quarrier::store::JobFilter { rows_max: 10, ..Default::default() }).await;
     assert!(page.unwrap().iter().all(|job| (job.created_at - now).abs() < 600_000));
-    assert!(store.results(&ResultsAsk { rows_max: 1, ..Default::default() }).await.unwrap().is_empty());
+    assert!(
+        store.results(&ResultsAsk { rows_max: 1, ..Default::default() }).await.unwrap().is_empty()
+    );
 }

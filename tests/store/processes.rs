@@ -29,7 +29,9 @@ const CHILD: &str = "QUARRIER_TEST_CHILD_STORE";
 /// Not a test of its own: in a child process it claims two jobs, says so, and waits to be killed.
 #[test]
 fn child_that_claims_and_waits() {
-    let Ok(path) = std::env::var(CHILD) else { return };
+    let Some(path) = std::env::var_os(CHILD).and_then(|path| path.into_string().ok()) else {
+        return;
+    };
     block_on(async move {
         let store = open_at(Engine::Sqlite, &path, Clock::real()).await.unwrap();
         let lease = open_lease(store.as_ref()).await;
@@ -160,7 +162,7 @@ async fn the_same_jobs_admitted_by_many_stores_at_once_are_admitted_once(world: 
         external_id: Some(format!("job-{index}")),
         identity: Some(format!("id:job-{index}")),
         // Half of them hold a key as well, which is another way to meet.
-        dedupe_key: (index % 2 == 0).then(|| format!("key-{index}")),
+        dedupe_key: index.is_multiple_of(2).then(|| format!("key-{index}")),
         ..new_job(Clock::real().now().wall_ms)
     };
     let admitted = on_threads(&world, async |store: &dyn Store| {

@@ -10,13 +10,13 @@ use quarrier::completion::{Api, StopReason, Usage};
 use quarrier::error::ErrorKind;
 use quarrier::job::{Outcome, Resolved, State, Wanted};
 use quarrier::retry::{Counters, Policy};
+use quarrier::store::postgres::{PostgresOptions, PostgresStore, TimeSource};
 use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
 use quarrier::store::{
     Admitted, AttemptKey, ClaimAsk, Claimed, ClaimedJob, Finish, Finished, LaneNews, LeaseInfo,
     LimitRule, NewJob, Next, RescueAsk, Rescued, ResultRow, ResultsAsk, Settlement, Store,
     StoreResult,
 };
-use quarrier::store::postgres::{PostgresOptions, PostgresStore, TimeSource};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;

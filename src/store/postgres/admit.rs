@@ -157,7 +157,8 @@ async fn admit_in<'a>(
     take_identities(tx, &judged.fresh, &read).await?;
     // Before the new ones come in, so that they find their dedupe keys free.
     let message = || "replaced by a changed document".to_owned();
-    let cancel = |id: &Uuid| End::with_error(*id, State::Cancelled, ErrorKind::Cancelled, message());
+    let cancel =
+        |id: &Uuid| End::with_error(*id, State::Cancelled, ErrorKind::Cancelled, message());
     let mut ends: Vec<End> = judged.replaced.iter().map(cancel).collect();
     if !ends.is_empty() {
         end::lock_jobs(tx, judged.replaced.iter().copied()).await?;
@@ -318,14 +319,10 @@ async fn insert_jobs(
     let holds: Vec<bool> = jobs.iter().map(|job| job.hold).collect();
     let inputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.input_tokens_max)).collect();
     let outputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.max_tokens)).collect();
-    let burndowns: Vec<i32> = jobs
-        .iter()
-        .map(|job| i32::try_from(job.wanted.burndown).unwrap_or(i32::MAX))
-        .collect();
-    let dedupe_keys: Vec<Option<&str>> = jobs
-        .iter()
-        .map(|job| job.dedupe_key.as_deref().filter(|_| job.resolved.is_ok()))
-        .collect();
+    let burndowns: Vec<i32> =
+        jobs.iter().map(|job| i32::try_from(job.wanted.burndown).unwrap_or(i32::MAX)).collect();
+    let dedupe_keys: Vec<Option<&str>> =
+        jobs.iter().map(|job| job.dedupe_key.as_deref().filter(|_| job.resolved.is_ok())).collect();
     sqlx::query_file!(
         "src/store/postgres/job_insert.sql",
         &ids,

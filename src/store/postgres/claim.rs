@@ -224,7 +224,9 @@ async fn keep_affordable(
     let mut affordable = 0;
     for (candidate, spec) in candidates.iter().zip(&specs) {
         let resolved: Resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
-        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else { break };
+        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else {
+            break;
+        };
         left = rest;
         affordable += 1;
     }

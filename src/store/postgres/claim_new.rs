@@ -11,9 +11,7 @@ use crate::budget::{Decision, FitPolicy};
 use crate::job::Resolved;
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
-use crate::store::{
-    Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError,
-};
+use crate::store::{Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError};
 
 /// What an ask came to, and whether the transaction holds something to keep.
 struct Answer {
@@ -56,12 +54,7 @@ impl PostgresStore {
         }
     }
 
-    async fn claim_new_in(
-        &self,
-        tx: &mut Tx,
-        job: &NewJob,
-        ask: &ClaimNewAsk,
-    ) -> Outcome<Answer> {
+    async fn claim_new_in(&self, tx: &mut Tx, job: &NewJob, ask: &ClaimNewAsk) -> Outcome<Answer> {
         let resolved = resolved(job)?;
         if let Some(record) = found_again(tx, job, ask).await? {
             let now = self.now(tx).await?;

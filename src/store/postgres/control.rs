@@ -12,9 +12,10 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished, Health,
-    JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, RunningAttempt, StoreResult, WorkStore,
+    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
+    Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
+    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
+    WorkStore,
 };
 
 #[async_trait]
@@ -176,8 +177,9 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         end::lock_jobs(&mut tx, std::iter::once(id)).await?;
         let now = self.now(&mut tx).await?;
-        let row =
-            sqlx::query_file!("src/store/postgres/retry_read.sql", id).fetch_optional(tx.on()).await?;
+        let row = sqlx::query_file!("src/store/postgres/retry_read.sql", id)
+            .fetch_optional(tx.on())
+            .await?;
         let Some(row) = row else {
             tx.rollback().await?;
             return Ok(false);
@@ -206,14 +208,10 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         let now = self.now(&mut tx).await?;
         let fresh = Uuid::now_v7();
-        let row = sqlx::query_file!(
-            "src/store/postgres/batch_open.sql",
-            fresh,
-            name,
-            bulk::instant(now)
-        )
-        .fetch_one(tx.on())
-        .await?;
+        let row =
+            sqlx::query_file!("src/store/postgres/batch_open.sql", fresh, name, bulk::instant(now))
+                .fetch_one(tx.on())
+                .await?;
         sqlx::query_file!("src/store/postgres/batch_line_clear.sql", row.id)
             .execute(tx.on())
             .await?;

@@ -5,10 +5,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use super::PostgresStore;
 use super::bulk;
 use super::error::Outcome;
 use super::session::Tx;
-use super::PostgresStore;
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
 use crate::store::{KeyLevel, LimitRule, rule_for};
 
@@ -182,7 +182,8 @@ impl PostgresStore {
         let rules = rules(&mut tx).await?;
         let wall_ms = self.now(&mut tx).await?;
         let lane_time = self.lane_time(wall_ms);
-        let rows = sqlx::query_file!("src/store/postgres/budget_all.sql").fetch_all(tx.on()).await?;
+        let rows =
+            sqlx::query_file!("src/store/postgres/budget_all.sql").fetch_all(tx.on()).await?;
         tx.commit().await?;
         let mut levels = Vec::with_capacity(rows.len());
         for row in rows {

@@ -69,11 +69,8 @@ impl PostgresStore {
         )
         .execute(tx.on())
         .await?;
-        let current: Vec<Uuid> = unsent
-            .iter()
-            .filter(|(_, record)| record.current)
-            .map(|(key, _)| key.job_id)
-            .collect();
+        let current: Vec<Uuid> =
+            unsent.iter().filter(|(_, record)| record.current).map(|(key, _)| key.job_id).collect();
         sqlx::query_file!("src/store/postgres/give_back_job.sql", &current)
             .execute(tx.on())
             .await?;
@@ -154,12 +151,7 @@ fn ended(finish: &Finish) -> Option<End> {
 }
 
 /// A late answer ended its job: the attempt that runs meanwhile is fenced.
-async fn fence(
-    tx: &mut Tx,
-    fresh: &[Fresh<'_>],
-    ended: &HashSet<Uuid>,
-    now: i64,
-) -> Outcome<()> {
+async fn fence(tx: &mut Tx, fresh: &[Fresh<'_>], ended: &HashSet<Uuid>, now: i64) -> Outcome<()> {
     let late = fresh
         .iter()
         .filter(|(finish, record)| !record.current && ended.contains(&finish.key.job_id));

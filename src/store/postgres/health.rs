@@ -14,9 +14,8 @@ impl PostgresStore {
     /// them all.
     pub(super) async fn read_health(&self) -> Outcome<Health> {
         let mut tx = self.look().await?;
-        let settings = sqlx::query_file!("src/store/postgres/health_settings.sql")
-            .fetch_all(tx.on())
-            .await?;
+        let settings =
+            sqlx::query_file!("src/store/postgres/health_settings.sql").fetch_all(tx.on()).await?;
         let waiting = sqlx::query_file!("src/store/postgres/health_waiting.sql", WAITING_ROWS_MAX)
             .fetch_all(tx.on())
             .await?;

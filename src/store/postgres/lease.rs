@@ -12,9 +12,7 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::retry::Counters;
 use crate::store::shared::crash::{self, After, Orphan};
-use crate::store::{
-    AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt,
-};
+use crate::store::{AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt};
 
 /// The beat of a lease whose row is gone while jobs still run under it; `lease_others` says it too.
 const NO_BEAT: i64 = -1;
@@ -156,10 +154,9 @@ impl PostgresStore {
 }
 
 async fn orphans(tx: &mut Tx, lease: Uuid, rows_max: u32) -> Outcome<Vec<Orphan>> {
-    let rows =
-        sqlx::query_file!("src/store/postgres/rescue_read.sql", lease, i64::from(rows_max))
-            .fetch_all(tx.on())
-            .await?;
+    let rows = sqlx::query_file!("src/store/postgres/rescue_read.sql", lease, i64::from(rows_max))
+        .fetch_all(tx.on())
+        .await?;
     let orphans = rows.into_iter().map(|row| Orphan {
         id: row.id,
         hold: row.hold,

@@ -5,9 +5,9 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::PostgresStore;
 use super::error::{Fault, Outcome};
 use super::session::Tx;
-use super::PostgresStore;
 use crate::store::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -31,24 +31,25 @@ comment on column quarrier.migration.applied_at is 'When.'";
 
 /// Every migration as a script.
 pub(super) fn as_sql() -> String {
-    let mut script = format!("begin;\n{LOCK};\n{SCHEMA};\n{TABLE};\n");
+    let mut parts = vec![format!("begin;\n{LOCK};\n{SCHEMA};\n{TABLE};\n")];
     for migration in MIGRATIONS.iter() {
         let (version, description) = (migration.version, &migration.description);
-        script.push_str(&format!("\n-- Migration {version}: {description}\n\n"));
-        script.push_str(migration.sql.as_str());
-        script.push_str(&format!(
+        parts.push(format!("\n-- Migration {version}: {description}\n\n"));
+        parts.push(migration.sql.as_str().to_owned());
+        parts.push(format!(
             "\ninsert into quarrier.migration (version, description, checksum)\n\
              values ({version}, '{}', '\\x{}');\n",
             description.replace('\'', "''"),
             hex(&migration.checksum),
         ));
     }
-    script.push_str("\ncommit;\n");
-    script
+    parts.push("\ncommit;\n".to_owned());
+    parts.concat()
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 fn newest() -> i64 {
@@ -114,7 +115,9 @@ impl PostgresStore {
             if applied.iter().any(|(version, _)| *version == migration.version) {
                 continue;
             }
-            sqlx::raw_sql(AssertSqlSafe(migration.sql.as_str().to_owned())).execute(tx.on()).await?;
+            sqlx::raw_sql(AssertSqlSafe(migration.sql.as_str().to_owned()))
+                .execute(tx.on())
+                .await?;
             let insert = "insert into quarrier.migration (version, description, checksum) \
                           values ($1, $2, $3)";
             sqlx::query(insert)
@@ -155,7 +158,10 @@ mod tests {
     fn the_script_is_one_transaction_that_names_each_migration() {
         let script = as_sql();
         assert!(script.starts_with("begin;") && script.ends_with("commit;\n"));
-        assert_eq!(script.matches("insert into quarrier.migration").count(), MIGRATIONS.iter().count());
+        assert_eq!(
+            script.matches("insert into quarrier.migration").count(),
+            MIGRATIONS.iter().count()
+        );
         assert!(newest() >= 1);
     }
 }

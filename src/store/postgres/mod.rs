@@ -155,11 +155,9 @@ impl PostgresStore {
             // A process that vanished in the middle must not hold a lane for long.
             ("idle_in_transaction_session_timeout", options.statement_timeout_ms),
         ];
-        let mut begin = "begin isolation level read committed read write".to_owned();
+        let mut begin = vec!["begin isolation level read committed read write".to_owned()];
         if options.pooled {
-            for (name, ms) in timeouts {
-                begin.push_str(&format!("; set local {name} = {ms}"));
-            }
+            begin.extend(timeouts.map(|(name, ms)| format!("; set local {name} = {ms}")));
         } else {
             connect = connect.options(timeouts.map(|(name, ms)| (name, ms.to_string())));
         }
@@ -177,7 +175,7 @@ impl PostgresStore {
             .connect_lazy_with(connect);
         Ok(Self {
             pool,
-            begin: Box::leak(begin.into_boxed_str()),
+            begin: Box::leak(begin.concat().into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
             clock,
@@ -222,18 +220,16 @@ impl PostgresStore {
 
     /// Remembers whether this store is simulated, and refuses the other kind.
     async fn claim_kind(&self, simulated: bool) -> Outcome<()> {
-        let found = match self.kind().await? {
-            Some(found) => Some(found),
-            None => {
-                let mut tx = self.begin().await?;
-                let wanted = simulated.to_string();
-                sqlx::query_file!("src/store/postgres/meta_claim_kind.sql", wanted)
-                    .execute(tx.on())
-                    .await?;
-                tx.commit().await?;
-                self.kind().await?
-            }
-        };
+        let mut found = self.kind().await?;
+        if found.is_none() {
+            let mut tx = self.begin().await?;
+            let wanted = simulated.to_string();
+            sqlx::query_file!("src/store/postgres/meta_claim_kind.sql", wanted)
+                .execute(tx.on())
+                .await?;
+            tx.commit().await?;
+            found = self.kind().await?;
+        }
         if found == Some(simulated) {
             return Ok(());
         }
@@ -294,13 +290,11 @@ const LIFETIME: Duration = Duration::from_mins(30);
 fn location(connect: &PgConnectOptions) -> String {
     let user = connect.get_username();
     let database = connect.get_database().unwrap_or(user);
-    match connect.get_socket() {
-        Some(socket) => format!("postgres://{user}@{}/{database}", socket.display()),
-        None => {
-            let (host, port) = (connect.get_host(), connect.get_port());
-            format!("postgres://{user}@{host}:{port}/{database}")
-        }
+    if let Some(socket) = connect.get_socket() {
+        return format!("postgres://{user}@{}/{database}", socket.display());
     }
+    let (host, port) = (connect.get_host(), connect.get_port());
+    format!("postgres://{user}@{host}:{port}/{database}")
 }
 
 #[cfg(test)]

@@ -19,13 +19,10 @@ pub(super) async fn give<'a>(tx: &mut Tx, arrivals: &[Arrival<'a>]) -> Outcome<G
     }
     let wanted = places::wanted(arrivals);
     let (lanes, tenants): (Vec<&str>, Vec<&str>) = wanted.iter().copied().unzip();
-    let rows = sqlx::query_file!(
-        "src/store/postgres/lane_tenant_place.sql",
-        &lanes as _,
-        &tenants as _
-    )
-    .fetch_all(tx.on())
-    .await?;
+    let rows =
+        sqlx::query_file!("src/store/postgres/lane_tenant_place.sql", &lanes as _, &tenants as _)
+            .fetch_all(tx.on())
+            .await?;
     let mut turns = Turns::new();
     for row in rows {
         let Some(pair) =

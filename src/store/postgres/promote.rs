@@ -3,11 +3,11 @@
 
 use uuid::Uuid;
 
+use super::PostgresStore;
 use super::end::{self, End};
 use super::error::Outcome;
 use super::place;
 use super::session::Tx;
-use super::PostgresStore;
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::Promoted;
@@ -69,10 +69,8 @@ async fn promote(tx: &mut Tx, now: i64, rows_max: u32) -> Outcome<u32> {
         .collect();
     let given = place::give(tx, &newcomers).await?;
     let mut fresh = given.places.iter().copied();
-    let (ids, places): (Vec<Uuid>, Vec<f64>) = rows
-        .iter()
-        .filter_map(|row| Some((row.id, row.place.or_else(|| fresh.next())?)))
-        .unzip();
+    let (ids, places): (Vec<Uuid>, Vec<f64>) =
+        rows.iter().filter_map(|row| Some((row.id, row.place.or_else(|| fresh.next())?))).unzip();
     let moved = sqlx::query_file!("src/store/postgres/promote_write.sql", &ids, &places)
         .execute(tx.on())
         .await?;

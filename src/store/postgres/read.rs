@@ -177,9 +177,8 @@ async fn page(tx: &mut Tx, id: &str) -> Outcome<Option<JobPage>> {
         }
         None => None,
     };
-    let lane = sqlx::query_file!("src/store/postgres/lane_place.sql", row.lane)
-        .fetch_one(tx.on())
-        .await?;
+    let lane =
+        sqlx::query_file!("src/store/postgres/lane_place.sql", row.lane).fetch_one(tx.on()).await?;
     let lane_paused_until = lane.paused_until.filter(|until| *until > 0);
     Ok(Some(JobPage { row, document, resolved, reask, attempts, result, lane_paused_until }))
 }
@@ -223,10 +222,9 @@ async fn results(tx: &mut Tx, ask: &ResultsAsk) -> Outcome<Vec<ResultRow>> {
 }
 
 async fn attempts(tx: &mut Tx, job_id: Uuid) -> Outcome<Vec<AttemptRow>> {
-    let rows =
-        sqlx::query_file!("src/store/postgres/attempt_read.sql", job_id, ATTEMPTS_SHOWN_MAX)
-            .fetch_all(tx.on())
-            .await?;
+    let rows = sqlx::query_file!("src/store/postgres/attempt_read.sql", job_id, ATTEMPTS_SHOWN_MAX)
+        .fetch_all(tx.on())
+        .await?;
     let mut attempts = Vec::with_capacity(rows.len());
     for row in rows {
         attempts.push(AttemptRow {

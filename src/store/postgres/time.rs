@@ -92,9 +92,10 @@ impl PostgresStore {
     /// taken, and in a transaction of its own: nobody waits long for that row.
     pub(super) async fn keep_lane_time(&self) -> Outcome<()> {
         let steady_ms = self.clock.now().mono_ms;
-        let is_due = self.reckoning.known().is_none_or(|known| {
-            steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS
-        });
+        let is_due = self
+            .reckoning
+            .known()
+            .is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS);
         if is_due { self.contact().await } else { Ok(()) }
     }
 

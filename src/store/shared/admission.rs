@@ -33,11 +33,11 @@ pub(in crate::store) struct Judged<'a> {
 }
 
 /// Judges jobs in their order by what is there; each is found by those after it.
-pub(in crate::store) fn judge<'a>(
-    jobs: &'a [NewJob],
+pub(in crate::store) fn judge(
+    jobs: &[NewJob],
     mut seen: HashMap<Key, Seen>,
     mut holders: HashMap<Key, Uuid>,
-) -> Judged<'a> {
+) -> Judged<'_> {
     let replaced = replaced(jobs, &seen);
     holders.retain(|_, holder| !replaced.contains(holder));
     let mut judged = Judged {

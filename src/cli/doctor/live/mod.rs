@@ -22,8 +22,8 @@ use crate::cli::stop::Stop;
 use crate::completion::Api;
 use crate::config::Loaded;
 use crate::job::{JobDocument, State};
-use crate::store::sqlite::SqliteStore;
 use crate::store::NewJob;
+use crate::store::sqlite::SqliteStore;
 pub(super) use called::table;
 use called::{Called, api_name, remedy};
 

@@ -60,7 +60,9 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) -> Vec<Wai
     if !is_current(&path, report).await {
         return Vec::new();
     }
-    let opened = rooms::open_store(subject.settings, &path.clone().into(), None, subject.clock.clone()).await;
+    let opened =
+        rooms::open_store(subject.settings, &path.clone().into(), None, subject.clock.clone())
+            .await;
     let store = match opened {
         Ok(store) => store,
         Err(error) => {
