@@ -348,8 +348,8 @@ fn what_cannot_be_run_is_refused_before_anything_is_made() {
         &["worker.concurrency (flag --concurrency): it must be 1 to 10000"],
     );
     refused(
-        &["run", "jobs.jsonl", "--out", "out.jsonl", "--simulate", "--store", "postgres://x/y"],
-        &["knows no `postgres://`"],
+        &["run", "jobs.jsonl", "--out", "out.jsonl", "--simulate", "--store", "mysql://x/y"],
+        &["knows no `mysql://`"],
     );
     refused(&["run", "jobs.jsonl", "--out", "out.jsonl"], &["failed to find AWS credentials"]);
     assert_eq!(fs::read_to_string(scene.path("other.txt")).expect("a file"), "my only copy\n");

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 /// Where the cluster is, and a pooler in transaction mode before it: addresses of the database
 /// `postgres`.
-const CLUSTER: &str = "QUARRIER_TEST_POSTGRES";
-const POOLER: &str = "QUARRIER_TEST_PGBOUNCER";
+const CLUSTER: &str = "TEST_POSTGRES_URL";
+const POOLER: &str = "TEST_PGBOUNCER_URL";
 
 const TEMPLATE: &str = "quarrier_template";
 
