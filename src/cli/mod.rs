@@ -5,6 +5,7 @@
 pub mod config;
 mod endpoint;
 pub mod enqueue;
+pub mod explain;
 pub mod generate;
 pub mod jobs;
 pub mod jsonl;
@@ -72,6 +73,8 @@ pub enum Command {
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.
     Config(config::ConfigArgs),
+    /// What an error kind means, what is done about it, and the way out; or why a job failed.
+    Explain(explain::ExplainArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
     /// Bring a store's tables up to date; every command that opens a store does the same.

@@ -159,7 +159,7 @@ fn after(
         policy.failures_max = max_attempts;
     }
     let deadline_in_ms = job.deadline_at.saturating_sub(rules.now_ms);
-    let timing = Timing { retry_after_ms, deadline_in_ms };
+    let timing = Timing { retry_after_ms, deadline_in_ms, lane_out_ms: None };
     let verdict = retry::decide(kind, &job.counters, &policy, timing, &mut rand::rng());
     let again = |after_ms: u64, reask: Option<&[Message]>| Next::Again {
         after_ms,

@@ -176,7 +176,7 @@ fn write_timeline(page: &JobPage, text: &mut String) -> std::fmt::Result {
 }
 
 /// `completed in 3.0 s, 120 tokens in, 30 out, $0.00027`, and what failed.
-fn outcome(attempt: &AttemptRow) -> String {
+pub(in crate::cli) fn outcome(attempt: &AttemptRow) -> String {
     let took = attempt.total_ms.map(|ms| span(i64::try_from(ms).unwrap_or(i64::MAX)));
     let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
     let mut parts = vec![format!("{}{took}", attempt.outcome.as_deref().unwrap_or_default())];
