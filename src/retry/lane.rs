@@ -133,6 +133,12 @@ impl Lane {
         }
     }
 
+    /// Whether it is paused, or being tried after a pause.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
     /// Why it is paused or being tried, where that is known.
     #[must_use]
     pub fn why(&self) -> Option<ErrorKind> {

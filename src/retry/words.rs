@@ -78,7 +78,7 @@ fn backoff(
             nth(policy.failures_max)
         )
     };
-    let mut text = format!(
+    let retries = format!(
         "The call is made again after a random wait of up to {}, each further time up to {} \
          (`retry.{setting}_base_ms`, `retry.backoff_factor`), at most {} \
          (`retry.backoff_ms_max`){never_sooner}. {end}.",
@@ -86,18 +86,19 @@ fn backoff(
         longer(policy.backoff_factor),
         time(policy.backoff_ms_max)
     );
-    if lane::is_outage(kind) {
-        text.push_str(&format!(
-            " But when the last {} calls of a lane have failed so (`retry.outage_calls`), it is an \
-             outage and no fault of the jobs: the whole lane is paused for up to {}, then longer, \
-             up to {} (`retry.outage_ms_base`, `retry.outage_ms_max`), with one line in the log \
-             each time, and these failures are not counted.",
-            policy.outage_calls,
-            time(policy.outage_ms_base),
-            time(policy.outage_ms_max)
-        ));
-    }
-    text
+    if lane::is_outage(kind) { format!("{retries} {}", outage(policy)) } else { retries }
+}
+
+fn outage(policy: &Policy) -> String {
+    format!(
+        "But when the last {} calls of a lane have failed so (`retry.outage_calls`), it is an \
+         outage and no fault of the jobs: the whole lane is paused for up to {}, then longer, up to \
+         {} (`retry.outage_ms_base`, `retry.outage_ms_max`), with one line in the log each time, \
+         and these failures are not counted.",
+        policy.outage_calls,
+        time(policy.outage_ms_base),
+        time(policy.outage_ms_max)
+    )
 }
 
 fn throttle(kind: ErrorKind, policy: &Policy) -> String {

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::Bench;
 use super::finisher::Finisher;
+use super::lanes;
 use super::request::{CallSettings, Caller, request_for};
 use super::verdict::{self, Rules};
 use crate::check;
@@ -26,6 +27,8 @@ const CHECK_INLINE_BYTES_MAX: usize = 65_536;
 /// A claimed job on its way.
 pub(super) struct Turn {
     pub(super) job: ClaimedJob,
+    /// Its lane.
+    pub(super) lane: Arc<str>,
     /// Cancelled when its call shall be aborted.
     pub(super) abort: CancellationToken,
     /// When its claim was asked for, on the suspend-aware clock.
@@ -48,6 +51,7 @@ pub(super) async fn run(
         let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
         verdict::broken(&turn.job, message, true, &rules(&bench))
     });
+    bench.lanes.over(&turn.lane, &turn.job);
     let fence = finish.key.fence;
     // What could not be saved stays this process's own: rescuers see to it.
     if finisher.save(finish, turn.worst_micros, turn.job).await {
@@ -63,6 +67,7 @@ fn rules(bench: &Bench) -> Rules<'_> {
         policy: &bench.options.retry,
         check: &bench.options.check,
         now_ms: bench.clock.now().wall_ms,
+        lane_out: None,
     }
 }
 
@@ -103,6 +108,7 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
     };
     match called {
         Ok(completion) => {
+            lanes::worked(bench, &turn.lane, job);
             if bench.options.log_bodies {
                 tracing::debug!(answer = completion.text, "response body");
             }
@@ -113,7 +119,14 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Finish {
             };
             verdict::completed(job, completion, checked, &rules(bench))
         }
-        Err(error) => verdict::failed(job, error, &rules(bench)),
+        Err(mut error) => {
+            let lane_out = lanes::failed(bench, &turn.lane, job, &error);
+            let now = bench.clock.now();
+            if let Some(advice) = bench.admission.advice(&job.resolved.model_id, error.kind, now) {
+                error.message = format!("{}; {advice}", error.message.trim_end_matches('.'));
+            }
+            verdict::failed(job, error, &Rules { lane_out, ..rules(bench) })
+        }
     }
 }
 

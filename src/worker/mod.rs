@@ -9,6 +9,7 @@ mod attempt;
 mod claims;
 mod finisher;
 mod flight;
+mod lanes;
 mod lease;
 mod options;
 mod replay;
@@ -68,6 +69,7 @@ struct Bench {
     status: StatusHandle,
     lease: lease::Lease,
     flight: flight::Flight,
+    lanes: lanes::Lanes,
     schemas: schemas::Schemas,
     spool: spool::Spool,
     slots: Arc<Semaphore>,
@@ -98,6 +100,7 @@ impl Worker {
             slots: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
+            lanes: lanes::Lanes::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),

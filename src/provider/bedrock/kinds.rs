@@ -81,7 +81,15 @@ fn validation_kind(message: &str) -> ErrorKind {
     let too_long = says.has("input is too long")
         || says.has("prompt is too long")
         || says.has("too many input tokens");
-    if too_long { ErrorKind::InputTooLong } else { ErrorKind::InvalidRequest }
+    if too_long {
+        ErrorKind::InputTooLong
+    } else if says.has("on-demand throughput isn") {
+        ErrorKind::ProfileNeeded
+    } else if says.has("model identifier is invalid") {
+        ErrorKind::ModelNotFound
+    } else {
+        ErrorKind::InvalidRequest
+    }
 }
 
 /// A provider's words, in small letters.
@@ -153,10 +161,11 @@ mod tests {
             ("Input is too long for requested model.", ErrorKind::InputTooLong),
             ("prompt is too long: 210000 tokens > 200000 maximum", ErrorKind::InputTooLong),
             ("Too many input tokens. Max input tokens: 8192", ErrorKind::InputTooLong),
-            ("The provided model identifier is invalid.", ErrorKind::InvalidRequest),
+            ("The provided model identifier is invalid.", ErrorKind::ModelNotFound),
             (
-                "Invocation of model ID X with on-demand throughput isn\u{2019}t supported.",
-                ErrorKind::InvalidRequest,
+                "Invocation of model ID X with on-demand throughput isn\u{2019}t supported. Retry \
+                 your request with the ID or ARN of an inference profile that contains this model.",
+                ErrorKind::ProfileNeeded,
             ),
             // A payload that merely holds the number or the word of another error.
             ("Malformed input request: 429 overloaded", ErrorKind::InvalidRequest),

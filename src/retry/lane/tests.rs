@@ -282,18 +282,18 @@ fn drive(
         let claimed: Vec<usize> = (0..jobs.len()).filter(|n| due(&jobs[*n])).take(most).collect();
         let first_fence = u128::from(made);
         for place in 0..claimed.len() {
-            lane.claimed(first_fence + place as u128, now_ms);
+            lane.claimed(first_fence + wide(place), now_ms);
         }
-        made += claimed.len() as u64;
+        made += u64::try_from(claimed.len()).unwrap();
         now_ms += 100;
         for (place, number) in claimed.into_iter().enumerate() {
-            let fence = first_fence + place as u128;
+            let fence = first_fence + wide(place);
             let job = &mut jobs[number];
             if let Some(kind) = fails(number, now_ms) {
                 let failure = Failure {
                     kind,
                     unsent: kind == ErrorKind::ConnectFailed,
-                    job: number as u128,
+                    job: wide(number),
                     fence,
                     failures: job.counters.failures,
                     retry_after_ms: None,
@@ -323,6 +323,10 @@ fn drive(
     made
 }
 
+fn wide(number: usize) -> u128 {
+    u128::try_from(number).unwrap()
+}
+
 fn fresh(count: usize) -> Vec<Job> {
     vec![Job { due_ms: 0, counters: Counters::default(), ended: None }; count]
 }
@@ -339,7 +343,7 @@ fn an_outage_of_an_hour_fails_no_job_and_causes_no_storm() {
             });
             assert!(jobs.iter().all(|job| job.ended == Some(true)), "{kind}");
             // The first burst, some seconds of growing pauses, then two probes a minute at most.
-            let wasted = made - count as u64;
+            let wasted = made - u64::try_from(count).unwrap();
             assert!(wasted <= 50 + 140, "{kind}: {wasted} calls for nothing");
         }
     }

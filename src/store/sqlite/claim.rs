@@ -50,8 +50,9 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         check_lease(&mut tx, ask.lease).await?;
-        if let Some(paused_ms) = paused(&mut tx, &ask.lane, now).await? {
-            return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
+        if let Some((paused_ms, paused_for)) = paused(&mut tx, &ask.lane, now).await? {
+            let paused_ms = Some(paused_ms);
+            return Ok(Claimed { paused_ms, paused_for, ..Claimed::default() });
         }
         let mut draws = Draws::open(self, &mut tx).await?;
         let mut candidates = candidates(&mut tx, &ask).await?;
@@ -110,6 +111,7 @@ async fn apply(
         waiting,
         never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
         paused_ms: None,
+        paused_for: None,
         money_exhausted: false,
     })
 }
@@ -124,12 +126,13 @@ async fn check_lease(tx: &mut Tx, lease: Uuid) -> StoreResult<()> {
     }
 }
 
-async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<u64>> {
+/// For how many ms the lane is paused, and why.
+async fn paused(tx: &mut Tx, lane: &str, now: i64) -> StoreResult<Option<(u64, Option<String>)>> {
     let row = sqlx::query_file!("src/store/sqlite/lane_place.sql", lane).fetch_optional(&mut **tx);
     Ok(row
         .await?
         .filter(|row| row.paused_until > now)
-        .map(|row| bulk::uint(row.paused_until - now)))
+        .map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
 async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
