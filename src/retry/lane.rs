@@ -42,6 +42,14 @@ struct Pause {
     probe: Option<u128>,
 }
 
+impl Pause {
+    /// Whether this call tells what becomes of the pause: the probe, or once the pause is over
+    /// whoever comes first. A call from before the pause says nothing while it lasts.
+    fn is_decided_by(&self, fence: u128, now_ms: u64) -> bool {
+        self.probe.map_or(now_ms >= self.until_ms, |probe| probe == fence)
+    }
+}
+
 /// How many calls a lane may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
@@ -176,17 +184,16 @@ impl Lane {
         }
     }
 
-    /// A call proved that the lane works; true if it was the probe, and the pause is over.
+    /// A call proved that the lane works; true if that ended a pause.
     pub fn worked(&mut self, fence: u128, now_ms: u64) -> bool {
         self.well_at_ms = Some(now_ms);
         self.calls = 0;
         self.jobs.clear();
-        // A call from before the pause says nothing about now.
-        let is_probe = self.pause.as_ref().is_some_and(|pause| pause.probe == Some(fence));
-        if is_probe && let Some(pause) = self.pause.take() {
+        let decides = self.pause.as_ref().is_some_and(|pause| pause.is_decided_by(fence, now_ms));
+        if decides && let Some(pause) = self.pause.take() {
             self.before = Some((now_ms, pause.steps));
         }
-        is_probe
+        decides
     }
 
     /// Whose failure this is: the lane's, or (none) the job's own.
@@ -204,7 +211,7 @@ impl Lane {
             return None;
         }
         if let Some(pause) = &self.pause
-            && pause.probe != Some(failure.fence)
+            && !pause.is_decided_by(failure.fence, now_ms)
         {
             return Some(Out { for_ms: pause.until_ms.saturating_sub(now_ms), began: false });
         }
