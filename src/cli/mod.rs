@@ -82,7 +82,7 @@ pub enum Command {
 }
 
 /// What commands log that show by themselves how they go and what they wait for.
-const QUIET_LEVEL: &str = "warn,quarrier::waiting=error";
+const QUIET_LEVEL: &str = "warn,quarrier::waiting=error,quarrier::lanes=error";
 
 /// What went wrong after the work had begun: no fault of the command line.
 #[derive(Debug, thiserror::Error)]

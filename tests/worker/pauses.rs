@@ -7,7 +7,7 @@ use quarrier::budget::{Dimension, Limit};
 use quarrier::error::ErrorKind;
 use quarrier::job::State;
 use quarrier::provider::CallError;
-use quarrier::provider::FailedCharge::{None as Free, NotSent};
+use quarrier::provider::FailedCharge::{None as Free, NotSent, Unknown};
 use quarrier::retry::Policy;
 use quarrier::store::{KeyLevel, ReadStore as _};
 use quarrier::worker::{Status, WaitingFor, WorkerOptions};
@@ -220,14 +220,14 @@ fn the_pause_of_another_worker_ends_with_one_call_here_too() {
 }
 
 #[test]
-fn an_outage_fails_no_job_and_a_job_that_fails_alone_still_ends() {
+fn an_outage_fails_no_job_and_most_of_its_calls_are_probes() {
     within(async {
         let kinds = [
             (ErrorKind::ConnectFailed, NotSent),
             (ErrorKind::Unavailable, Free),
             (ErrorKind::Overloaded, Free),
             (ErrorKind::Internal, Free),
-            (ErrorKind::FirstTokenTimeout, quarrier::provider::FailedCharge::Unknown),
+            (ErrorKind::FirstTokenTimeout, Unknown),
         ];
         for (kind, charge) in kinds {
             let bed = Bed::new().await;
@@ -238,32 +238,42 @@ fn an_outage_fails_no_job_and_a_job_that_fails_alone_still_ends() {
             let provider =
                 Scripted::new(
                     move |number, _| {
-                        if number <= 100 { fail(kind, charge) } else { answer("At last.") }
+                        if number <= 40 { fail(kind, charge) } else { answer("At last.") }
                     },
                 );
             let running = bed.start(provider.clone());
             running.ended(40).await;
             let status = running.drained().await;
             assert_eq!((status.succeeded, status.failed), (40, 0), "{kind}");
-            assert!(status.pauses > 50, "{kind}: most calls were probes, {}", status.pauses);
-            assert_eq!(provider.seen().begun, 140, "{kind}");
+            assert!(status.pauses > 20, "{kind}: most calls were probes, {}", status.pauses);
+            assert_eq!(provider.seen().begun, 80, "{kind}");
             assert!(bed.number("select max(failures) from job").await < 4, "{kind}");
+        }
+    });
+}
 
+#[test]
+fn a_job_whose_input_breaks_the_model_still_ends_after_its_tries() {
+    within(async {
+        let kinds = [
+            (ErrorKind::ConnectFailed, Unknown),
+            (ErrorKind::Internal, Unknown),
+            (ErrorKind::FirstTokenTimeout, Unknown),
+        ];
+        for (kind, charge) in kinds {
+            let bed = Bed::new().await;
             let poison = bed.admit(json!({ "prompt": "Poison", "max_tokens": 5 })).await;
-            let mut good = Vec::new();
-            for _ in 0..200 {
-                good.push(bed.job().await);
+            for _ in 0..30 {
+                bed.job().await;
             }
             let provider = Scripted::new(move |_, request| {
                 let is_poison = request.messages[0].text.contains("Poison");
                 if is_poison { fail(kind, charge) } else { answer("Fine.") }
             });
-            let mut options = bed.options();
-            options.concurrency = 2;
-            let running = bed.start_with(provider, options);
-            running.ended(201).await;
+            let running = bed.start(provider);
+            running.ended(31).await;
             let status = running.drained().await;
-            assert_eq!((status.succeeded, status.failed), (200, 1), "{kind}");
+            assert_eq!((status.succeeded, status.failed, status.pauses), (30, 1, 0), "{kind}");
             let page = bed.page(poison).await;
             assert_eq!((page.row.state, page.attempts.len()), (State::Failed, 4), "{kind}");
         }

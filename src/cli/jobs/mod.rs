@@ -5,7 +5,7 @@ mod change;
 mod full;
 mod list;
 pub(in crate::cli) mod show;
-mod waits;
+pub(in crate::cli) mod waits;
 
 use std::io::Write;
 
