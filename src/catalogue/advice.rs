@@ -53,11 +53,15 @@ impl Catalogue {
 
     fn instead_of(&self, model: &Model, profiles: &[String], (id, today): (&str, Date)) -> String {
         let Some(successor) = self.successor_of(model, today) else {
-            // It lives: then it is not served here. Other continents' profiles are not either.
+            // As far as we know it lives: then it may be served elsewhere, but not through the
+            // profiles of other continents.
             let nearby = wanted_ids(model, &[profiles, &["global".to_owned()]].concat());
             let others: Vec<String> = nearby.into_iter().filter(|nearby| nearby != id).collect();
-            let ids = or(&others).unwrap_or_else(|| "use another region or model".to_owned());
-            return format!("{} may not be served in this region: {ids}", model.alias);
+            let ids = or(&others).map(|ids| format!("{ids}, or ")).unwrap_or_default();
+            return format!(
+                "the catalogue does not know it as retired: {ids}choose another region or model \
+                 (`quarrier models`)"
+            );
         };
         let retired = match model.end_of_life {
             Some(date) if model.is_retired(today) => format!("it was retired on {date}"),
@@ -152,8 +156,9 @@ mod tests {
             ErrorKind::ModelNotFound,
             &["us"],
             Some(
-                "claude-haiku-4.5 may not be served in this region: use \
-                 global.anthropic.claude-haiku-4-5-20251001-v1:0",
+                "the catalogue does not know it as retired: use \
+                 global.anthropic.claude-haiku-4-5-20251001-v1:0, or choose another region or \
+                 model (`quarrier models`)",
             ),
         );
         check("zzz.unheard-of-v9", ErrorKind::ModelNotFound, &["us"], None);

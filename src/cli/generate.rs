@@ -195,7 +195,8 @@ fn tell(page: &JobPage, json: bool, simulated: bool) -> anyhow::Result<ExitCode>
     if result.state != State::Succeeded {
         let kind = result.error_kind.as_deref().unwrap_or(result.state.as_str());
         let message = result.error_message.as_deref().unwrap_or("no reason is known");
-        eprintln!("quarrier: {kind}: {message} (`quarrier explain {kind}`)");
+        let message = message.trim_end_matches('.');
+        eprintln!("quarrier: {kind}: {message}. More: `quarrier explain {kind}`");
         return Ok(ExitCode::FAILURE);
     }
     if !json {
@@ -211,9 +212,10 @@ fn paused(page: &JobPage) -> anyhow::Error {
         Some(attempt) => {
             let name = attempt.error_kind.as_deref().unwrap_or_default();
             let message = attempt.error_message.as_deref().unwrap_or_default();
+            let message = message.trim_end_matches('.');
             let hint = ErrorKind::from_name(name).and_then(|kind| explain(kind).hint);
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            anyhow!("{name}: {message}{hint} (`quarrier explain {name}`)")
+            anyhow!("{name}: {message}{hint}. More: `quarrier explain {name}`")
         }
         None => anyhow!("the lane {} is paused; `quarrier jobs list` says why", page.row.lane),
     }

@@ -88,6 +88,8 @@ pub struct Out {
     pub for_ms: u64,
     /// This failure began the pause: others must hear of it, and a person.
     pub began: bool,
+    /// It was the probe's: the same trouble goes on.
+    pub again: bool,
 }
 
 /// Whether this kind can pause its lane.
@@ -213,12 +215,14 @@ impl Lane {
         if let Some(pause) = &self.pause
             && !pause.is_decided_by(failure.fence, now_ms)
         {
-            return Some(Out { for_ms: pause.until_ms.saturating_sub(now_ms), began: false });
+            let for_ms = pause.until_ms.saturating_sub(now_ms);
+            return Some(Out { for_ms, began: false, again: false });
         }
         let probed = self.pause.take();
         if probed.is_none() && is_outage(failure.kind) && !self.is_enough(failure, policy, now_ms) {
             return None;
         }
+        let again = probed.as_ref().is_some_and(|pause| pause.kind == Some(failure.kind));
         let steps = match (probed, self.before) {
             (Some(pause), _) => pause.steps.saturating_add(1),
             // An outage that comes back at once is the same one.
@@ -234,7 +238,7 @@ impl Lane {
         self.calls = 0;
         self.jobs.clear();
         self.pause = Some(Pause { until_ms, kind: Some(failure.kind), steps, probe: None });
-        Some(Out { for_ms, began: true })
+        Some(Out { for_ms, began: true, again })
     }
 
     /// Notes what speaks against the lane; true when it is enough for an outage.

@@ -96,9 +96,8 @@ pub(super) fn failed(
     if is_back {
         back(bench, name);
     }
-    if out.is_some_and(|out| out.began) {
-        let for_ms = out.map_or(0, |out| out.for_ms);
-        let line = line(name, error, for_ms);
+    if let Some(out) = out.filter(|out| out.began) {
+        let line = if out.again { line_again(name, error, out) } else { line(name, error, out) };
         // A target of its own, for commands that show pauses themselves.
         tracing::warn!(
             target: "quarrier::lanes",
@@ -118,9 +117,9 @@ fn back(bench: &Bench, name: &str) {
 }
 
 /// What a person needs to know of a pause: where, why, what to do, and when it is tried again.
-fn line(name: &str, error: &CallError, for_ms: u64) -> String {
+fn line(name: &str, error: &CallError, out: Out) -> String {
     let kind = error.kind;
-    let said = error.message.lines().next().unwrap_or_default();
+    let said = first_line(&error.message);
     let mut message: String = said.chars().take(MESSAGE_CHARS_MAX).collect();
     if message.len() < said.len() {
         message.push('…');
@@ -130,8 +129,23 @@ fn line(name: &str, error: &CallError, for_ms: u64) -> String {
     format!(
         "{name} is paused: {kind}: {message}.{hint} One call tries it again in {}, then it goes on \
          by itself; no job fails meanwhile (`quarrier explain {kind}`).",
-        span(for_ms)
+        span(out.for_ms)
     )
+}
+
+/// The call that tried it failed in the same way: the first line has said what to do.
+fn line_again(name: &str, error: &CallError, out: Out) -> String {
+    let (kind, again_in) = (error.kind, span(out.for_ms));
+    format!("{name} is still paused: {kind}. One call tries it again in {again_in}.")
+}
+
+/// The first line, without a last sentence that only announces the others: `Attempted:`.
+fn first_line(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or_default();
+    match line.rsplit_once(". ") {
+        Some((before, announcement)) if announcement.ends_with(':') => before,
+        _ => line,
+    }
 }
 
 /// `12 s`, `66 min`; what has begun counts.

@@ -96,7 +96,7 @@ pub(super) fn completed(
             let errors = (!failed.errors.is_empty())
                 .then(|| serde_json::to_string(&failed.errors).ok())
                 .flatten();
-            (next, Some((failed.kind, failed.message)), errors)
+            (next, Some((failed.kind, in_one_line(&failed))), errors)
         }
     };
     let usage = completion.usage;
@@ -112,6 +112,17 @@ pub(super) fn completed(
     finish.error = error;
     finish.schema_errors = schema_errors;
     finish
+}
+
+/// What is wrong with an answer, and the first place where it is.
+fn in_one_line(failed: &Failed) -> String {
+    let Some(first) = failed.errors.first() else { return failed.message.clone() };
+    let place = if first.pointer.is_empty() { "the whole value" } else { &first.pointer };
+    let more = match failed.errors.len() {
+        1 => String::new(),
+        errors => format!(", and {} more", errors - 1),
+    };
+    format!("{}: {place}: {}{more}", failed.message, first.message)
 }
 
 /// It did not run to its end.

@@ -123,6 +123,9 @@ fn a_thousand_jobs_without_credentials_wait_with_one_line_a_pause() {
              (`quarrier explain credentials`)."
         );
         assert_eq!(status.told.first().map(String::as_str), Some(line));
+        let again = "scripted/us.anthropic.claude-haiku-4-5-20251001-v1:0 is still paused: \
+                     credentials. One call tries it again in 1 s.";
+        assert!(status.told[1..].iter().all(|line| line == again), "{:?}", status.told);
         let back = log.of("INFO").into_iter().filter(is_about_a_pause).count();
         assert_eq!(back, 1, "and one that it works again");
     });

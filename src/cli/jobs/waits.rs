@@ -51,15 +51,10 @@ pub(super) fn pauses_of<'p>(
     paused.iter().filter(move |lane| waits(lane))
 }
 
-/// What a person can do so that a job waits no longer: where its lane is paused, or its last call
-/// failed for the lane's sake.
+/// What a person can do so that a job whose lane is paused waits no longer.
 pub(super) fn hint(row: &JobRow, paused: &[PausedLane]) -> Option<&'static str> {
-    let lane = paused.iter().find(|lane| lane.lane == row.lane);
-    let reason = lane.and_then(|lane| lane.reason.as_deref()).or(row.reason.as_deref())?;
-    if row.state != State::Ready {
-        return None;
-    }
-    ErrorKind::from_name(reason).and_then(|kind| explain(kind).hint)
+    let lane = paused.iter().find(|lane| lane.lane == row.lane && row.state == State::Ready)?;
+    ErrorKind::from_name(lane.reason.as_deref()?).and_then(|kind| explain(kind).hint)
 }
 
 /// `: credentials; sign in ...`: why a lane is paused, and what to do.

@@ -157,7 +157,7 @@ fn missing_credentials_pause_the_lane_at_once_and_only_the_first_says_so() {
         // The others, later too, are told what is left of it.
         scene.now_ms += 20_000;
         let late = scene.fail(kind, 99, 99).unwrap();
-        assert_eq!(late, Out { for_ms: outs[0].for_ms - 20_000, began: false });
+        assert_eq!(late, Out { for_ms: outs[0].for_ms - 20_000, began: false, again: false });
     }
 }
 
@@ -176,7 +176,7 @@ fn when_the_pause_is_over_one_call_tries_the_lane() {
         scene.lane.over(probe);
         assert_eq!(scene.allowed(), Allowed::One);
         let again = scene.call(kind, 1).unwrap();
-        assert!(again.began, "{kind}: the probe failed");
+        assert!(again.began && again.again, "{kind}: the probe failed");
         scene.wait();
         assert!(scene.works(), "{kind}: the probe worked");
         assert_eq!(scene.allowed(), Allowed::All);
@@ -195,7 +195,7 @@ fn a_call_from_before_the_pause_ends_it_neither_way() {
     let probe = scene.claim();
     assert_eq!(
         scene.fail(ErrorKind::Credentials, 2, old),
-        Some(Out { for_ms: 0, began: false }),
+        Some(Out { for_ms: 0, began: false, again: false }),
         "the probe decides"
     );
     assert!(scene.lane.worked(probe, scene.now_ms));
