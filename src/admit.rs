@@ -13,6 +13,7 @@ use crate::catalogue::{Ask, Catalogue, Family};
 use crate::check;
 use crate::clock::Now;
 use crate::completion::{Api, Message};
+use crate::error::ErrorKind;
 use crate::estimate;
 use crate::job::{self, IfOutcomeUnknown, JobDocument, Problem, Resolved, Wanted};
 use crate::native;
@@ -115,6 +116,12 @@ impl Admission {
             document.model.clone_from(&overrides.model);
         }
         self.settle(document, origin, limits, now)
+    }
+
+    /// What a person should name instead of a model that the provider would not serve.
+    #[must_use]
+    pub fn advice(&self, model_id: &str, kind: ErrorKind, now: Now) -> Option<String> {
+        self.catalogue.advice(model_id, kind, &self.settings.profiles, today(now))
     }
 
     /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It

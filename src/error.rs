@@ -1,7 +1,11 @@
 //! The kinds of failure, as data. What to do about each is decided in `retry`, never here.
 //! Must not know: providers, stores, clocks.
 
+mod explain;
+
 use serde::{Deserialize, Serialize};
+
+pub use explain::{Explanation, explain};
 
 /// Why a call or a job failed. The snake-case name is stable: it stands in the tables, in result
 /// lines (`error.kind`) and in logs.
@@ -46,6 +50,8 @@ pub enum ErrorKind {
     Credentials,
     /// The model id is unknown, retired or not reachable from here (404).
     ModelNotFound,
+    /// The model's bare id is refused: it is invoked through an inference profile alone (400).
+    ProfileNeeded,
     /// The answer was cut at `max_tokens`.
     Truncated,
     /// The model declined to answer.
@@ -81,6 +87,46 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind, in the order in which they are explained.
+    pub const ALL: [Self; 36] = [
+        Self::ThrottledRequests,
+        Self::ThrottledTokens,
+        Self::ThrottledDay,
+        Self::Overloaded,
+        Self::ModelNotReady,
+        Self::Unavailable,
+        Self::Internal,
+        Self::ModelTimeout,
+        Self::ModelError,
+        Self::ConnectFailed,
+        Self::FirstTokenTimeout,
+        Self::IdleTimeout,
+        Self::CallTimeout,
+        Self::StreamCut,
+        Self::InvalidRequest,
+        Self::InputTooLong,
+        Self::AccessDenied,
+        Self::Credentials,
+        Self::ModelNotFound,
+        Self::ProfileNeeded,
+        Self::Truncated,
+        Self::Refused,
+        Self::Filtered,
+        Self::Guardrail,
+        Self::Empty,
+        Self::InvalidJson,
+        Self::SchemaMismatch,
+        Self::AnswerTooLarge,
+        Self::Crashed,
+        Self::DeadlineExceeded,
+        Self::Rejected,
+        Self::NeverFits,
+        Self::BudgetExhausted,
+        Self::Unstorable,
+        Self::Cancelled,
+        Self::Bug,
+    ];
+
     /// The stable snake-case name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -104,6 +150,7 @@ impl ErrorKind {
             Self::AccessDenied => "access_denied",
             Self::Credentials => "credentials",
             Self::ModelNotFound => "model_not_found",
+            Self::ProfileNeeded => "profile_needed",
             Self::Truncated => "truncated",
             Self::Refused => "refused",
             Self::Filtered => "filtered",
@@ -121,6 +168,12 @@ impl ErrorKind {
             Self::Cancelled => "cancelled",
             Self::Bug => "bug",
         }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

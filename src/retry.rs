@@ -19,18 +19,29 @@
 //! | `credentials`, `access_denied` | nothing | snooze for `paused_ms` and up to a tenth more, pause the lane: the set-up is wrong, not the job, and ten thousand jobs must not fail for one expired key |
 //! | `invalid_json`, `schema_mismatch`, `empty` | reasks | re-ask up to `reasks_max` times, then end `failed` |
 //! | `truncated`, `refused`, `filtered`, `guardrail`, `answer_too_large`, `unstorable` | nothing | end `failed`: the same question brings the same answer |
-//! | `invalid_request`, `input_too_long`, `model_not_found`, `never_fits`, `budget_exhausted`, `rejected` | nothing | end `failed`: permanent |
+//! | `invalid_request`, `input_too_long`, `model_not_found`, `profile_needed`, `never_fits`, `rejected` | nothing | end `failed`: permanent |
+//! | `budget_exhausted` | nothing | end `failed`: the caller said how long it can wait |
 //! | `deadline_exceeded` | nothing | end `expired` |
 //! | `cancelled` | nothing | end `cancelled` |
+//!
+//! What a failure says of its whole lane is told by [`Lane`], which each worker keeps for each lane.
+//! While a lane is paused ([`Timing::lane_out_ms`]), a failure of a kind that [`pauses`] is not the
+//! job's: it is snoozed until the pause is over, and `failures` does not rise (see [`counted`]).
 //!
 //! A job whose deadline has passed ends `expired` instead of going on; an end for a known cause
 //! keeps its cause. A delay never reaches past the deadline: the job is due again at the deadline
 //! itself, where it expires, so no delay can hide a job from its end.
 
+mod lane;
+mod words;
+
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorKind;
+
+pub use lane::{Allowed, Failure, Lane, Out, pauses};
+pub use words::in_words;
 
 /// How often each thing has happened to a job so far, before the failure being decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +86,13 @@ pub struct Policy {
     pub paused_ms: u64,
     /// A provider's Retry-After longer than this is cut to it; milliseconds.
     pub retry_after_ms_max: u64,
+    /// Calls of a lane that fail in a row for the provider's own trouble are an outage; not more
+    /// than `failures_max`, or a job that is alone in its lane fails before it is noticed.
+    pub outage_calls: u32,
+    /// The longest first pause of an outage; milliseconds.
+    pub outage_ms_base: u64,
+    /// The longest pause of an outage; milliseconds.
+    pub outage_ms_max: u64,
 }
 
 impl Default for Policy {
@@ -93,17 +111,22 @@ impl Default for Policy {
             throttled_day_ms: 3_600_000,
             paused_ms: 60_000,
             retry_after_ms_max: 86_400_000,
+            outage_calls: 4,
+            outage_ms_base: 1_000,
+            outage_ms_max: 60_000,
         }
     }
 }
 
 /// What is known about time when a failure is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timing {
     /// The provider's Retry-After, where it sent one; a floor for any delay; milliseconds.
     pub retry_after_ms: Option<u64>,
     /// Milliseconds until the job's deadline; 0 or less: it has passed.
     pub deadline_in_ms: i64,
+    /// The job's lane is paused for so many milliseconds, and the failure is taken for the lane's.
+    pub lane_out_ms: Option<u64>,
 }
 
 /// How a job ends after a failure.
@@ -172,6 +195,11 @@ impl Counters {
         }
         self
     }
+
+    /// Whether one more throttle ends the job.
+    fn throttles_used_up(&self, policy: &Policy) -> bool {
+        self.throttles.saturating_add(1) >= policy.throttles_max
+    }
 }
 
 /// The rows of the table above, in the same order.
@@ -220,6 +248,7 @@ fn row(kind: ErrorKind, policy: &Policy) -> Row {
         | ErrorKind::InvalidRequest
         | ErrorKind::InputTooLong
         | ErrorKind::ModelNotFound
+        | ErrorKind::ProfileNeeded
         | ErrorKind::NeverFits
         | ErrorKind::BudgetExhausted
         | ErrorKind::Rejected => Row::End(EndState::Failed),
@@ -240,6 +269,14 @@ pub fn counter(kind: ErrorKind) -> Option<Counter> {
     }
 }
 
+/// The counter that this failure raises after this verdict: a failure that is the lane's is not the
+/// job's.
+#[must_use]
+pub fn counted(kind: ErrorKind, verdict: &Verdict) -> Option<Counter> {
+    let is_the_lanes = matches!(verdict, Verdict::Snooze { .. });
+    counter(kind).filter(|counter| *counter != Counter::Failures || !is_the_lanes)
+}
+
 /// Decides what happens to a job after a failure of `kind`; the module's table says what and why.
 /// `counters` are those from before this failure.
 pub fn decide(
@@ -249,7 +286,17 @@ pub fn decide(
     timing: Timing,
     rng: &mut impl Rng,
 ) -> Verdict {
-    let verdict = within_limits(kind, counters, policy, timing.retry_after_ms, rng);
+    let verdict = match timing.lane_out_ms.filter(|_| pauses(kind)) {
+        // Throttles are counted whoever's they are.
+        Some(_) if kind == ErrorKind::ThrottledDay && counters.throttles_used_up(policy) => {
+            Verdict::End { state: EndState::Failed, kind }
+        }
+        Some(out_ms) => {
+            let after_ms = out_ms.saturating_add(rng.random_range(0..=out_ms / 10));
+            Verdict::Snooze { after_ms, slow_lane: false, pause_lane: false }
+        }
+        None => within_limits(kind, counters, policy, timing.retry_after_ms, rng),
+    };
     let left_ms = u64::try_from(timing.deadline_in_ms).unwrap_or(0);
     match verdict {
         Verdict::End { .. } => verdict,
@@ -290,9 +337,7 @@ fn within_limits(
             let jitter_ms = full_jitter_ms(policy.backoff_base_ms, counters.crashes, policy, rng);
             Verdict::Retry { after_ms: floor_ms.saturating_add(jitter_ms) }
         }
-        Row::Throttle | Row::ThrottledDay if reached(counters.throttles, policy.throttles_max) => {
-            failed
-        }
+        Row::Throttle | Row::ThrottledDay if counters.throttles_used_up(policy) => failed,
         Row::Throttle => {
             let jitter_ms =
                 full_jitter_ms(policy.throttle_base_ms, counters.throttles, policy, rng);
@@ -322,9 +367,13 @@ fn full_jitter_ms(base_ms: u64, tries: u32, policy: &Policy, rng: &mut impl Rng)
 }
 
 fn backoff_cap_ms(base_ms: u64, tries: u32, policy: &Policy) -> u64 {
+    grown_ms(base_ms, policy.backoff_factor, tries).min(policy.backoff_ms_max)
+}
+
+/// `base x factor^steps`.
+fn grown_ms(base_ms: u64, factor: u32, steps: u32) -> u64 {
     // A factor of 0 would mean no delay from the second try on: a storm by misconfiguration.
-    let factor = u64::from(policy.backoff_factor.max(1));
-    base_ms.saturating_mul(factor.saturating_pow(tries)).min(policy.backoff_ms_max)
+    base_ms.saturating_mul(u64::from(factor.max(1)).saturating_pow(steps))
 }
 
 #[cfg(test)]

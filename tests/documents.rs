@@ -1,6 +1,6 @@
-//! Keeps the published documents true. The schema of the job document is what the types say, it
-//! accepts the examples, and it refuses what the parser refuses, as far as JSON Schema can say it;
-//! the table of models is what the catalogue says.
+//! Keeps the published documents true. The job document's schema is what the types say, accepts the
+//! examples, and refuses what the parser refuses, as far as JSON Schema can say it; the table of
+//! models is what the catalogue says, and the page of errors what `quarrier explain` says.
 //! Must not know: stores, calls.
 
 #![expect(clippy::expect_used, reason = "a test stops at the first thing that it cannot read")]
@@ -36,19 +36,29 @@ fn accepted(document: &Value) -> (bool, bool) {
     (validator.is_valid(document), parse(&document.to_string()).is_ok())
 }
 
-#[test]
-fn the_published_schema_is_what_the_types_say() {
-    let path = file("docs/job.schema.json");
-    let wanted = format!("{:#}\n", schema());
+/// Holds a document to what it is made of, or writes it anew where that is asked for.
+#[track_caller]
+fn is_made_of(name: &str, wanted: &str) {
+    let path = file(name);
     if is_update() {
-        std::fs::write(&path, &wanted).expect("docs/job.schema.json is written");
+        std::fs::write(&path, wanted).expect("the document is written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == wanted,
-        "docs/job.schema.json is not what the types say; run\n\
+        "{name} is not what it is made of; run\n\
          UPDATE_DOCS=1 cargo test --test documents\nand look at the difference"
     );
+}
+
+#[test]
+fn the_published_schema_is_what_the_types_say() {
+    is_made_of("docs/job.schema.json", &format!("{:#}\n", schema()));
+}
+
+#[test]
+fn the_page_of_errors_is_what_explain_says() {
+    is_made_of("docs/errors.md", &quarrier::cli::explain::page());
 }
 
 #[test]

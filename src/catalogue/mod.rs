@@ -2,6 +2,7 @@
 //! Must not know: files, networks, the time of day (`today` is an argument), or how a provider
 //! spells a call.
 
+mod advice;
 mod cost;
 mod model;
 mod nearest;

@@ -137,11 +137,11 @@ fn way_out(successor: Option<&str>) -> String {
 }
 
 /// The parts of a name that the catalogue can be asked about.
-struct Parsed<'a> {
+pub(super) struct Parsed<'a> {
     /// The name as it was given.
     name: &'a str,
     /// The last part of an ARN that names a model or profile, else the whole name.
-    id: &'a str,
+    pub(super) id: &'a str,
     /// The name is an ARN of a profile, or of something of the account's own.
     keep_name: bool,
 }
@@ -237,7 +237,7 @@ impl Catalogue {
     }
 
     /// The first model down the chain of successors that is still served.
-    fn successor_of(&self, model: &Model, today: Date) -> Option<String> {
+    pub(super) fn successor_of(&self, model: &Model, today: Date) -> Option<String> {
         let mut current = model;
         for _ in 0..SUCCESSORS_MAX {
             current = self.model(current.successor.as_deref()?)?;
@@ -266,7 +266,7 @@ fn choose_profile(model: &Model, name: &str, ask: &Ask) -> Result<String, Resolv
     })
 }
 
-fn parse(name: &str) -> Parsed<'_> {
+pub(super) fn parse(name: &str) -> Parsed<'_> {
     let plain = Parsed { name, id: name, keep_name: false };
     if !name.starts_with("arn:") {
         return plain;
@@ -283,7 +283,7 @@ fn parse(name: &str) -> Parsed<'_> {
     }
 }
 
-fn split_profile(id: &str) -> Option<(&str, &str)> {
+pub(super) fn split_profile(id: &str) -> Option<(&str, &str)> {
     id.split_once('.').filter(|(prefix, _)| PROFILE_PREFIXES.contains(prefix))
 }
 

@@ -165,6 +165,9 @@ mod tests {
             retry.crashes_max = 3                    default
             retry.failures_max = 4                   default
             retry.model_not_ready_ms_min = 5000      default
+            retry.outage_calls = 4                   default
+            retry.outage_ms_base = 1000              default
+            retry.outage_ms_max = 60000              default
             retry.paused_ms = 60000                  default
             retry.reasks_max = 2                     default
             retry.retry_after_ms_max = 86400000      default

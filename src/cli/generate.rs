@@ -15,6 +15,7 @@ use super::stop::Stop;
 use crate::admit::{Origin, Overrides};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
+use crate::error::{ErrorKind, explain};
 use crate::job::{JobDocument, Problem, State};
 use crate::store::JobPage;
 use crate::worker::{StatusHandle, WaitingFor};
@@ -155,6 +156,7 @@ async fn wait_for(rooms: &Rooms, job_id: Uuid, status: &StatusHandle) -> anyhow:
                 }
                 _ => true,
             };
+            // A pause of this very lane has ended the wait above.
             if is_long && told.as_ref() != Some(&waiting.reason()) {
                 eprintln!("{}", waiting_text(&waiting, mono_ms));
                 told = Some(waiting.reason());
@@ -193,7 +195,8 @@ fn tell(page: &JobPage, json: bool, simulated: bool) -> anyhow::Result<ExitCode>
     if result.state != State::Succeeded {
         let kind = result.error_kind.as_deref().unwrap_or(result.state.as_str());
         let message = result.error_message.as_deref().unwrap_or("no reason is known");
-        eprintln!("quarrier: {kind}: {message}");
+        let message = message.trim_end_matches('.');
+        eprintln!("quarrier: {kind}: {message}. More: `quarrier explain {kind}`");
         return Ok(ExitCode::FAILURE);
     }
     if !json {
@@ -206,11 +209,14 @@ fn tell(page: &JobPage, json: bool, simulated: bool) -> anyhow::Result<ExitCode>
 fn paused(page: &JobPage) -> anyhow::Error {
     let failed = page.attempts.iter().rev().find(|attempt| attempt.error_kind.is_some());
     match failed {
-        Some(attempt) => anyhow!(
-            "{}: {}",
-            attempt.error_kind.as_deref().unwrap_or_default(),
-            attempt.error_message.as_deref().unwrap_or_default()
-        ),
+        Some(attempt) => {
+            let name = attempt.error_kind.as_deref().unwrap_or_default();
+            let message = attempt.error_message.as_deref().unwrap_or_default();
+            let message = message.trim_end_matches('.');
+            let hint = ErrorKind::from_name(name).and_then(|kind| explain(kind).hint);
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            anyhow!("{name}: {message}{hint}. More: `quarrier explain {name}`")
+        }
         None => anyhow!("the lane {} is paused; `quarrier jobs list` says why", page.row.lane),
     }
 }

@@ -5,17 +5,20 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::jobs::waits::why_paused;
 use super::table::table;
 use crate::budget::{Dimension, LevelOf};
-use crate::store::{KeyLevel, LimitRule, Store};
+use crate::clock::rfc3339;
+use crate::store::{KeyLevel, LimitRule, PausedLane, Store};
 
-/// How full the rates are: what the calls of the last minute have drawn, and what is allowed.
+/// How full the rates are, and which lanes are paused: what the calls of the last minute have
+/// drawn, and what is allowed.
 #[derive(Debug, clap::Args)]
 pub struct LimitsArgs {
     /// The store to look at.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Print a JSON object: `keys` with their levels, and `rules`.
+    /// Print a JSON object: `keys` with their levels, `rules`, and `paused` lanes.
     #[arg(long)]
     pub json: bool,
 }
@@ -26,10 +29,19 @@ pub async fn run(args: &LimitsArgs, store: &dyn Store, out: &mut impl Write) -> 
     let rules = store.limits().await?;
     if args.json {
         let keys: Vec<Value> = levels.iter().map(key_json).collect();
-        let all = json!({ "keys": keys, "rules": rules });
+        let paused: Vec<Value> = store.paused_lanes().await?.iter().map(paused_json).collect();
+        let all = json!({ "keys": keys, "rules": rules, "paused": paused });
         serde_json::to_writer_pretty(&mut *out, &all)?;
         writeln!(out)?;
         return Ok(());
+    }
+    let paused = store.paused_lanes().await?;
+    for lane in &paused {
+        let until = rfc3339(lane.until);
+        writeln!(out, "{} is paused until {until}{}", lane.lane, why_paused(lane))?;
+    }
+    if !paused.is_empty() {
+        writeln!(out)?;
     }
     if levels.is_empty() {
         writeln!(out, "Nothing has been drawn yet: no call has been claimed on this store.")?;
@@ -110,6 +122,10 @@ fn write_unused(
     Ok(())
 }
 
+fn paused_json(lane: &PausedLane) -> Value {
+    json!({ "lane": lane.lane, "until": rfc3339(lane.until), "reason": lane.reason })
+}
+
 fn key_json(key: &KeyLevel) -> Value {
     let level = |level: &LevelOf| {
         json!({
@@ -133,7 +149,8 @@ fn key_json(key: &KeyLevel) -> Value {
 mod tests {
     use super::*;
     use crate::budget::Limit;
-    use crate::cli::testing::Scene;
+    use crate::cli::testing::{Scene, again};
+    use crate::error::ErrorKind;
     use crate::store::AdmitStore as _;
     use expect_test::expect;
 
@@ -202,6 +219,22 @@ mod tests {
             r#"{"pattern":"total","limit":{"requests_per_minute":50},"origin":"configuration"}"#
         ]]
         .assert_eq(&json["rules"][2].to_string());
+    }
+
+    #[tokio::test]
+    async fn a_paused_lane_is_shown_with_its_reason_and_what_to_do() {
+        let scene = limited().await;
+        scene.admit(1, r#"{"prompt":"x"}"#).await;
+        scene
+            .call(|finish| {
+                again(finish, ErrorKind::Credentials, "expired", 60_000);
+                finish.lane.pause_ms = Some(60_000);
+            })
+            .await;
+        let text = shown(&scene, false).await;
+        expect!["bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused until 2026-01-01T00:01:03.000Z: credentials; sign in (`aws sso login`) or set AWS_PROFILE (`quarrier doctor`)"].assert_eq(text.lines().next().unwrap_or_default());
+        let json: Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
+        assert_eq!(json["paused"][0]["reason"], "credentials");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{Command, Given, enqueue, jobs, limits, migrate, models, results, rooms};
+use super::{Command, Given, enqueue, explain, jobs, limits, migrate, models, results, rooms};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::store::{Store, StoreError};
@@ -59,6 +59,7 @@ pub(super) async fn run(
             models::run(&args, &catalogue, today(&clock), out).map_err(failed)?;
             true
         }
+        Command::Explain(args) => explain(&args, given, clock, out).await?,
         Command::Config(args) => {
             super::config::run(&args, &given.load, out).map_err(failed)?;
             true
@@ -73,6 +74,27 @@ pub(super) async fn run(
     };
     out.flush()?;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A kind needs no store; anything else may be a job's id.
+async fn explain(
+    args: &explain::ExplainArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let (loaded, path) = place(given, args.store.as_deref())?;
+    let policy = &loaded.settings.retry;
+    let Some(name) = args.unknown_kind() else {
+        explain::kinds(args, policy, out).map_err(failed)?;
+        return Ok(true);
+    };
+    if !path.exists() {
+        return Err(failed(explain::unknown(name, &path)));
+    }
+    let store = rooms::open_store(&loaded.settings, &path, None, clock).await?;
+    explain::job(args, name, (&store, policy), out).await.map_err(failed)?;
+    Ok(true)
 }
 
 async fn enqueue(

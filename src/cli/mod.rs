@@ -5,6 +5,7 @@
 pub mod config;
 pub mod doctor;
 pub mod enqueue;
+pub mod explain;
 pub mod generate;
 pub mod jobs;
 pub mod jsonl;
@@ -74,6 +75,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Look at everything that work depends on, and say what to change.
     Doctor(Box<doctor::DoctorArgs>),
+    /// What an error kind means, what is done about it, and the way out; or why a job failed.
+    Explain(explain::ExplainArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
     /// Bring a store's tables up to date; every command that opens a store does the same.
@@ -81,7 +84,7 @@ pub enum Command {
 }
 
 /// What commands log that show by themselves how they go and what they wait for.
-const QUIET_LEVEL: &str = "warn,quarrier::waiting=error";
+const QUIET_LEVEL: &str = "warn,quarrier::waiting=error,quarrier::lanes=error";
 
 /// What went wrong after the work had begun: no fault of the command line.
 #[derive(Debug, thiserror::Error)]

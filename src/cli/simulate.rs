@@ -76,11 +76,11 @@ impl SimulateArgs {
     /// The simulator's options, from the flags and the files that they name.
     pub fn options(&self) -> anyhow::Result<SimulatorOptions> {
         let mut options = SimulatorOptions {
-            require_profiles: self.require_profiles,
-            models: self.models.clone(),
             seed: self.seed,
             call_log_max: self.call_log_max,
             scenario_speed: self.scenario_speed,
+            require_profiles: self.require_profiles,
+            models: self.models.clone(),
             ..SimulatorOptions::default()
         };
         if let Some(named) = &self.scenario {

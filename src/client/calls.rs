@@ -104,13 +104,14 @@ impl Inner {
                 Err(failure) => failure,
             };
             let deadline_in_ms = job.deadline_at.saturating_sub(self.clock.now().wall_ms);
-            let timing = Timing { retry_after_ms: called.retry_after_ms, deadline_in_ms };
+            let retry_after_ms = called.retry_after_ms;
+            let timing = Timing { retry_after_ms, deadline_in_ms, lane_out_ms: None };
             let verdict =
                 retry::decide(failure.kind, &counters, &self.policy, timing, &mut rand::rng());
             match step(verdict, &called, further) {
                 Step::Stop => return Err(Error::Call(failure)),
                 Step::Call { after_ms, reask: turns } => {
-                    counters = counters.plus(retry::counter(failure.kind));
+                    counters = counters.plus(retry::counted(failure.kind, &verdict));
                     reask = turns;
                     tokio::time::sleep(Duration::from_millis(after_ms)).await;
                 }

@@ -98,7 +98,7 @@ fn how_long(inner: &Inner, job: &NewJob, reason: NotCalled, left_ms: u64) -> Res
             Error::BudgetExhausted { fits_at, limit: waiting.key, dimension: waiting.dimension }
         }
         NotCalled::Paused { for_ms, reason } => {
-            let kind = reason.and_then(|name| kind_of(&name));
+            let kind = reason.and_then(|name| ErrorKind::from_name(&name));
             let needs_a_person =
                 matches!(kind, Some(ErrorKind::Credentials | ErrorKind::AccessDenied));
             if for_ms <= left_ms && left_ms > 0 && !needs_a_person {
@@ -134,8 +134,4 @@ pub(super) fn store_error(error: &StoreError) -> Error {
 fn at(now: Now, in_ms: u64) -> Timestamp {
     let at = now.wall_ms.saturating_add_unsigned(in_ms);
     Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX)
-}
-
-fn kind_of(name: &str) -> Option<ErrorKind> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
 }

@@ -96,6 +96,9 @@ pub(super) const RANGES: &[Range] = &[
     range("retry.throttled_day_ms", 1_000, DAY_MS, WAIT),
     range("retry.paused_ms", 100, DAY_MS, WAIT),
     range("retry.retry_after_ms_max", 1, DAY_MS, WAIT),
+    range("retry.outage_calls", 1, 1_000, "an outage must be noticed"),
+    range("retry.outage_ms_base", 1, DAY_MS, WAIT),
+    range("retry.outage_ms_max", 1, DAY_MS, WAIT),
     range("check.schema_bytes_max", 64, 16 << 20, "a schema is compiled, and sent with every call"),
     range("check.schema_depth_max", 1, 256, "schemas are read recursively"),
     range(
@@ -135,6 +138,13 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
         return Some((
             "retry.backoff_base_ms",
             format!("must be at most retry.backoff_ms_max ({most})"),
+        ));
+    }
+    if retry.outage_ms_base > retry.outage_ms_max {
+        let most = retry.outage_ms_max;
+        return Some((
+            "retry.outage_ms_base",
+            format!("must be at most retry.outage_ms_max ({most})"),
         ));
     }
     if bedrock.call_timeout_ms_base > bedrock.call_timeout_ms_max {

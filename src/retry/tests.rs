@@ -6,44 +6,7 @@ use rand::rngs::SmallRng;
 
 use super::*;
 
-const FAR: Timing = Timing { retry_after_ms: None, deadline_in_ms: i64::MAX };
-
-const KINDS: [ErrorKind; 34] = [
-    ErrorKind::ThrottledRequests,
-    ErrorKind::ThrottledTokens,
-    ErrorKind::ThrottledDay,
-    ErrorKind::Overloaded,
-    ErrorKind::ModelNotReady,
-    ErrorKind::Unavailable,
-    ErrorKind::Internal,
-    ErrorKind::ModelTimeout,
-    ErrorKind::ModelError,
-    ErrorKind::ConnectFailed,
-    ErrorKind::FirstTokenTimeout,
-    ErrorKind::IdleTimeout,
-    ErrorKind::CallTimeout,
-    ErrorKind::StreamCut,
-    ErrorKind::InvalidRequest,
-    ErrorKind::InputTooLong,
-    ErrorKind::AccessDenied,
-    ErrorKind::Credentials,
-    ErrorKind::ModelNotFound,
-    ErrorKind::Truncated,
-    ErrorKind::Refused,
-    ErrorKind::Filtered,
-    ErrorKind::Guardrail,
-    ErrorKind::Empty,
-    ErrorKind::InvalidJson,
-    ErrorKind::SchemaMismatch,
-    ErrorKind::AnswerTooLarge,
-    ErrorKind::Crashed,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Rejected,
-    ErrorKind::NeverFits,
-    ErrorKind::Unstorable,
-    ErrorKind::Cancelled,
-    ErrorKind::Bug,
-];
+const FAR: Timing = Timing { retry_after_ms: None, deadline_in_ms: i64::MAX, lane_out_ms: None };
 
 /// The largest delays and the flags of every verdict until the job ends, as one line.
 fn life(kind: ErrorKind, timing: Timing) -> String {
@@ -195,11 +158,57 @@ fn a_permanent_error_ends_the_job_at_once() {
             ErrorKind::InvalidRequest,
             ErrorKind::InputTooLong,
             ErrorKind::ModelNotFound,
+            ErrorKind::ProfileNeeded,
             ErrorKind::NeverFits,
+            ErrorKind::BudgetExhausted,
             ErrorKind::Rejected,
         ],
         "end Failed KIND",
     );
+}
+
+#[test]
+fn while_a_lane_is_out_its_failures_are_not_the_jobs() {
+    let timing = Timing { lane_out_ms: Some(30_000), ..FAR };
+    for kind in [ErrorKind::ConnectFailed, ErrorKind::Internal, ErrorKind::Credentials] {
+        let many = Counters { failures: 100, ..Counters::default() };
+        let verdict = longest(kind, &many, &Policy::default(), timing);
+        let snooze = Verdict::Snooze { after_ms: 33_000, slow_lane: false, pause_lane: false };
+        assert_eq!(verdict, snooze, "{kind}");
+        assert_eq!(counted(kind, &verdict), None);
+    }
+    assert_eq!(life(ErrorKind::Refused, timing), "end Failed refused");
+    assert!(life(ErrorKind::ModelError, timing).starts_with("retry 1000,"), "its own, still");
+    assert_eq!(
+        life(ErrorKind::ThrottledDay, timing),
+        "snooze 33000, snooze 33000, snooze 33000, end Failed throttled_day"
+    );
+    let verdict = longest(ErrorKind::Internal, &Counters::default(), &Policy::default(), FAR);
+    assert_eq!(counted(ErrorKind::Internal, &verdict), Some(Counter::Failures));
+}
+
+#[test]
+fn the_words_for_people_say_what_the_table_does() {
+    let policy = Policy { throttles_max: 4, ..Policy::default() };
+    for kind in ErrorKind::ALL {
+        let (words, life) = (in_words(kind, &policy), life(kind, FAR));
+        let has = |words_have: &str| words.contains(words_have);
+        assert_eq!(
+            has("lane is paused for"),
+            life.contains("pause") || lane::pauses(kind),
+            "{kind}"
+        );
+        assert_eq!(has("shown its own answer"), life.contains("reask"), "{kind}");
+        assert_eq!(has("The lane goes slower"), life.contains("slow"), "{kind}");
+        // After ten thousand days without quota a job ends too; the library's own kind has no job.
+        let is_beside = matches!(kind, ErrorKind::ThrottledDay | ErrorKind::BudgetExhausted);
+        assert_eq!(has("ends `failed`"), life.contains("end Failed") && !is_beside, "{kind}");
+        assert_eq!(has("`expired`"), life.contains("Expired"), "{kind}");
+        let steps = life.split(", ").count();
+        if life.starts_with("retry") && life.contains("end") {
+            assert!(has(&format!("At the {steps}")), "{kind}: {life}: {words}");
+        }
+    }
 }
 
 #[test]
@@ -211,7 +220,7 @@ fn deadlines_and_cancellations_have_ends_of_their_own() {
 #[test]
 fn what_would_go_on_expires_once_the_deadline_has_passed() {
     for deadline_in_ms in [0, -1, i64::MIN] {
-        let timing = Timing { retry_after_ms: Some(5), deadline_in_ms };
+        let timing = Timing { retry_after_ms: Some(5), deadline_in_ms, lane_out_ms: None };
         for kind in [ErrorKind::Internal, ErrorKind::Empty, ErrorKind::ThrottledTokens] {
             assert_eq!(life(kind, timing), "end Expired deadline_exceeded");
         }
@@ -221,17 +230,17 @@ fn what_would_go_on_expires_once_the_deadline_has_passed() {
 
 #[test]
 fn a_delay_never_reaches_past_the_deadline() {
-    let timing = Timing { retry_after_ms: Some(90_000), deadline_in_ms: 700 };
+    let timing = Timing { retry_after_ms: Some(90_000), deadline_in_ms: 700, lane_out_ms: None };
     assert!(life(ErrorKind::Internal, timing).starts_with("retry 700,"));
     assert!(life(ErrorKind::ThrottledDay, timing).starts_with("snooze 700 pause,"));
 }
 
 #[test]
 fn retry_after_is_a_floor_with_jitter_on_top() {
-    let timing = Timing { retry_after_ms: Some(90_000), deadline_in_ms: i64::MAX };
+    let timing = Timing { retry_after_ms: Some(90_000), ..FAR };
     assert!(life(ErrorKind::ThrottledTokens, timing).starts_with("snooze 92000 slow,"));
     assert!(life(ErrorKind::Overloaded, timing).starts_with("retry 91000,"));
-    let absurd = Timing { retry_after_ms: Some(u64::MAX), deadline_in_ms: i64::MAX };
+    let absurd = Timing { retry_after_ms: Some(u64::MAX), ..FAR };
     assert!(life(ErrorKind::Overloaded, absurd).starts_with("retry 86401000,"));
 }
 
@@ -251,7 +260,7 @@ fn a_policy_is_read_with_its_defaults_and_without_unknown_keys() {
 }
 
 fn any_kind() -> impl Strategy<Value = ErrorKind> {
-    proptest::sample::select(KINDS.to_vec())
+    proptest::sample::select(ErrorKind::ALL.to_vec())
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -293,7 +302,7 @@ proptest! {
     ) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let counters = Counters { failures, ..Counters::default() };
-        let timing = Timing { retry_after_ms: Some(floor), deadline_in_ms: i64::MAX };
+        let timing = Timing { retry_after_ms: Some(floor), ..FAR };
         let verdict =
             decide(ErrorKind::Internal, &counters, &Policy::default(), timing, &mut rng);
         let after_ms = delay_ms(verdict).unwrap();
@@ -315,7 +324,7 @@ proptest! {
     ) {
         let [failures, reasks, crashes, throttles] = counts;
         let counters = Counters { failures, reasks, crashes, throttles };
-        let timing = Timing { retry_after_ms, deadline_in_ms };
+        let timing = Timing { retry_after_ms, deadline_in_ms, lane_out_ms: None };
         let mut rng = SmallRng::seed_from_u64(seed);
         if let Some(after_ms) = delay_ms(decide(kind, &counters, &policy, timing, &mut rng)) {
             prop_assert!(i64::try_from(after_ms).unwrap() <= deadline_in_ms);
@@ -337,7 +346,7 @@ proptest! {
         let uncounted_max = u32::try_from(left_ms / 60_000).unwrap() + 1;
         let (mut counted, mut uncounted) = (0_u32, 0_u32);
         for kind in kinds.iter().cycle() {
-            let timing = Timing { retry_after_ms: None, deadline_in_ms: left_ms };
+            let timing = Timing { deadline_in_ms: left_ms, ..FAR };
             let verdict = decide(*kind, &counters, &policy, timing, &mut rng);
             if matches!(verdict, Verdict::End { .. }) {
                 break;

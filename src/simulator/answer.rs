@@ -8,19 +8,15 @@ use super::fault::{Fault, Strike};
 use super::fixtures::{Fixture, Given};
 use super::request::{Ask, Refusal};
 use super::schema::{Prepared, SchemaCache, WORDS};
+use super::spelt::LONE_SURROGATE;
 use super::spoil;
 use super::tokens;
 use super::wanted::Wanted;
 
 /// Stands before every free text.
 pub(crate) const LABEL: &str = "[simulated]";
-/// Stands for half a character until the answer has been spelt: a text of ours cannot hold one. No
-/// text of a model holds this, a code point that is none.
-pub(crate) const HALF_CHARACTER: char = '\u{10FFFE}';
 /// How long a huge answer is, in bytes.
 const HUGE_BYTES: usize = 10_000_000;
-/// Output tokens in one event of a huge answer's stream: else it would have 300,000.
-const HUGE_CHUNK_TOKENS: u64 = 16_384;
 
 /// What an answer carries.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,8 +40,6 @@ pub(crate) struct Answer {
     pub(crate) output_tokens: u64,
     /// Input tokens that a fixture reports in place of our count.
     pub(crate) input_tokens: Option<u64>,
-    /// Output tokens in one event of a stream, where it is not as usual.
-    pub(crate) chunk_tokens: Option<u64>,
     /// A remark for the call log.
     pub(crate) note: Option<String>,
     /// Whether a fault of the answer's content had something to strike.
@@ -94,7 +88,6 @@ pub(crate) fn make(
         stopped_by: None,
         output_tokens: 0,
         input_tokens: None,
-        chunk_tokens: None,
         note: plan.note.clone(),
         struck: true,
     };
@@ -138,7 +131,7 @@ fn free(answer: &mut Answer, mut text: String, fault: Option<Fault>) {
     answer.struck = fault.is_none_or(|fault| fault.strike() != Strike::Json);
     match fault {
         Some(Fault::Nul) => text.push('\0'),
-        Some(Fault::LoneSurrogate) => text.push(HALF_CHARACTER),
+        Some(Fault::LoneSurrogate) => text.push(LONE_SURROGATE),
         _ => {}
     }
     answer.content = Content::Text(text);
@@ -159,7 +152,7 @@ fn json_answer(answer: &mut Answer, ask: &Ask, json: String, fault: Option<Fault
     };
     if fault == Some(Fault::LoneSurrogate) {
         // Within the JSON it would only be an escape of an escape.
-        answer.content = Content::Text(format!("{json}{HALF_CHARACTER}"));
+        answer.content = Content::Text(format!("{json}{LONE_SURROGATE}"));
         return;
     }
     answer.content = match (&ask.wanted, spoilt) {
@@ -238,7 +231,6 @@ fn measure(answer: &mut Answer, max_tokens: u64, longest: u64, fault: Option<Fau
     answer.output_tokens = tokens::output_tokens(text.len()).max(1);
     if fault == Some(Fault::Huge) {
         inflate(text);
-        answer.chunk_tokens = Some(HUGE_CHUNK_TOKENS);
         answer.output_tokens = max_tokens;
         return;
     }

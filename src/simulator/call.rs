@@ -70,7 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut facts: Facts, bytes: Bytes) -> 
         latency_ms: pace.micros_at(answer.output_tokens) / 1_000,
         first_ms: pace.micros_at(0) / 1_000,
         seq: admission.seq(),
-        chunk_tokens: answer.chunk_tokens.unwrap_or(shared.options.chunk_tokens),
+        chunk_tokens: shared.options.chunk_tokens,
     };
     let content = ask.shape.spell(&said, facts.api.streams());
     let counted = [said.input_tokens, answer.output_tokens, said.latency_ms];

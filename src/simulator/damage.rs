@@ -1,13 +1,8 @@
 //! What a fault does to an answer's bytes. Must not know: clocks, who asked, any interface's own
 //! words: it works on whole bodies and on frames.
 
-use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
-use aws_smithy_types::base64;
-use aws_smithy_types::event_stream::Message;
 use bytes::{Bytes, BytesMut};
-use serde_json::Value;
 
-use super::answer::HALF_CHARACTER;
 use super::fault::{Fault, Problem, Strike};
 use super::frames::{write_event, write_exception};
 use super::reply;
@@ -81,7 +76,6 @@ fn on_the_wire(mut stream: Stream, fault: Fault) -> Stream {
                 write_event(frames, "somethingNewer", br#"{"simulated":true}"#.to_vec());
             });
         }
-        Fault::LoneSurrogate => stream = halved(stream),
         _ => {}
     }
     stream
@@ -156,9 +150,6 @@ pub(super) fn whole(body: String, fault: Option<Fault>) -> (Bytes, Then) {
         }
         Some(Fault::LengthLong) => (Bytes::from(body), Then::Length(all + all / 10 + 1)),
         Some(Fault::CorruptFrame) => (flipped(&Bytes::from(body), half), Then::End),
-        Some(Fault::LoneSurrogate) => {
-            (Bytes::from(body.replace(HALF_CHARACTER, "\\ud800")), Then::End)
-        }
         _ => (Bytes::from(body), Then::End),
     }
 }
@@ -172,46 +163,10 @@ fn flipped(bytes: &Bytes, place: usize) -> Bytes {
     changed.freeze()
 }
 
-/// Writes half a character where one stands for it, frame by frame: lengths and checksums are of
-/// what is sent.
-fn halved(stream: Stream) -> Stream {
-    let mut left = stream.frames.clone();
-    let mut frames = BytesMut::with_capacity(left.len() + 64);
-    let mut events = stream.events;
-    for event in &mut events {
-        let Ok(message) = read_message_from(&mut left) else { break };
-        let payload = halved_payload(message.payload());
-        let message = Message::new_from_parts(message.headers().to_vec(), payload);
-        if write_message_to(&message, &mut frames).is_err() {
-            break;
-        }
-        event.end = frames.len();
-    }
-    Stream { frames: frames.freeze(), events, ..stream }
-}
-
-/// In a native stream the text stands in JSON that is in base64 in JSON.
-fn halved_payload(payload: &Bytes) -> Bytes {
-    let text = String::from_utf8_lossy(payload);
-    if text.contains(HALF_CHARACTER) {
-        return Bytes::from(text.replace(HALF_CHARACTER, "\\ud800"));
-    }
-    let inner = || {
-        let mut outer: Value = serde_json::from_str(&text).ok()?;
-        let bytes = base64::decode(outer.get("bytes")?.as_str()?).ok()?;
-        let inner = String::from_utf8(bytes).ok()?;
-        if !inner.contains(HALF_CHARACTER) {
-            return None;
-        }
-        let inner = inner.replace(HALF_CHARACTER, "\\ud800");
-        *outer.get_mut("bytes")? = Value::from(base64::encode(inner));
-        Some(Bytes::from(outer.to_string()))
-    };
-    inner().unwrap_or_else(|| payload.clone())
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_smithy_eventstream::frame::read_message_from;
+
     use super::*;
 
     fn events(payloads: &[&str]) -> Events {
@@ -229,17 +184,6 @@ mod tests {
             found.push(String::from_utf8_lossy(message.payload()).into_owned());
         }
         found
-    }
-
-    #[test]
-    fn half_a_character_is_written_also_within_base64() {
-        let inner = format!("{{\"text\":\"a{HALF_CHARACTER}\"}}");
-        let native = format!("{{\"bytes\":\"{}\"}}", base64::encode(&inner));
-        let damaged =
-            stream(events(&[&inner, "{\"n\":1}", &native]), Some(Fault::LoneSurrogate), "m");
-        let expected = "{\"text\":\"a\\ud800\"}";
-        let native = format!("{{\"bytes\":\"{}\"}}", base64::encode(expected));
-        assert_eq!(payloads(&damaged), [expected, "{\"n\":1}", &native]);
     }
 
     #[test]

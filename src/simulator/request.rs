@@ -90,7 +90,7 @@ impl Facts {
         }
     }
 
-    /// Takes in the request's metadata, and checks all of it.
+    /// Takes in the request's metadata, and checks it.
     pub(crate) fn metadata(&mut self, metadata: BTreeMap<String, String>) -> Result<(), Refusal> {
         let checked = check_metadata(&metadata);
         self.job_id = metadata.get("job_id").cloned();

@@ -136,8 +136,8 @@ async fn unknown(State(shared): State<Arc<Shared>>) -> Response {
         status: 404,
         code: "UnknownOperationException",
         message: "The simulator knows POST /model/ID/ with converse, converse-stream, invoke, \
-                  invoke-with-response-stream and count-tokens, GET /calls, /summary and \
-                  /healthz, and POST /faults, /scenario, /fixtures and /reset."
+                  invoke-with-response-stream and count-tokens, GET /calls, /summary and /healthz, \
+                  and POST /faults, /scenario, /fixtures and /reset."
             .to_owned(),
     };
     reply::refusal(&refusal, reply::request_id(&shared, 0))

@@ -148,6 +148,8 @@ pub struct Claimed {
     pub never_fit: u32,
     /// The lane is paused for so many ms.
     pub paused_ms: Option<u64>,
+    /// The error's kind that paused it.
+    pub paused_for: Option<String>,
     /// The next job does not fit the money left.
     pub money_exhausted: bool,
 }

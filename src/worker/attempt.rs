@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use super::Bench;
 use super::finisher::Finisher;
+use super::lanes;
 use super::request::{CallSettings, Caller, request_for};
 use super::verdict::{self, Rules};
 use crate::check;
@@ -26,6 +27,8 @@ const CHECK_INLINE_BYTES_MAX: usize = 65_536;
 /// A claimed job on its way.
 pub(super) struct Turn {
     pub(super) job: ClaimedJob,
+    /// Its lane.
+    pub(super) lane: Arc<str>,
     /// Cancelled when its call shall be aborted.
     pub(super) abort: CancellationToken,
     /// When its claim was asked for, on the suspend-aware clock.
@@ -72,6 +75,7 @@ pub(super) async fn make_whole(bench: &Arc<Bench>, turn: &Turn) -> Made {
     let job_id = turn.job.job_id;
     let span = tracing::info_span!("attempt", job.id = %job_id, job.attempt = turn.job.number);
     let made = AssertUnwindSafe(make(bench, turn)).catch_unwind().instrument(span).await;
+    bench.lanes.over(&turn.lane, &turn.job);
     made.unwrap_or_else(|_| {
         let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
         verdict::broken(&turn.job, message, true, &rules(bench)).into()
@@ -83,6 +87,7 @@ fn rules(bench: &Bench) -> Rules<'_> {
         policy: &bench.options.retry,
         check: &bench.options.check,
         now_ms: bench.clock.now().wall_ms,
+        lane_out: None,
     }
 }
 
@@ -124,6 +129,7 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
     };
     match called {
         Ok(completion) => {
+            lanes::worked(bench, &turn.lane, job);
             if bench.options.log_bodies {
                 tracing::debug!(answer = completion.text, "response body");
             }
@@ -134,9 +140,15 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
             };
             verdict::completed(job, completion, checked, &rules(bench)).into()
         }
-        Err(error) => {
+        Err(mut error) => {
+            let lane_out = lanes::failed(bench, &turn.lane, job, &error);
+            let now = bench.clock.now();
+            if let Some(advice) = bench.admission.advice(&job.resolved.model_id, error.kind, now) {
+                error.message = format!("{}; {advice}", error.message.trim_end_matches('.'));
+            }
             let retry_after_ms = error.retry_after_ms;
-            Made { finish: verdict::failed(job, error, &rules(bench)), retry_after_ms }
+            let rules = Rules { lane_out, ..rules(bench) };
+            Made { finish: verdict::failed(job, error, &rules), retry_after_ms }
         }
     }
 }

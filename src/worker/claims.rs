@@ -13,6 +13,8 @@ use super::attempt::{self, Turn};
 use super::finisher::Finisher;
 use super::{Bench, WaitingFor};
 use crate::catalogue::cost_micros_max;
+use crate::error::ErrorKind;
+use crate::retry::Allowed;
 use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
 
 /// A little noise, so that workers that wait for the same moment do not come together.
@@ -146,7 +148,15 @@ async fn look(
     let count = lanes.len().max(1);
     *first_lane = (*first_lane + 1) % count;
     for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
-        let slots = take_slots(bench);
+        let (allowed, why) = bench.lanes.allowed(lane, &bench.clock);
+        if let Allowed::None { for_ms } = allowed {
+            note_pause(bench, lane, (for_ms, why), &mut look);
+            continue;
+        }
+        let mut slots = take_slots(bench);
+        if allowed == Allowed::One {
+            slots.truncate(1);
+        }
         if slots.is_empty() || drain.is_cancelled() {
             // A freed slot wakes the loop.
             return look;
@@ -157,7 +167,7 @@ async fn look(
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
-                start(bench, finisher, claimed.jobs, slots, claimed_mono_ms);
+                start(bench, finisher, lane, (claimed.jobs, slots, claimed_mono_ms));
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -200,6 +210,7 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
         // time.
         for job in &claimed.jobs {
             bench.flight.begin(key_of(job), asked_mono_ms);
+            bench.lanes.claimed(lane, key_of(job), &bench.clock);
         }
     }
     bench.flight.forget_asked(&fences);
@@ -208,6 +219,20 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
 
 fn key_of(job: &ClaimedJob) -> AttemptKey {
     AttemptKey { job_id: job.job_id, number: job.number, fence: job.fence }
+}
+
+/// The lane is paused for so long; for no time, if one call tries it, which wakes the loop.
+fn note_pause(
+    bench: &Bench,
+    lane: &str,
+    (for_ms, kind): (u64, Option<ErrorKind>),
+    look: &mut Look,
+) {
+    let until_mono_ms = bench.clock.now().mono_ms.saturating_add(for_ms);
+    look.waiting = Some(WaitingFor::Pause { lane: lane.to_owned(), until_mono_ms, kind });
+    if for_ms > 0 {
+        look.again_in_ms = Some(look.again_in_ms.map_or(for_ms, |ms| ms.min(for_ms)));
+    }
 }
 
 fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
@@ -224,9 +249,9 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
         look.again_in_ms = earliest(look.again_in_ms, ms);
     }
     if let Some(ms) = claimed.paused_ms {
-        let until_mono_ms = now_ms.saturating_add(ms);
-        look.waiting = Some(WaitingFor::Pause { lane: lane.to_owned(), until_mono_ms });
-        look.again_in_ms = earliest(look.again_in_ms, ms);
+        let kind = claimed.paused_for.as_deref().and_then(ErrorKind::from_name);
+        bench.lanes.heard(lane, ms, kind, &bench.clock);
+        note_pause(bench, lane, (ms, kind), look);
     }
     if claimed.money_exhausted {
         look.waiting = Some(WaitingFor::Money);
@@ -242,10 +267,10 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
 fn start(
     bench: &Arc<Bench>,
     finisher: &Finisher,
-    jobs: Vec<ClaimedJob>,
-    slots: Vec<OwnedSemaphorePermit>,
-    claimed_mono_ms: u64,
+    lane: &str,
+    (jobs, slots, claimed_mono_ms): (Vec<ClaimedJob>, Vec<OwnedSemaphorePermit>, u64),
 ) {
+    let lane: Arc<str> = Arc::from(lane);
     let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
     bench.status.update(|status| {
         status.in_flight += count;
@@ -257,7 +282,8 @@ fn start(
             cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
         });
         bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
-        let turn = Turn { job, abort, claimed_mono_ms, worst_micros, heard: None };
+        let lane = Arc::clone(&lane);
+        let turn = Turn { job, lane, abort, claimed_mono_ms, worst_micros, heard: None };
         tokio::spawn(attempt::run(Arc::clone(bench), finisher.clone(), turn, slot));
     }
 }

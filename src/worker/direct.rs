@@ -223,6 +223,7 @@ async fn go(
     caller: CallersEnd,
 ) -> Option<Called> {
     let Call { job, heard, waits, .. } = call;
+    let lane: Arc<str> = Arc::from(job.lane.as_str());
     let CallersEnd { given_up, claimed } = caller;
     let (job, worst_micros, claimed_mono_ms) = match claim(&bench, &job, waits, &given_up).await {
         Ok(taken) => taken,
@@ -233,13 +234,14 @@ async fn go(
         }
     };
     drop(claimed.send(Ok(())));
+    bench.lanes.claimed(&lane, key_of(&job), &bench.clock);
     let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
     bench.status.update(|status| {
         status.in_flight += 1;
         status.claimed += 1;
     });
     let fence = job.fence;
-    let turn = Turn { job, abort: abort.clone(), claimed_mono_ms, worst_micros, heard };
+    let turn = Turn { job, lane, abort: abort.clone(), claimed_mono_ms, worst_micros, heard };
     let made = {
         let making = attempt::make_whole(&bench, &turn);
         tokio::pin!(making);

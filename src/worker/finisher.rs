@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Bench;
 use crate::error::ErrorKind;
 use crate::job::{Outcome, State};
+use crate::retry;
 use crate::store::{ClaimedJob, Finish, Finished, Next, Settlement, StoreError};
 
 /// A store that has not taken a group for so long gets it later, from the spool.
@@ -298,6 +299,9 @@ fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
         "attempt {attempt} of job {id} recorded"
     );
     let kind = finish.error.as_ref().map(|(kind, _)| kind.as_str());
+    let is_the_lanes = finish.error.as_ref().is_some_and(|(kind, _)| retry::pauses(*kind))
+        && matches!(&finish.next, Next::Again { counters, .. }
+            if counters.failures == job.counters.failures);
     match outcome {
         Finished::Moved(state) if state.is_terminal() => tracing::info!(
             job.id = %id,
@@ -306,6 +310,13 @@ fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
             error.kind = kind,
             cost_micros = finish.cost_micros,
             "job {id} {}", state.as_str()
+        ),
+        // The lane's pause was told once; a line for each call in flight says nothing more.
+        Finished::Moved(_) if is_the_lanes => tracing::debug!(
+            job.id = %id,
+            job.attempt = attempt,
+            error.kind = kind,
+            "job {id} waits for its lane"
         ),
         Finished::Moved(_) if kind.is_some() => tracing::warn!(
             job.id = %id,

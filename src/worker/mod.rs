@@ -10,6 +10,7 @@ mod claims;
 mod direct;
 mod finisher;
 mod flight;
+mod lanes;
 mod lease;
 mod options;
 mod replay;
@@ -71,6 +72,7 @@ struct Bench {
     status: StatusHandle,
     lease: lease::Lease,
     flight: flight::Flight,
+    lanes: lanes::Lanes,
     schemas: schemas::Schemas,
     spool: spool::Spool,
     slots: Arc<Semaphore>,
@@ -115,6 +117,7 @@ impl Worker {
             slots: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
+            lanes: lanes::Lanes::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),

@@ -7,6 +7,10 @@ use tokio::sync::Notify;
 
 use crate::budget::Dimension;
 use crate::completion::Usage;
+use crate::error::ErrorKind;
+
+/// How many lines about pauses are kept for those who look late.
+const TOLD_MAX: usize = 16;
 
 /// Why nothing is claimed although jobs wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +28,10 @@ pub enum WaitingFor {
     Pause {
         /// The lane.
         lane: String,
-        /// Until when, on the clock's `mono_ms`.
+        /// Until when, on the clock's `mono_ms`; not in the future while one call tries it.
         until_mono_ms: u64,
+        /// What paused it, where that is known.
+        kind: Option<ErrorKind>,
     },
     /// The money of `--max-cost-usd` does not cover the next call at worst.
     Money,
@@ -39,7 +45,8 @@ impl WaitingFor {
     pub fn reason(&self) -> String {
         match self {
             Self::Limit { dimension, key, .. } => format!("{dimension}, {key}"),
-            Self::Pause { lane, .. } => format!("{lane} is paused"),
+            Self::Pause { lane, kind: None, .. } => format!("{lane} is paused"),
+            Self::Pause { lane, kind: Some(kind), .. } => format!("{lane} is paused: {kind}"),
             Self::Money => "the money left does not cover the next call".to_owned(),
             Self::Store => "the store does not answer".to_owned(),
         }
@@ -73,8 +80,29 @@ pub struct Status {
     pub cost_micros: u64,
     /// Why nothing is claimed; none while something is.
     pub waiting: Option<WaitingFor>,
+    /// Pauses of lanes that this worker began.
+    pub pauses: u64,
+    /// What each of the last of them is about, and what to do: a line for a person.
+    pub told: Vec<String>,
     /// The last finished job's id and state, for plain progress lines.
     pub last: Option<String>,
+}
+
+impl Status {
+    /// A pause began.
+    pub(super) fn tell(&mut self, line: String) {
+        self.pauses = self.pauses.saturating_add(1);
+        if self.told.len() >= TOLD_MAX {
+            self.told.remove(0);
+        }
+        self.told.push(line);
+    }
+
+    /// The lines that somebody has not seen who has seen the first `seen` of them.
+    pub fn untold(&self, seen: u64) -> impl Iterator<Item = &str> {
+        let unseen = usize::try_from(self.pauses.saturating_sub(seen)).unwrap_or(usize::MAX);
+        self.told.iter().skip(self.told.len().saturating_sub(unseen)).map(String::as_str)
+    }
 }
 
 /// A shared view of a [`Status`].

@@ -10,7 +10,7 @@ use crate::completion::{Completion, Message};
 use crate::error::ErrorKind;
 use crate::job::{Outcome, State};
 use crate::provider::{CallError, FailedCharge};
-use crate::retry::{self, EndState, Policy, Timing, Verdict};
+use crate::retry::{self, EndState, Out, Policy, Timing, Verdict};
 use crate::store::{AttemptKey, ClaimedJob, Finish, LaneNews, Next, Settlement};
 
 /// What decides, besides the outcome itself.
@@ -19,6 +19,8 @@ pub(super) struct Rules<'a> {
     pub(super) check: &'a Limits,
     /// Unix time in milliseconds.
     pub(super) now_ms: i64,
+    /// The failure is the lane's, which is paused.
+    pub(super) lane_out: Option<Out>,
 }
 
 /// A finish that says nothing yet but which attempt it is of.
@@ -94,7 +96,7 @@ pub(super) fn completed(
             let errors = (!failed.errors.is_empty())
                 .then(|| serde_json::to_string(&failed.errors).ok())
                 .flatten();
-            (next, Some((failed.kind, failed.message)), errors)
+            (next, Some((failed.kind, in_one_line(&failed))), errors)
         }
     };
     let usage = completion.usage;
@@ -110,6 +112,17 @@ pub(super) fn completed(
     finish.error = error;
     finish.schema_errors = schema_errors;
     finish
+}
+
+/// What is wrong with an answer, and the first place where it is.
+fn in_one_line(failed: &Failed) -> String {
+    let Some(first) = failed.errors.first() else { return failed.message.clone() };
+    let place = if first.pointer.is_empty() { "the whole value" } else { &first.pointer };
+    let more = match failed.errors.len() {
+        1 => String::new(),
+        errors => format!(", and {} more", errors - 1),
+    };
+    format!("{}: {place}: {}{more}", failed.message, first.message)
 }
 
 /// It did not run to its end.
@@ -203,24 +216,28 @@ fn after(
         policy.failures_max = max_attempts;
     }
     let deadline_in_ms = job.deadline_at.saturating_sub(rules.now_ms);
-    let timing = Timing { retry_after_ms, deadline_in_ms };
+    let lane_out_ms = rules.lane_out.map(|out| out.for_ms);
+    let timing = Timing { retry_after_ms, deadline_in_ms, lane_out_ms };
     let verdict = retry::decide(kind, &job.counters, &policy, timing, &mut rand::rng());
     let again = |after_ms: u64, reask: Option<&[Message]>| Next::Again {
         after_ms,
-        counters: job.counters.plus(retry::counter(kind)),
+        counters: job.counters.plus(retry::counted(kind, &verdict)),
         reask: reask.and_then(|turns| serde_json::to_string(turns).ok()),
         input_tokens_max: job.wanted.input_tokens_max.saturating_add(
             reask.map_or(0, |turns| admit::input_tokens_max(&job.resolved, None, turns)),
         ),
     };
+    // Whoever began the pause tells the others, whatever becomes of the job.
+    let pause_ms = rules.lane_out.filter(|out| out.began).map(|out| out.for_ms);
+    let news = LaneNews { pause_ms, ..LaneNews::default() };
     match verdict {
-        Verdict::Retry { after_ms } => (again(after_ms, None), LaneNews::default()),
-        Verdict::Reask => (again(0, reask), LaneNews::default()),
+        Verdict::Retry { after_ms } => (again(after_ms, None), news),
+        Verdict::Reask => (again(0, reask), news),
         Verdict::Snooze { after_ms, slow_lane, pause_lane } => {
             let lane = LaneNews {
                 throttled: slow_lane,
                 dimension: dimension(kind),
-                pause_ms: pause_lane.then_some(after_ms),
+                pause_ms: pause_ms.or(pause_lane.then_some(after_ms)),
             };
             (again(after_ms, None), lane)
         }
@@ -231,7 +248,7 @@ fn after(
                 EndState::Cancelled => State::Cancelled,
             };
             let next = Next::End { state, output: None, text: None, provenance: None };
-            (next, LaneNews::default())
+            (next, news)
         }
     }
 }

@@ -6,7 +6,9 @@ use aws_smithy_types::event_stream::RawMessage;
 use super::*;
 
 /// What a call came to, in a line that a table can hold.
-fn told(error: &SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>) -> String {
+pub(crate) fn told(
+    error: &SdkError<impl ProvideErrorMetadata + std::error::Error + 'static>,
+) -> String {
     match error {
         SdkError::DispatchFailure(_) => "no answer".to_owned(),
         SdkError::ResponseError(_) => "unreadable answer".to_owned(),
@@ -60,7 +62,7 @@ async fn streamed(fault: Fault, prompt: &str) -> String {
     }
 }
 
-fn exception_type(raw: &RawMessage) -> String {
+pub(crate) fn exception_type(raw: &RawMessage) -> String {
     let RawMessage::Decoded(message) = raw else { panic!("an exception is decoded") };
     let header = message.headers().iter().find(|one| one.name().as_str() == ":exception-type");
     header.unwrap().value().as_string().unwrap().as_str().to_owned()
@@ -127,7 +129,7 @@ async fn every_fault_of_transport_is_seen_as_it_is_documented() {
     }
 }
 
-fn group(name: &str) -> Vec<Fault> {
+pub(crate) fn group(name: &str) -> Vec<Fault> {
     FAULTS.iter().copied().filter(|fault| fault.group() == name).collect()
 }
 

@@ -12,10 +12,11 @@ const MIXTRAL: &str = "mistral.mixtral-8x7b-instruct-v0:1";
 const LARGE_2407: &str = "mistral.mistral-large-2407-v1:0";
 const LARGE_3: &str = "mistral.mistral-large-3-675b-instruct";
 const NOVA: &str = "us.amazon.nova-lite-v1:0";
-const FAMILIES: [&str; 7] = [MODEL, LLAMA_3, LLAMA_4, MIXTRAL, LARGE_2407, LARGE_3, NOVA];
+pub(crate) const FAMILIES: [&str; 7] =
+    [MODEL, LLAMA_3, LLAMA_4, MIXTRAL, LARGE_2407, LARGE_3, NOVA];
 
 /// The body of one user turn, in the model's own form.
-fn body(model: &str, prompt: &str, max_tokens: u32) -> Value {
+pub(crate) fn body(model: &str, prompt: &str, max_tokens: u32) -> Value {
     let turn = |content: Value| json!([{ "role": "user", "content": content }]);
     let llama = |header: &str, end: &str, eot: &str| {
         format!(

@@ -8,6 +8,7 @@
 
 mod answers;
 mod every_fault;
+mod every_interface;
 mod faults;
 mod invoke;
 mod quota;

@@ -333,6 +333,8 @@ pub(crate) fn policy() -> Policy {
         throttle_base_ms: 1,
         throttled_day_ms: 1,
         paused_ms: 1,
+        outage_ms_base: 1,
+        outage_ms_max: 20,
         ..Policy::default()
     }
 }

@@ -39,11 +39,9 @@ async fn failing(
 fn transient_failures_are_counted_and_tried_again() {
     within(async {
         let kinds = [
-            (ErrorKind::Overloaded, Free),
             (ErrorKind::Internal, Free),
-            (ErrorKind::Unavailable, Free),
             (ErrorKind::ModelNotReady, Free),
-            (ErrorKind::ConnectFailed, NotSent),
+            (ErrorKind::ConnectFailed, Unknown),
             (ErrorKind::FirstTokenTimeout, Unknown),
             (ErrorKind::IdleTimeout, Unknown),
             (ErrorKind::StreamCut, Unknown),
@@ -55,6 +53,22 @@ fn transient_failures_are_counted_and_tried_again() {
             let (page, calls) = failing(kind, charge, usize::MAX).await;
             assert_eq!((page.row.state, calls), (State::Failed, 4), "{kind}");
             assert_eq!(page.result.unwrap().error_kind.as_deref(), Some(kind.as_str()));
+        }
+    });
+}
+
+#[test]
+fn a_job_alone_waits_for_a_provider_that_says_it_is_out_of_order() {
+    within(async {
+        let kinds = [
+            (ErrorKind::Overloaded, Free),
+            (ErrorKind::Unavailable, Free),
+            (ErrorKind::ConnectFailed, NotSent),
+        ];
+        for (kind, charge) in kinds {
+            let (page, calls) = failing(kind, charge, 9).await;
+            assert_eq!((page.row.state, calls), (State::Succeeded, 10), "{kind}");
+            assert_eq!(page.row.counters.failures, 3, "{kind}: the others were the lane's");
         }
     });
 }
@@ -77,12 +91,7 @@ fn failures_that_may_be_paid_for_are_tried_less_often() {
 #[test]
 fn permanent_failures_end_the_job_at_once() {
     within(async {
-        let kinds = [
-            ErrorKind::InvalidRequest,
-            ErrorKind::InputTooLong,
-            ErrorKind::ModelNotFound,
-            ErrorKind::AnswerTooLarge,
-        ];
+        let kinds = [ErrorKind::InvalidRequest, ErrorKind::InputTooLong, ErrorKind::AnswerTooLarge];
         for kind in kinds {
             let (page, calls) = failing(kind, Free, usize::MAX).await;
             assert_eq!((page.row.state, calls), (State::Failed, 1), "{kind}");
@@ -90,6 +99,17 @@ fn permanent_failures_end_the_job_at_once() {
             assert_eq!(result.error_kind.as_deref(), Some(kind.as_str()));
             assert_eq!(result.error_message.as_deref(), Some(&*format!("scripted {kind}")));
         }
+    });
+}
+
+#[test]
+fn a_model_that_the_provider_does_not_serve_names_what_to_use_instead() {
+    within(async {
+        let (page, calls) = failing(ErrorKind::ProfileNeeded, Free, usize::MAX).await;
+        assert_eq!((page.row.state, calls), (State::Failed, 1));
+        let expected = "scripted profile_needed; use us.anthropic.claude-haiku-4-5-20251001-v1:0";
+        assert_eq!(page.result.unwrap().error_message.as_deref(), Some(expected));
+        assert_eq!(page.attempts[0].error_message.as_deref(), Some(expected));
     });
 }
 

@@ -11,6 +11,7 @@ mod doors;
 mod failures;
 mod leases;
 mod outages;
+mod pauses;
 mod scripted;
 mod simulated;
 mod spool;
@@ -21,7 +22,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// Generous, because the machine may be busy: a test that needs it has failed.
-const LONGEST: Duration = Duration::from_mins(1);
+pub(crate) const LONGEST: Duration = Duration::from_mins(1);
 
 /// Polls a condition that nothing announces. Ends with its test's own deadline.
 async fn until<F: Future<Output = bool>>(mut reached: impl FnMut() -> F) {

@@ -189,18 +189,65 @@ fn a_hanging_call_is_cut_by_its_clock_and_tried_again() {
 }
 
 #[test]
-fn a_provider_that_cannot_be_reached_costs_nothing_and_fails_in_the_end() {
+fn a_provider_that_cannot_be_reached_costs_nothing_and_fails_no_job() {
     within(async {
         let (bed, simulator, provider) = simulated(SimulatorOptions::default()).await;
+        let address = simulator.address();
         simulator.stop().await;
-        let id = bed.admit(structured(1)).await;
+        let mut ids = Vec::new();
+        for number in 0..6 {
+            ids.push(bed.admit(structured(number)).await);
+        }
         let running = bed.start(provider);
-        running.ended(1).await;
-        running.drained().await;
-        let page = bed.page(id).await;
-        let result = page.result.unwrap();
-        assert_eq!(result.error_kind.as_deref(), Some("connect_failed"));
-        assert_eq!(page.attempts.len(), 4);
-        assert!(page.attempts.iter().all(|attempt| attempt.outcome.as_deref() == Some("not_sent")));
+        running.until(|status| status.pauses >= 5).await;
+        let simulator = Simulator::start(address, SimulatorOptions::default()).await.unwrap();
+        running.ended(6).await;
+        let status = running.drained().await;
+        assert_eq!((status.succeeded, status.failed), (6, 0));
+        assert_eq!(simulator.summary().calls, 6, "nothing else was ever sent");
+        for id in ids {
+            let mut attempts = bed.page(id).await.attempts;
+            attempts.pop();
+            assert!(attempts.iter().all(|attempt| {
+                attempt.error_kind.as_deref() == Some("connect_failed")
+                    && attempt.outcome.as_deref() == Some("not_sent")
+                    && attempt.cost_micros == Some(0)
+            }));
+        }
+    });
+}
+
+#[test]
+fn a_simulated_outage_fails_no_job_and_a_throttle_slows_its_lane() {
+    within(async {
+        let faults = Faults::one(Fault::Http503, 1.0);
+        let options = SimulatorOptions { faults, ..SimulatorOptions::default() };
+        let (bed, simulator, provider) = simulated(options).await;
+        let limit = Limit { requests_per_minute: Some(6_000), tokens_per_minute: None };
+        bed.limit("lane:*", limit).await;
+        for number in 0..30 {
+            bed.admit(structured(number)).await;
+        }
+        let running = bed.start(Arc::clone(&provider));
+        running.until(|status| status.pauses >= 4).await;
+        simulator.set_faults(Faults::none());
+        running.ended(30).await;
+        let status = running.drained().await;
+        assert_eq!((status.succeeded, status.failed), (30, 0));
+        let counted = bed.number("select max(failures) from job").await;
+        assert!(counted < 4, "{counted} failures of one job");
+
+        simulator.set_faults(Faults::one(Fault::Throttle, 1.0));
+        let id = bed.admit(structured(31)).await;
+        let running = bed.start(provider);
+        running.until(|status| status.throttled >= 1).await;
+        let status = running.drained().await;
+        assert_eq!((status.failed, status.pauses), (0, 0), "a throttle is no outage");
+        let levels = bed.store.levels().await.unwrap();
+        let lane = levels.iter().find(|level| level.key.starts_with("lane:")).unwrap();
+        // The simulator says requests or tokens, and only that is slowed.
+        let (requests, tokens) = (lane.level.requests.effective, lane.level.tokens.effective);
+        assert_ne!(requests.unwrap() < 6_000, tokens.is_some(), "{:?}", lane.level);
+        assert_eq!(bed.state(id).await, State::Ready);
     });
 }

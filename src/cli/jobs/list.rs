@@ -85,6 +85,10 @@ pub(super) async fn run(
         return Ok(true);
     }
     write!(out, "{}", as_table(&rows, &paused, now))?;
+    for (position, lane) in waits::pauses_of(&rows, &paused).enumerate() {
+        let gap = if position == 0 { "\n" } else { "" };
+        writeln!(out, "{gap}{} is paused{}", lane.lane, waits::why_paused(lane))?;
+    }
     if more {
         writeln!(out, "\nthe newest {}; there are more: --limit", args.limit)?;
     }

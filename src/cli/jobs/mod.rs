@@ -4,8 +4,8 @@
 mod change;
 mod full;
 mod list;
-mod show;
-mod waits;
+pub(in crate::cli) mod show;
+pub(in crate::cli) mod waits;
 
 use std::io::Write;
 
@@ -77,7 +77,7 @@ pub async fn run(
 }
 
 /// A job by its own id in any spelling, or by its producer's.
-async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Option<JobPage>> {
+pub(in crate::cli) async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Option<JobPage>> {
     if let Some(page) = store.job(id).await? {
         return Ok(Some(page));
     }

@@ -38,6 +38,8 @@ pub struct ShowArgs {
 /// What is shown beside the job itself.
 struct Around {
     waits: Option<String>,
+    /// What a person can do about what it waits for.
+    hint: Option<&'static str>,
     holds_back: Vec<String>,
     simulated: bool,
 }
@@ -81,7 +83,8 @@ async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Res
         Vec::new()
     };
     let simulated = store.about().await?.simulated.unwrap_or(false);
-    Ok(Around { waits, holds_back, simulated })
+    let hint = waits::hint(&page.row, &paused);
+    Ok(Around { waits, hint, holds_back, simulated })
 }
 
 fn as_text(
@@ -115,6 +118,9 @@ fn write_head(page: &JobPage, around: &Around, text: &mut String) -> std::fmt::R
     line("state", &format!("{}{reason}{simulated}", row.state.as_str()))?;
     if let Some(waits) = &around.waits {
         line("waits", waits)?;
+    }
+    if let Some(hint) = around.hint {
+        line("", &format!("to do: {hint}"))?;
     }
     for reason in &around.holds_back {
         line("", reason)?;
@@ -176,7 +182,7 @@ fn write_timeline(page: &JobPage, text: &mut String) -> std::fmt::Result {
 }
 
 /// `completed in 3.0 s, 120 tokens in, 30 out, $0.00027`, and what failed.
-fn outcome(attempt: &AttemptRow) -> String {
+pub(in crate::cli) fn outcome(attempt: &AttemptRow) -> String {
     let took = attempt.total_ms.map(|ms| span(i64::try_from(ms).unwrap_or(i64::MAX)));
     let took = took.map(|took| format!(" in {took}")).unwrap_or_default();
     let mut parts = vec![format!("{}{took}", attempt.outcome.as_deref().unwrap_or_default())];
@@ -205,6 +211,9 @@ fn write_result(page: &JobPage, text: &mut String) -> std::fmt::Result {
     }
     if let Some(message) = &result.error_message {
         writeln!(text, "  {}", one_line(message))?;
+    }
+    if let Some(kind) = result.error_kind.as_deref().filter(|_| result.state == State::Failed) {
+        writeln!(text, "  what to do: `quarrier explain {kind}`")?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use crate::budget::{Dimension, LevelOf};
 use crate::cli::table::span;
 use crate::clock::rfc3339;
+use crate::error::{ErrorKind, explain};
 use crate::job::State;
 use crate::store::{JobRow, KeyLevel, PausedLane};
 
@@ -37,6 +38,30 @@ fn paused_words(lane: &PausedLane, now: i64) -> String {
     let reason = lane.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let (until, left) = (rfc3339(lane.until), span(lane.until.saturating_sub(now)));
     format!("its lane is paused until {until}, in {left}{reason}")
+}
+
+/// The lanes whose pause keeps one of these jobs waiting.
+pub(super) fn pauses_of<'p>(
+    rows: &'p [JobRow],
+    paused: &'p [PausedLane],
+) -> impl Iterator<Item = &'p PausedLane> {
+    let waits = |lane: &PausedLane| {
+        rows.iter().any(|row| row.state == State::Ready && row.lane == lane.lane)
+    };
+    paused.iter().filter(move |lane| waits(lane))
+}
+
+/// What a person can do so that a job whose lane is paused waits no longer.
+pub(super) fn hint(row: &JobRow, paused: &[PausedLane]) -> Option<&'static str> {
+    let lane = paused.iter().find(|lane| lane.lane == row.lane && row.state == State::Ready)?;
+    ErrorKind::from_name(lane.reason.as_deref()?).and_then(|kind| explain(kind).hint)
+}
+
+/// `: credentials; sign in ...`: why a lane is paused, and what to do.
+pub(in crate::cli) fn why_paused(lane: &PausedLane) -> String {
+    let Some(reason) = lane.reason.as_deref() else { return String::new() };
+    let hint = ErrorKind::from_name(reason).and_then(|kind| explain(kind).hint);
+    hint.map_or_else(|| format!(": {reason}"), |hint| format!(": {reason}; {hint}"))
 }
 
 /// What holds back a due job, more than its turn: full budget keys, and that nobody works.

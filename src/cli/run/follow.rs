@@ -1,6 +1,8 @@
 //! OUT follows the store: result by result, in the order of their ends.
 //! Must not know: who works on the jobs.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use uuid::Uuid;
 
@@ -21,13 +23,17 @@ pub(super) struct Follow {
     pub(super) ended: u64,
     /// Those that are no success.
     pub(super) failed: u64,
+    /// Why they are none, by kind.
+    pub(super) kinds: BTreeMap<String, u64>,
     /// Whether OUT is in its place: from then on every result is seen at once.
     pub(super) in_place: bool,
 }
 
 impl Follow {
     pub(super) fn new(out: Out, batch: Uuid, simulated: bool, rows_max: u32) -> Self {
-        Self { out, batch, simulated, rows_max, after: 0, ended: 0, failed: 0, in_place: false }
+        let kinds = BTreeMap::new();
+        let (after, ended, failed) = (0, 0, 0);
+        Self { out, batch, simulated, rows_max, after, ended, failed, kinds, in_place: false }
     }
 
     /// Writes what has ended since; one write a page.
@@ -44,6 +50,10 @@ impl Follow {
                 self.ended = self.ended.saturating_add(1);
                 let is_failure = row.state != State::Succeeded;
                 self.failed = self.failed.saturating_add(u64::from(is_failure));
+                if let Some(kind) = row.error_kind.as_ref().filter(|_| is_failure) {
+                    let jobs = self.kinds.entry(kind.clone()).or_default();
+                    *jobs = jobs.saturating_add(1);
+                }
             }
             if !lines.is_empty() {
                 tokio::task::block_in_place(|| self.out.append(&lines))?;

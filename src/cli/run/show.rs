@@ -186,6 +186,9 @@ impl Refusals {
 pub(in crate::cli) fn waiting_text(waiting: &WaitingFor, mono_ms: u64) -> String {
     let reason = waiting.reason();
     match waiting {
+        WaitingFor::Pause { until_mono_ms, .. } if *until_mono_ms <= mono_ms => {
+            format!("waiting: {reason}, one call tries it")
+        }
         WaitingFor::Limit { until_mono_ms, .. } | WaitingFor::Pause { until_mono_ms, .. } => {
             format!("waiting: {reason}, {}", duration(until_mono_ms.saturating_sub(mono_ms)))
         }
@@ -277,6 +280,7 @@ pub(in crate::cli) fn duration(ms: u64) -> String {
 mod tests {
     use super::*;
     use crate::budget::Dimension;
+    use crate::error::ErrorKind;
 
     #[test]
     fn figures_are_short() {
@@ -297,6 +301,14 @@ mod tests {
             until_mono_ms: 20_000,
         };
         assert_eq!(waiting_text(&waiting, 8_000), "waiting: requests, total, 12 s");
+        let waiting = WaitingFor::Pause {
+            lane: "bedrock/eu-west-1/nova".to_owned(),
+            until_mono_ms: 20_000,
+            kind: Some(ErrorKind::Credentials),
+        };
+        let paused = "waiting: bedrock/eu-west-1/nova is paused: credentials";
+        assert_eq!(waiting_text(&waiting, 8_000), format!("{paused}, 12 s"));
+        assert_eq!(waiting_text(&waiting, 20_000), format!("{paused}, one call tries it"));
     }
 
     #[test]

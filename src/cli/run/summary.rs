@@ -1,6 +1,7 @@
 //! The last words of a run: what became of the jobs, what it took, what is left to do.
 //! Must not know: how a run is watched.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::RunArgs;
@@ -128,9 +129,25 @@ impl Summary<'_> {
         }
         let failed = self.of(State::Failed).saturating_add(self.of(State::Expired));
         if failed > 0 {
-            left.push(format!("{} failed: --retry-failed tries again.", plural(failed, "job")));
+            let kinds = kinds(&self.ended.kinds);
+            left.push(format!(
+                "{} failed{kinds}; --retry-failed tries again.",
+                plural(failed, "job")
+            ));
         }
         left
+    }
+}
+
+/// `: 3 schema_mismatch, 1 refused (quarrier explain KIND)`, the most frequent first.
+fn kinds(kinds: &BTreeMap<String, u64>) -> String {
+    let mut kinds: Vec<(&String, &u64)> = kinds.iter().collect();
+    kinds.sort_by_key(|(_, jobs)| std::cmp::Reverse(**jobs));
+    let told: Vec<String> = kinds.iter().map(|(kind, jobs)| format!("{jobs} {kind}")).collect();
+    match kinds.as_slice() {
+        [] => String::new(),
+        [(kind, _)] => format!(": {kind} (`quarrier explain {kind}`)"),
+        _ => format!(": {} (`quarrier explain KIND`)", told.join(", ")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loop that watches a run: what is fed, what ends, what a person wants, and when it is over.
 //! Must not know: how lines become jobs, how results become lines.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -59,6 +60,8 @@ pub(super) struct Ended {
     pub(super) fed_whole: bool,
     pub(super) refused: u64,
     pub(super) status: Status,
+    /// How many jobs are no success, by their error's kind.
+    pub(super) kinds: BTreeMap<String, u64>,
 }
 
 /// What was fed so far.
@@ -149,6 +152,8 @@ pub(super) struct Watch<'r> {
     feeding: Feeding,
     why: Option<End>,
     said: Said,
+    /// How many of the worker's pauses have been told.
+    pauses_told: u64,
     /// Jobs of the batch, once every line is read.
     jobs: Option<u64>,
     next_count_ms: u64,
@@ -181,6 +186,7 @@ impl<'r> Watch<'r> {
             feeding: Feeding::Reading,
             why: None,
             said: Said::Nothing,
+            pauses_told: 0,
             jobs: None,
             next_count_ms: 0,
             money_since_ms: None,
@@ -220,6 +226,7 @@ impl<'r> Watch<'r> {
             fed_whole: self.feeding == Feeding::Whole,
             refused: self.refusals.lines(),
             status: self.worker.status().now(),
+            kinds: self.follow.kinds,
             fed: self.tally,
         })
     }
@@ -376,6 +383,10 @@ impl<'r> Watch<'r> {
     /// Renews the view.
     async fn look(&mut self) -> anyhow::Result<()> {
         let status = self.worker.status().now();
+        for line in status.untold(self.pauses_told) {
+            self.show.say(line);
+        }
+        self.pauses_told = status.pauses;
         let mono_ms = self.rooms.clock.now().mono_ms;
         if mono_ms >= self.next_levels_ms {
             let levels = self.rooms.store.levels().await.context("failed to read the levels")?;

@@ -113,7 +113,15 @@ fn validation_kind(message: &str) -> ErrorKind {
         ["input is too long", "prompt is too long", "too many input tokens", "expected maxlength:"]
             .iter()
             .any(|phrase| says.has(phrase));
-    if too_long { ErrorKind::InputTooLong } else { ErrorKind::InvalidRequest }
+    if too_long {
+        ErrorKind::InputTooLong
+    } else if says.has("on-demand throughput isn") {
+        ErrorKind::ProfileNeeded
+    } else if says.has("model identifier is invalid") {
+        ErrorKind::ModelNotFound
+    } else {
+        ErrorKind::InvalidRequest
+    }
 }
 
 /// A provider's words, in small letters.
@@ -196,10 +204,11 @@ mod tests {
                  reformat your input and try again.",
                 ErrorKind::InputTooLong,
             ),
-            ("The provided model identifier is invalid.", ErrorKind::InvalidRequest),
+            ("The provided model identifier is invalid.", ErrorKind::ModelNotFound),
             (
-                "Invocation of model ID X with on-demand throughput isn\u{2019}t supported.",
-                ErrorKind::InvalidRequest,
+                "Invocation of model ID X with on-demand throughput isn\u{2019}t supported. Retry \
+                 your request with the ID or ARN of an inference profile that contains this model.",
+                ErrorKind::ProfileNeeded,
             ),
             // A payload that merely holds the number or the word of another error.
             ("Malformed input request: 429 overloaded", ErrorKind::InvalidRequest),

@@ -20,7 +20,6 @@ fn answer(content: Content, stop: &'static str) -> Answer {
         stopped_by: None,
         output_tokens: 7,
         input_tokens: None,
-        chunk_tokens: None,
         note: None,
         struck: true,
     }

@@ -50,8 +50,9 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         check_lease(&mut tx, ask.lease).await?;
-        if let Some((paused_ms, _)) = paused(&mut tx, &ask.lane, now).await? {
-            return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
+        if let Some((paused_ms, paused_for)) = paused(&mut tx, &ask.lane, now).await? {
+            let paused_ms = Some(paused_ms);
+            return Ok(Claimed { paused_ms, paused_for, ..Claimed::default() });
         }
         let mut draws = Draws::open(self, &mut tx).await?;
         let mut candidates = candidates(&mut tx, &ask).await?;
@@ -109,6 +110,7 @@ async fn apply(
         waiting,
         never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
         paused_ms: None,
+        paused_for: None,
         money_exhausted: false,
     })
 }

@@ -199,7 +199,7 @@ enum After {
 }
 
 fn after_crash(orphan: &Orphan, ask: &RescueAsk, now: i64) -> After {
-    let timing = Timing { retry_after_ms: None, deadline_in_ms: orphan.deadline_at - now };
+    let timing = Timing { deadline_in_ms: orphan.deadline_at - now, ..Timing::default() };
     let kind = ErrorKind::Crashed;
     let verdict = retry::decide(kind, &orphan.counters, &ask.policy, timing, &mut rand::rng());
     let row = |state: State, after_ms: u64| RescuedRow {
