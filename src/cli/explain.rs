@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -90,7 +89,7 @@ pub async fn job(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let Some(page) = jobs::find(store, id).await? else {
-        return Err(unknown(id, Path::new(&store.about().await?.location)));
+        return Err(unknown(id, &store.about().await?.location));
     };
     let told = told(&page);
     let kind = told.kind.and_then(ErrorKind::from_name);
@@ -116,7 +115,7 @@ pub async fn job(
 
 /// Neither a kind nor a job of this store.
 #[must_use]
-pub fn unknown(name: &str, store: &Path) -> anyhow::Error {
+pub fn unknown(name: &str, store: &dyn std::fmt::Display) -> anyhow::Error {
     let names = ErrorKind::ALL.map(ErrorKind::as_str);
     let near = nearest(&name.replace('-', "_"), names);
     let near =
@@ -125,7 +124,7 @@ pub fn unknown(name: &str, store: &Path) -> anyhow::Error {
         "explain {}: no kind of error has this name{near}, and {} holds no job with this id; \
          `quarrier explain --list` lists the kinds, and --store names another store",
         one_line(name),
-        store.display()
+        store
     )
 }
 

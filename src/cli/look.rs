@@ -89,11 +89,11 @@ async fn explain(
         explain::kinds(args, policy, out).map_err(failed)?;
         return Ok(true);
     };
-    if !path.exists() {
+    if path.file().is_some_and(|file| !file.exists()) {
         return Err(failed(explain::unknown(name, &path)));
     }
     let store = rooms::open_store(&loaded.settings, &path, None, clock).await?;
-    explain::job(args, name, (&store, policy), out).await.map_err(failed)?;
+    explain::job(args, name, (&*store, policy), out).await.map_err(failed)?;
     Ok(true)
 }
 

@@ -40,9 +40,10 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        if let Some((paused_ms, _)) = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await? {
+        if let Some((for_ms, paused_for)) = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?
+        {
             tx.rollback().await?;
-            return Ok(Claimed { paused_ms: Some(paused_ms), ..Claimed::default() });
+            return Ok(Claimed { paused_ms: Some(for_ms), paused_for, ..Claimed::default() });
         }
         let mut candidates = self.candidates(&mut tx, ask).await?;
         if candidates.is_empty() {
@@ -68,8 +69,8 @@ impl PostgresStore {
             fits_in_ms: plan.fits_in_ms,
             waiting: sorted.waiting,
             never_fit,
-            paused_ms: None,
             money_exhausted,
+            ..Claimed::default()
         })
     }
 

@@ -26,7 +26,7 @@ pub(in crate::store) enum After {
 /// Decides one job; `now` in Unix ms.
 pub(in crate::store) fn after_crash(orphan: &Orphan, policy: &Policy, now: i64) -> After {
     let deadline_in_ms = orphan.deadline_at.saturating_sub(now);
-    let timing = Timing { retry_after_ms: None, deadline_in_ms };
+    let timing = Timing { retry_after_ms: None, deadline_in_ms, lane_out_ms: None };
     let crashes = orphan.counters.crashes.saturating_add(1);
     let again = |state, after_ms| After::Again { state, after_ms, crashes };
     let kind = ErrorKind::Crashed;
