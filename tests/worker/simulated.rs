@@ -159,9 +159,10 @@ fn jobs_that_meet_each_fault_of_the_table_once_end_in_success_or_an_honest_failu
         for name in &struck {
             assert_eq!(outcomes.get(*name), Some(&1), "{name}");
         }
-        // Refusals of the request, of the model and of the answer's content are final.
+        // Refusals of the request, of the model and of the answer's content are final; how many of
+        // the other faults one job meets is chance, and most jobs get past them.
         assert_eq!(status.succeeded + status.failed, u64::try_from(struck.len()).unwrap());
-        assert!((1..=20).contains(&status.failed), "{status:?}");
+        assert!(status.failed >= 1 && status.succeeded > status.failed, "{status:?}");
     });
 }
 
