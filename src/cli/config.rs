@@ -176,8 +176,12 @@ mod tests {
             retry.throttles_max = 10000              default
             retry.unavailable_base_ms = 250          default
             store.busy_timeout_ms = 10000            default
+            store.connections_max = 8                default
+            store.lock_timeout_ms = 5000             default
+            store.pooled = false                     default
             store.results_page_rows = 500            default
             store.seen_days = 30                     default
+            store.statement_timeout_ms = 15000       default
             store.url = "quarrier.db"                default
             store.write_ms_max = 50                  default
             store.write_rows_max = 500               default

@@ -85,6 +85,10 @@ pub struct Bedrock {
 pub struct Store {
     pub url: String,
     pub busy_timeout_ms: u64,
+    pub pooled: bool,
+    pub connections_max: u32,
+    pub statement_timeout_ms: u64,
+    pub lock_timeout_ms: u64,
     pub write_rows_max: u32,
     pub write_ms_max: u64,
     pub results_page_rows: u32,

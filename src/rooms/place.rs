@@ -119,7 +119,14 @@ pub async fn open_store(
         }
         #[cfg(feature = "postgres")]
         StorePlace::Postgres(url) => {
-            let options = PostgresOptions::new(url, simulated);
+            let kept = &settings.store;
+            let options = PostgresOptions {
+                pooled: kept.pooled,
+                connections_max: kept.connections_max,
+                statement_timeout_ms: kept.statement_timeout_ms,
+                lock_timeout_ms: kept.lock_timeout_ms,
+                ..PostgresOptions::new(url, simulated)
+            };
             PostgresStore::open(&options, clock).await.map(shared)
         }
         #[cfg(not(feature = "postgres"))]
