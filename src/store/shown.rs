@@ -265,6 +265,8 @@ pub struct WaitingJobs {
 pub enum Integrity {
     /// Every page is sound.
     Sound,
+    /// Nobody looked: the engine has no look that a client may take.
+    NotRead,
     /// The look took longer than it was given.
     #[default]
     Unfinished,

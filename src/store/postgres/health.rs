@@ -44,7 +44,7 @@ impl PostgresStore {
             waiting: waiting.collect(),
             submissions: bulk::uint(submissions.waiting),
             latest_at: latest.at,
-            integrity: Integrity::Sound,
+            integrity: Integrity::NotRead,
         })
     }
 }

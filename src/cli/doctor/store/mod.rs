@@ -155,7 +155,7 @@ async fn look(
     let paused = store.paused_lanes().await?;
     let now_ms = subject.clock.now().wall_ms;
     kind(&about, subject.simulate, report);
-    durability(&health, report);
+    durability(&health, &about.engine, report);
     integrity(&health.integrity, report);
     clock(health.latest_at, now_ms, report);
     let is_served = workers(&leases, &health, report);
@@ -193,7 +193,7 @@ fn kind(about: &About, simulate: bool, report: &mut Report) {
     }
 }
 
-fn durability(health: &Health, report: &mut Report) {
+fn durability(health: &Health, engine: &str, report: &mut Report) {
     const CHECK: &str = "store.durability";
     let mut safe = Vec::new();
     for one in &health.durability {
@@ -204,10 +204,16 @@ fn durability(health: &Health, report: &mut Report) {
             report.error(
                 CHECK,
                 format!("{found}: a power cut can lose what was committed"),
-                format!(
-                    "it must be {}: put the store on a local file system that allows it",
-                    one.wanted
-                ),
+                match engine {
+                    "postgres" => format!(
+                        "it must be {}: change it in postgresql.conf, or for the role that workers use",
+                        one.wanted
+                    ),
+                    _ => format!(
+                        "it must be {}: put the store on a local file system that allows it",
+                        one.wanted
+                    ),
+                },
             );
         }
     }
@@ -220,6 +226,7 @@ fn integrity(integrity: &Integrity, report: &mut Report) {
     const CHECK: &str = "store.integrity";
     match integrity {
         Integrity::Sound => report.ok(CHECK, "every page is sound (quick_check)"),
+        Integrity::NotRead => {}
         Integrity::Unfinished => report.note(
             CHECK,
             "the file is too large to be checked in the time given",

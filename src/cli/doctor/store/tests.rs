@@ -320,7 +320,7 @@ fn settings_that_lose_commits_are_an_error_and_an_unfinished_check_a_note() {
     };
     let health = Health { durability: vec![unsafe_one], ..Health::default() };
     let mut report = Report::default();
-    durability(&health, &mut report);
+    durability(&health, "sqlite", &mut report);
     integrity(&Integrity::Unfinished, &mut report);
     integrity(&Integrity::Broken(vec!["row 3 missing".to_owned()]), &mut report);
     expect![[r#"
