@@ -111,7 +111,7 @@ impl Default for Policy {
             throttled_day_ms: 3_600_000,
             paused_ms: 60_000,
             retry_after_ms_max: 86_400_000,
-            outage_calls: 4,
+            outage_calls: 3,
             outage_ms_base: 1_000,
             outage_ms_max: 60_000,
         }

@@ -165,7 +165,7 @@ mod tests {
             retry.crashes_max = 3                    default
             retry.failures_max = 4                   default
             retry.model_not_ready_ms_min = 5000      default
-            retry.outage_calls = 4                   default
+            retry.outage_calls = 3                   default
             retry.outage_ms_base = 1000              default
             retry.outage_ms_max = 60000              default
             retry.paused_ms = 60000                  default

@@ -214,7 +214,7 @@ const ACCESS_DENIED: Explanation = Explanation {
               model, and on the inference profile and every region that it names, and ask for \
               access to the model in the Bedrock console (Anthropic's models want a form filled \
               in). `quarrier doctor` says whose credentials are used. The lane goes on by itself.",
-    hint: Some("allow bedrock:InvokeModel for this model (`quarrier doctor`)"),
+    hint: Some("allow bedrock:InvokeModel for this model, or do what the message asks for"),
 };
 const CREDENTIALS: Explanation = Explanation {
     what: "There are no AWS credentials, or they have expired, are malformed, or the machine's \
@@ -224,7 +224,7 @@ const CREDENTIALS: Explanation = Explanation {
               secret, or `AWS_BEARER_TOKEN_BEDROCK`. `quarrier doctor` says which of them is \
               used. New files and sign-ins are picked up by a running worker; new environment \
               variables need a restart. The lane goes on by itself, and no job was lost.",
-    hint: Some("sign in (`aws sso login`) or set AWS_PROFILE (`quarrier doctor`)"),
+    hint: Some("sign in (`aws sso login`), set AWS_PROFILE, or set the clock (`quarrier doctor`)"),
 };
 const MODEL_NOT_FOUND: Explanation = Explanation {
     what: "The provider does not serve this model id (any more), or not in this region (404, or \

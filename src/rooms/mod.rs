@@ -293,10 +293,13 @@ async fn provider(
     };
     let provider = Bedrock::connect(&options).await.context("failed to reach the provider")?;
     provider.check_credentials().await.map_err(|error| {
+        // The chain lists on further lines all that it has tried; `doctor` tells that in order.
+        let said = error.message.lines().next().unwrap_or_default();
         anyhow!(
-            "failed to find AWS credentials: {}; set them (environment, profile, role, or \
-             AWS_BEARER_TOKEN_BEDROCK), or try without: --simulate",
-            error.message
+            "failed to find AWS credentials: {}; sign in (`aws sso login`), set AWS_PROFILE or \
+             AWS_BEARER_TOKEN_BEDROCK (`quarrier doctor` says what was tried), or try without: \
+             --simulate",
+            said.trim_end_matches('.')
         )
     })?;
     Ok(provider)

@@ -153,7 +153,7 @@ fn kinds(kinds: &BTreeMap<String, u64>) -> String {
 
 fn simulation(summary: &simulator::Summary) -> String {
     let mut text = format!(
-        "Simulator: {} calls, {} throttled; worst 60 s: {} requests, {} quota tokens",
+        "Simulator: {} calls, {} throttled by its quota; worst 60 s: {} requests, {} quota tokens",
         summary.calls,
         summary.throttled,
         summary.worst_window_requests,

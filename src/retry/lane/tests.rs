@@ -19,7 +19,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (lane, policy) = (Lane::default(), Policy::default());
+        let (lane, policy) = (Lane::default(), Policy { outage_calls: 4, ..Policy::default() });
         Self { lane, policy, now_ms: 1_000_000, rng: SmallRng::seed_from_u64(7), calls: 0 }
     }
 
@@ -122,6 +122,15 @@ fn a_job_that_breaks_the_model_by_its_input_is_no_outage() {
         };
         assert_eq!(scene.lane.failed(&failure, &scene.policy, scene.now_ms, &mut scene.rng), None);
     }
+}
+
+#[test]
+fn a_job_that_has_failed_once_for_another_reason_still_sees_the_outage_before_it_fails() {
+    let policy = Policy::default();
+    assert!(policy.outage_calls < policy.failures_max);
+    let mut scene = Scene { policy, ..Scene::new() };
+    let own: Vec<bool> = (0..3).map(|_| scene.call(ErrorKind::Unavailable, 1).is_none()).collect();
+    assert_eq!(own, [true, true, false]);
 }
 
 #[test]
