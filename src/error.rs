@@ -182,3 +182,12 @@ impl std::fmt::Display for ErrorKind {
         f.write_str(self.as_str())
     }
 }
+
+/// A message's first line, without a last sentence that only announces the others: `Attempted:`.
+pub(crate) fn first_line(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or_default();
+    match line.rsplit_once(". ") {
+        Some((before, announcement)) if announcement.ends_with(':') => before,
+        _ => line,
+    }
+}

@@ -232,7 +232,7 @@ mod tests {
             })
             .await;
         let text = shown(&scene, false).await;
-        expect!["bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused until 2026-01-01T00:01:03.000Z: credentials; sign in (`aws sso login`) or set AWS_PROFILE (`quarrier doctor`)"].assert_eq(text.lines().next().unwrap_or_default());
+        expect!["bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused until 2026-01-01T00:01:03.000Z: credentials; sign in (`aws sso login`), set AWS_PROFILE, or set the clock (`quarrier doctor`)"].assert_eq(text.lines().next().unwrap_or_default());
         let json: Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
         assert_eq!(json["paused"][0]["reason"], "credentials");
     }

@@ -18,6 +18,7 @@ use crate::admit::{Admission, AdmitSettings};
 use crate::budget::Limit;
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
+use crate::error::first_line;
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
@@ -294,7 +295,7 @@ async fn provider(
     let provider = Bedrock::connect(&options).await.context("failed to reach the provider")?;
     provider.check_credentials().await.map_err(|error| {
         // The chain lists on further lines all that it has tried; `doctor` tells that in order.
-        let said = error.message.lines().next().unwrap_or_default();
+        let said = first_line(&error.message);
         anyhow!(
             "failed to find AWS credentials: {}; sign in (`aws sso login`), set AWS_PROFILE or \
              AWS_BEARER_TOKEN_BEDROCK (`quarrier doctor` says what was tried), or try without: \

@@ -1,7 +1,7 @@
 //! What this process knows to be its own: fences asked for, calls in flight, answers being saved.
 //! Must not know: the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -108,15 +108,27 @@ impl Flight {
     }
 
     /// Rows of the store that this process does not know: claims whose commit was lost on the way.
-    pub(super) fn unknown(&self, rows: &[RunningAttempt]) -> Vec<AttemptKey> {
+    /// `before` are the fences known when the rows were asked for: what was known then, and is not
+    /// now, has ended in between.
+    pub(super) fn unknown(
+        &self,
+        rows: &[RunningAttempt],
+        before: &HashSet<Uuid>,
+    ) -> Vec<AttemptKey> {
         let entries = self.entries();
-        rows.iter().map(|row| row.key).filter(|key| !entries.contains_key(&key.fence)).collect()
+        let known = |fence: &Uuid| entries.contains_key(fence) || before.contains(fence);
+        rows.iter().map(|row| row.key).filter(|key| !known(&key.fence)).collect()
+    }
+
+    /// The fences known now.
+    pub(super) fn fences(&self) -> HashSet<Uuid> {
+        self.entries().keys().copied().collect()
     }
 
     /// Calls in flight since before `mono_ms` that the store does not count as running: their
     /// jobs have ended elsewhere, or were rescued from us.
     pub(super) fn missing(&self, rows: &[RunningAttempt], mono_ms: u64) -> Vec<AttemptKey> {
-        let known: std::collections::HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
+        let known: HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
         let entries = self.entries();
         let missing = entries.values().filter_map(|entry| match entry {
             Entry::Running { key, since_mono_ms, parked: false, .. }

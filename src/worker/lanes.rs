@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Bench;
 use crate::clock::Clock;
-use crate::error::{ErrorKind, explain};
+use crate::error::{ErrorKind, explain, first_line};
 use crate::provider::{CallError, FailedCharge};
 use crate::retry::{Allowed, Failure, Lane, Out, Policy};
 use crate::store::{AttemptKey, ClaimedJob};
@@ -137,15 +137,6 @@ fn line(name: &str, error: &CallError, out: Out) -> String {
 fn line_again(name: &str, error: &CallError, out: Out) -> String {
     let (kind, again_in) = (error.kind, span(out.for_ms));
     format!("{name} is still paused: {kind}. One call tries it again in {again_in}.")
-}
-
-/// The first line, without a last sentence that only announces the others: `Attempted:`.
-fn first_line(message: &str) -> &str {
-    let line = message.lines().next().unwrap_or_default();
-    match line.rsplit_once(". ") {
-        Some((before, announcement)) if announcement.ends_with(':') => before,
-        _ => line,
-    }
 }
 
 /// `12 s`, `66 min`; what has begun counts.

@@ -1,6 +1,7 @@
 //! This process's lease: renewed while it lives, compared with what it knows, replaced when lost.
 //! Must not know: what the calls are.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,11 +81,12 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
 pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     // The time of asking counts, not that of the answer: the store may have been slow.
     let asked_mono_ms = bench.clock.now().mono_ms;
+    let before = bench.flight.fences();
     let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
         return replace(bench).await;
     };
     bench.lease.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
-    reconcile(bench, &rows, asked_mono_ms).await
+    reconcile(bench, &rows, (asked_mono_ms, &before)).await
 }
 
 /// Others took this process for dead. Its calls in flight run on, because they are paid for and
@@ -96,8 +98,12 @@ async fn replace(bench: &Bench) -> StoreResult<()> {
 }
 
 /// Compares what the store counts as running here with what is.
-async fn reconcile(bench: &Bench, rows: &[RunningAttempt], mono_ms: u64) -> StoreResult<()> {
-    let unknown = bench.flight.unknown(rows);
+async fn reconcile(
+    bench: &Bench,
+    rows: &[RunningAttempt],
+    (mono_ms, before): (u64, &HashSet<Uuid>),
+) -> StoreResult<()> {
+    let unknown = bench.flight.unknown(rows, before);
     if !unknown.is_empty() {
         tracing::warn!(attempts = unknown.len(), "claims with a lost answer go back unsent");
         if bench.direct {

@@ -118,8 +118,8 @@ fn a_thousand_jobs_without_credentials_wait_with_one_line_a_pause() {
         assert_eq!(
             line,
             "scripted/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused: credentials: scripted \
-             credentials. To do: sign in (`aws sso login`) or set AWS_PROFILE (`quarrier doctor`). \
-             One call tries it again in 1 s, then it goes on by itself; no job fails meanwhile \
+             credentials. To do: sign in (`aws sso login`), set AWS_PROFILE, or set the clock \
+             (`quarrier doctor`). One call tries it again in 1 s, then it goes on by itself; no job fails meanwhile \
              (`quarrier explain credentials`)."
         );
         assert_eq!(status.told.first().map(String::as_str), Some(line));
