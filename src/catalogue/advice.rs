@@ -30,7 +30,7 @@ impl Catalogue {
         let base = split_profile(id).map_or(id, |(_, base)| base);
         let Some(model) = self.model(base) else { return self.of_unknown(base, kind) };
         match kind {
-            ErrorKind::ProfileNeeded => through_profiles(model, profiles, id),
+            ErrorKind::ProfileNeeded => through_profiles(model, profiles),
             // Access to what is retired is refused too, and no policy brings it back.
             ErrorKind::AccessDenied if !model.is_retired(today) => None,
             _ => Some(self.instead_of(model, profiles, (id, today))),
@@ -75,13 +75,11 @@ impl Catalogue {
 }
 
 /// The ids that lead to this model through its profiles; those that are wanted, if it has any of
-/// them. The id that was called is no way out.
-fn through_profiles(model: &Model, profiles: &[String], called: &str) -> Option<String> {
-    let others = |profiles: &[String]| -> Vec<String> {
-        wanted_ids(model, profiles).into_iter().filter(|id| id != called).collect()
-    };
-    let ids = others(profiles);
-    or(&if ids.is_empty() { others(&model.profiles) } else { ids })
+/// them.
+fn through_profiles(model: &Model, profiles: &[String]) -> Option<String> {
+    let ids = wanted_ids(model, profiles);
+    let all = || wanted_ids(model, &model.profiles);
+    or(&if ids.is_empty() { all() } else { ids })
 }
 
 fn wanted_ids(model: &Model, profiles: &[String]) -> Vec<String> {

@@ -163,7 +163,7 @@ async fn a_paused_lane_is_why_its_jobs_wait() {
         00000000-0000-0000-0000-000000000002      ready  default  default  claude-haiku-4.5      0  3.0 s  its lane is paused until 2026-01-01T00:00:33.000Z, in 30.0 s: access_denied
         00000000-0000-0000-0000-000000000001      ready  default  default  claude-haiku-4.5      1  3.0 s  until 2026-01-01T00:00:33.000Z, in 30.0 s: access_denied
 
-        bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused: access_denied; allow bedrock:InvokeModel for this model (`quarrier doctor`)
+        bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused: access_denied; allow bedrock:InvokeModel for this model, or do what the message asks for
     "#]].assert_eq(&shown(&scene, "list").await);
 }
 
