@@ -13,6 +13,7 @@ pub mod limits;
 mod look;
 pub mod migrate;
 pub mod models;
+pub mod pause;
 pub mod result_line;
 pub mod results;
 pub mod rooms;
@@ -67,8 +68,12 @@ pub enum Command {
     Results(results::ResultsArgs),
     /// Look at jobs and act on them.
     Jobs(jobs::JobsArgs),
-    /// How full the rates are.
+    /// How full the rates are, how long what waits will take; and limits at run time.
     Limits(limits::LimitsArgs),
+    /// Hold back a lane, a queue or everything, on all workers; calls in flight run on.
+    Pause(pause::PauseArgs),
+    /// Let a lane, a queue or everything go on, also a lane that a failure has paused.
+    Resume(pause::ResumeArgs),
     /// Which models there are, what they cost, and which are retired.
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.

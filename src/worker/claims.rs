@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
-use super::{Bench, WaitingFor};
+use super::{Bench, WaitingFor, lanes};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::retry::Allowed;
@@ -145,6 +145,14 @@ async fn look(
             return look;
         }
     };
+    let is_out = |lane: &String| {
+        matches!(bench.lanes.allowed(lane, &bench.clock).0, Allowed::None { for_ms: 1.. })
+    };
+    if lanes.iter().any(is_out)
+        && let Err(error) = lanes::hear_resumes(bench).await
+    {
+        tracing::warn!(%error, "resumed lanes not read");
+    }
     let count = lanes.len().max(1);
     *first_lane = (*first_lane + 1) % count;
     for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
@@ -252,6 +260,11 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
         let kind = claimed.paused_for.as_deref().and_then(ErrorKind::from_name);
         bench.lanes.heard(lane, ms, kind, &bench.clock);
         note_pause(bench, lane, (ms, kind), look);
+    }
+    if let Some(pause) = &claimed.paused_by
+        && look.waiting.is_none()
+    {
+        look.waiting = Some(WaitingFor::Person(pause.clone()));
     }
     if claimed.money_exhausted {
         look.waiting = Some(WaitingFor::Money);

@@ -77,7 +77,7 @@ impl Bed {
     pub(crate) async fn limit(&self, pattern: &str, limit: Limit) {
         let rule =
             LimitRule { pattern: pattern.to_owned(), limit, origin: "configuration".to_owned() };
-        self.store.seed_limits(vec![rule]).await.unwrap();
+        self.store.seed_limits(vec![rule], "here/1").await.unwrap();
     }
 
     pub(crate) async fn page(&self, id: Uuid) -> JobPage {

@@ -237,7 +237,7 @@ async fn a_due_job_says_what_holds_it_back() {
     let scene = Scene::new().await;
     let limit = crate::budget::Limit { requests_per_minute: Some(1), tokens_per_minute: None };
     let rule = LimitRule { pattern: "total".to_owned(), limit, origin: "flag".to_owned() };
-    scene.store.seed_limits(vec![rule]).await.unwrap();
+    scene.store.seed_limits(vec![rule], "here/1").await.unwrap();
     scene.admit(1, r#"{"prompt":"x"}"#).await;
     scene.call(|_| ()).await;
     scene.admit(2, r#"{"id":"next","prompt":"x"}"#).await;

@@ -7,7 +7,7 @@ use uuid::fmt::Hyphenated;
 
 use super::draws::Draws;
 use super::end::{self, End};
-use super::{SqliteStore, Tx, bulk};
+use super::{SqliteStore, Tx, bulk, pause};
 use crate::budget::{self, Charge, Decision, Draw, FitPolicy, Plan};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
@@ -50,12 +50,20 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         check_lease(&mut tx, ask.lease).await?;
-        if let Some((paused_ms, paused_for)) = paused(&mut tx, &ask.lane, now).await? {
+        let halts = pause::halts(&mut tx, &ask.lane, now).await?;
+        if let Some((paused_ms, paused_for)) = halts.out {
             let paused_ms = Some(paused_ms);
             return Ok(Claimed { paused_ms, paused_for, ..Claimed::default() });
         }
+        if halts.lane.is_some() {
+            return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
+        }
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut candidates = candidates(&mut tx, &ask).await?;
+        let mut candidates = candidates(&mut tx, &ask, &halts.queue_names()).await?;
+        if candidates.is_empty() {
+            let paused_by = pause::halted(&mut tx, &ask, &halts).await?;
+            return Ok(Claimed { paused_by, ..Claimed::default() });
+        }
         for candidate in &mut candidates {
             let Candidate { queue, tenant, .. } = &*candidate;
             candidate.keys = draws.keys(&mut tx, &ask.lane, queue, tenant).await?;
@@ -111,6 +119,7 @@ async fn apply(
         never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
         paused_ms: None,
         paused_for: None,
+        paused_by: None,
         money_exhausted: false,
     })
 }
@@ -153,12 +162,17 @@ pub(super) async fn paused(
     Ok(row.map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
-async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
+async fn candidates(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    without: &[String],
+) -> StoreResult<Vec<Candidate>> {
+    let without = bulk::list(without)?;
     let batch = ask.batch.map(|batch| batch.to_string());
     // A few more than can be claimed leave room to pass those that do not fit.
     let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
     let scan = slots.saturating_add((slots / 4).max(PASSED_MIN)).min(ask.scan_max);
-    let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
+    let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch, without)
         .fetch_all(&mut **tx)
         .await?;
     let candidate = rows.into_iter().map(|row| {

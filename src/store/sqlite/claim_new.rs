@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::claim::{self, Candidate};
 use super::draws::Draws;
 use super::finish::{Record, records};
-use super::{SqliteStore, Tx, admit};
+use super::{SqliteStore, Tx, admit, pause};
 use crate::budget::{Decision, FitPolicy, LaneTime, SLOT_MS};
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
@@ -32,8 +32,12 @@ impl SqliteStore {
             let reserved_mono_ms = now.mono_ms.saturating_sub(age_ms);
             return Ok(ClaimedNew::Running { job, reserved_mono_ms });
         }
-        if let Some((for_ms, reason)) = claim::paused(&mut tx, &job.lane, now.wall_ms).await? {
+        let mut halts = pause::halts(&mut tx, &job.lane, now.wall_ms).await?;
+        if let Some((for_ms, reason)) = halts.out.take() {
             return Ok(ClaimedNew::Paused { for_ms, reason });
+        }
+        if let Some(pause) = halts.of_job(&job.queue) {
+            return Ok(ClaimedNew::PausedBy(pause.clone()));
         }
         match admit::judge_alone(&mut tx, &job).await? {
             Admitted::New(_) => {}
