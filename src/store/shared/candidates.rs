@@ -108,7 +108,7 @@ pub(in crate::store) fn claimed_before(
 
 /// The names of the keys that a job draws on: its lane always, because throttles slow it; the
 /// others where a rule limits them. Of keys that hold a job back alike the first is named and kept
-/// for it, so the lane, which fewest others need, stands first and the total last.
+/// for it: the lane stands first, and the total, which every other job needs too, last.
 pub(in crate::store) fn key_names(
     rules: &[LimitRule],
     lane: &str,
