@@ -307,7 +307,9 @@ mod tests {
     use crate::budget::Limit;
     use crate::cli::testing::{Scene, again};
     use crate::error::ErrorKind;
-    use crate::store::AdmitStore as _;
+    use crate::store::{
+        AdmitStore as _, ControlStore as _, LeaseInfo, PauseAsk, Scope, WorkStore as _,
+    };
     use expect_test::expect;
 
     async fn shown(scene: &Scene, json: bool) -> String {
@@ -392,6 +394,100 @@ mod tests {
         expect!["bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused until 2026-01-01T00:01:03.000Z: credentials; sign in (`aws sso login`), set AWS_PROFILE, or set the clock (`quarrier doctor`)"].assert_eq(text.lines().next().unwrap_or_default());
         let json: Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
         assert_eq!(json["paused"][0]["reason"], "credentials");
+    }
+
+    async fn does(scene: &Scene, line: &str) -> String {
+        let words = std::iter::once("limits").chain(line.split_whitespace());
+        let args = match <Line as clap::Parser>::try_parse_from(words) {
+            Ok(line) => line.limits,
+            Err(error) => return error.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        let mut out = Vec::new();
+        let done = run(&args, &scene.store, scene.clock.now().wall_ms, &mut out).await;
+        let text = String::from_utf8(out).unwrap();
+        match done {
+            Ok(true) => text,
+            Ok(false) => format!("{text}exit 1\n"),
+            Err(error) => format!("error: {error:#}\n"),
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: LimitsArgs,
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_set_and_cleared_and_shown_with_where_it_comes_from() {
+        let scene = limited().await;
+        expect![[r#"
+            total: 80 requests a minute; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set total --rpm 80").await);
+        expect![[r#"
+            total: 80 requests a minute, 1000 tokens a minute; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set total --tokens-per-minute 1000").await);
+        assert!(does(&scene, "").await.contains("total (set): 80 requests"));
+        expect![[r#"
+            queue:reports: no limit; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set queue:reports --rpm 0").await);
+        expect![[r#"
+            total: 50 requests a minute (configuration); every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "clear total").await);
+        expect![[r#"
+            tenant:a: no rule; it was not set at run time (set are: queue:reports)
+            exit 1
+        "#]]
+        .assert_eq(&does(&scene, "clear tenant:a").await);
+        expect![[r#"
+            error: set the limit Total: it names no limit: use total, "lane:PATTERN", "queue:PATTERN" or "tenant:PATTERN"
+        "#]]
+        .assert_eq(&does(&scene, "set Total --rpm 1").await);
+        expect!["error: the following required arguments were not provided:"]
+            .assert_eq(&does(&scene, "set total").await);
+    }
+
+    #[tokio::test]
+    async fn what_is_due_shows_how_long_it_takes_and_what_is_paused_is_left_out() {
+        let scene = limited().await;
+        for n in 1..=25 {
+            let queue = if n <= 5 { "held" } else { "default" };
+            scene.admit(n, &format!(r#"{{"prompt":"x","queue":"{queue}"}}"#)).await;
+        }
+        let ask = PauseAsk { scope: Scope::Queue("held".to_owned()), for_ms: None, reason: None };
+        scene.store.pause(&ask).await.unwrap();
+        let text = does(&scene, "").await;
+        let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("due")).collect();
+        expect![""].assert_eq(&shown.join("\n"));
+        let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+        expect![""].assert_eq(&json["forecast"].to_string());
+        expect![""].assert_eq(&json["pauses"].to_string());
+    }
+
+    async fn shown_json(scene: &Scene) -> String {
+        shown(scene, true).await
+    }
+
+    #[tokio::test]
+    async fn workers_that_were_configured_otherwise_are_named() {
+        let scene = limited().await;
+        let lease = LeaseInfo { id: uuid::Uuid::from_u128(9), host: "here".to_owned(), pid: 1 };
+        scene.store.open_lease(&lease).await.unwrap();
+        let total = LimitRule {
+            pattern: "total".to_owned(),
+            limit: Limit { requests_per_minute: Some(60), tokens_per_minute: None },
+            origin: "configuration".to_owned(),
+        };
+        scene.store.seed_limits(vec![total], "there/2").await.unwrap();
+        let text = does(&scene, "").await;
+        let shown: Vec<&str> = text.lines().skip_while(|line| !line.contains("disagree")).collect();
+        expect![""].assert_eq(&shown.join("\n"));
+        let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+        expect![""].assert_eq(&json["disagreements"][2].to_string());
     }
 
     #[test]

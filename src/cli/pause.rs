@@ -238,7 +238,9 @@ mod tests {
             .assert_eq(&shown(&scene, &["pause"]).await);
         expect!["error: the argument '--queue <NAME>' cannot be used with '--all'"]
             .assert_eq(&shown(&scene, &["resume", "--queue", "a", "--all"]).await);
-        expect!["error: invalid value '0s' for '--for <SPAN>': give a span like 90s, 10m, 2h or 7d"]
-            .assert_eq(&shown(&scene, &["pause", "--all", "--for", "0s"]).await);
+        expect![
+            "error: invalid value '0s' for '--for <SPAN>': give a span like 90s, 10m, 2h or 7d"
+        ]
+        .assert_eq(&shown(&scene, &["pause", "--all", "--for", "0s"]).await);
     }
 }

@@ -173,7 +173,8 @@ async fn count_matching(
         writeln!(out, "{}", json!({ "matching": states, "moved": [] }))?;
         return Ok(false);
     }
-    let counts: Vec<String> = counts.iter().map(|(state, jobs)| format!("{jobs} {state}")).collect();
+    let counts: Vec<String> =
+        counts.iter().map(|(state, jobs)| format!("{jobs} {state}")).collect();
     let counts = counts.join(", ");
     writeln!(out, "{all} jobs match ({counts}); nothing is cancelled yet: add --yes")?;
     Ok(false)

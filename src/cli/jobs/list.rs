@@ -75,8 +75,10 @@ pub(super) async fn run(
     rows.truncate(limit);
     let (paused, pauses) = (store.paused_lanes().await?, store.pauses().await?);
     if args.json {
-        let jobs: Vec<JobJson<'_>> =
-            rows.iter().map(|row| JobJson::of(row, waits::why(row, (&paused, &pauses), now))).collect();
+        let jobs: Vec<JobJson<'_>> = rows
+            .iter()
+            .map(|row| JobJson::of(row, waits::why(row, (&paused, &pauses), now)))
+            .collect();
         serde_json::to_writer_pretty(&mut *out, &jobs)?;
         writeln!(out)?;
         return Ok(true);

@@ -6,9 +6,9 @@ use std::io::Write;
 use anyhow::bail;
 
 use crate::budget::Limit;
+use crate::cli::table::one_line;
 use crate::config::wrong_limit_name;
 use crate::rooms::rule_words;
-use crate::cli::table::one_line;
 use crate::store::{LimitRule, ORIGIN_SET, Store};
 
 /// Which limit to set.
@@ -17,7 +17,12 @@ pub struct SetArgs {
     /// `total`, `lane:PATTERN`, `queue:PATTERN` or `tenant:PATTERN`, with `*` and `?`.
     pub pattern: String,
     /// Calls started in any 60 seconds; 0 lifts the limit. Left out, it stays as it is.
-    #[arg(long, visible_alias = "rpm", value_name = "N", required_unless_present = "tokens_per_minute")]
+    #[arg(
+        long,
+        visible_alias = "rpm",
+        value_name = "N",
+        required_unless_present = "tokens_per_minute"
+    )]
     pub requests_per_minute: Option<u64>,
     /// Quota tokens drawn in any 60 seconds; 0 lifts the limit. Left out, it stays as it is.
     #[arg(long, visible_alias = "tpm", value_name = "N")]

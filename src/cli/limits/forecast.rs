@@ -21,11 +21,7 @@ pub(super) struct Forecast {
 
 /// The forecast for these jobs, which nothing but limits holds back. Calls that fail and are made
 /// again, and the time that a call itself takes, are not counted.
-pub(super) fn forecast(
-    backlog: &[&Backlog],
-    levels: &[KeyLevel],
-    rules: &[LimitRule],
-) -> Forecast {
+pub(super) fn forecast(backlog: &[&Backlog], levels: &[KeyLevel], rules: &[LimitRule]) -> Forecast {
     let used = |one: &Backlog| expected(one, levels);
     let mut found = Forecast {
         jobs: backlog.iter().map(|one| one.jobs).sum(),
@@ -57,18 +53,14 @@ pub(super) fn forecast(
 /// What these jobs' next calls use, in quota tokens.
 fn expected(one: &Backlog, levels: &[KeyLevel]) -> u64 {
     let own = format!("lane:{}", one.lane);
-    let permille = levels.iter().find(|level| level.key == own).map_or(1_000, |it| it.used_permille);
+    let permille =
+        levels.iter().find(|level| level.key == own).map_or(1_000, |it| it.used_permille);
     let exact = u128::from(one.reserved_tokens) * u128::from(permille) / 1_000;
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
 
 /// What a key allows in a minute now.
-fn rate(
-    key: &str,
-    dimension: Dimension,
-    levels: &[KeyLevel],
-    rules: &[LimitRule],
-) -> Option<u64> {
+fn rate(key: &str, dimension: Dimension, levels: &[KeyLevel], rules: &[LimitRule]) -> Option<u64> {
     if let Some(level) = levels.iter().find(|level| level.key == key) {
         let of = match dimension {
             Dimension::Requests => &level.level.requests,
@@ -120,7 +112,12 @@ mod tests {
         check(&jobs, &[], std::slice::from_ref(&total), Some((1_200_000, "total requests")));
         let lane = rule("lane:b", None, Some(10_000));
         check(&jobs, &[], &[total.clone(), lane], Some((3_600_000, "lane:b tokens")));
-        check(&jobs, &[], &[total, rule("queue:x", Some(10), None)], Some((3_600_000, "queue:x requests")));
+        check(
+            &jobs,
+            &[],
+            &[total, rule("queue:x", Some(10), None)],
+            Some((3_600_000, "queue:x requests")),
+        );
     }
 
     #[test]
@@ -134,6 +131,11 @@ mod tests {
             level: Level { tokens, ..Level::default() },
             used_permille: 200,
         };
-        check(&jobs, &[level], &[rule("lane:*", None, Some(20_000))], Some((120_000, "lane:a tokens")));
+        check(
+            &jobs,
+            &[level],
+            &[rule("lane:*", None, Some(20_000))],
+            Some((120_000, "lane:a tokens")),
+        );
     }
 }

@@ -9,9 +9,7 @@ use super::{PostgresStore, bulk};
 use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
-use crate::store::{
-    AttemptRow, Counts, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk,
-};
+use crate::store::{AttemptRow, Counts, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk};
 
 /// How many attempts of one job are shown.
 const ATTEMPTS_SHOWN_MAX: i64 = 1_000;

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
-use super::place::{self, Arrival};
-use super::{SqliteStore, bulk};
+use super::{SqliteStore, bulk, place};
 use crate::budget::Limit;
 use crate::error::ErrorKind;
 use crate::job::State;
+use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
@@ -56,8 +56,9 @@ impl WorkStore for SqliteStore {
             return Ok(Vec::new());
         }
         let list = bulk::list(attempts)?;
-        let rows =
-            sqlx::query_file!("src/store/sqlite/unwanted.sql", list).fetch_all(&self.reader).await?;
+        let rows = sqlx::query_file!("src/store/sqlite/unwanted.sql", list)
+            .fetch_all(&self.reader)
+            .await?;
         let unwanted: HashSet<Uuid> = rows.into_iter().map(|row| row.fence.into_uuid()).collect();
         Ok(attempts.iter().filter(|key| unwanted.contains(&key.fence)).copied().collect())
     }

@@ -40,9 +40,8 @@ impl SqliteStore {
         let name = scope.name();
         let pause = pauses(&mut *tx, now).await?.into_iter().find(|pause| pause.scope == *scope);
         sqlx::query_file!("src/store/sqlite/pause_end.sql", name).execute(&mut *tx).await?;
-        let rows = sqlx::query_file!("src/store/sqlite/lane_paused.sql", now)
-            .fetch_all(&mut *tx)
-            .await?;
+        let rows =
+            sqlx::query_file!("src/store/sqlite/lane_paused.sql", now).fetch_all(&mut *tx).await?;
         let lanes: Vec<PausedLane> = rows
             .into_iter()
             .map(|row| PausedLane {
