@@ -34,9 +34,11 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/budget_key_add", "SQLite's one writer needs no locks of keys"),
     ("postgres/budget_lock", "SQLite's one writer needs no locks of keys"),
     ("postgres/budget_trim", "SQLite updates a key's state in place"),
+    ("postgres/claim_passing", "SQLite's planner does not guess by what the queues hold"),
     ("postgres/claim_look", "one round trip for what SQLite reads by two"),
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
+    ("postgres/limit_turn", "SQLite has one writer at a time anyway"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];

@@ -63,7 +63,7 @@ fn a_person_who_resumes_a_lane_that_a_failure_paused_has_every_worker_try_it() {
         options.concurrency = 4;
         options.retry = Policy { throttled_day_ms: 3_600_000, ..policy() };
         let first = Scripted::new(|number, _| match number {
-            1..=4 => fail(ErrorKind::ThrottledDay, FailedCharge::Free),
+            1..=4 => fail(ErrorKind::ThrottledDay, FailedCharge::None),
             _ => answer("A new day."),
         });
         let running = bed.start_with(first.clone(), options.clone());

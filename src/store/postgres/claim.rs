@@ -206,23 +206,62 @@ async fn read_candidates(
     wanted: u32,
     (from, without): (f64, &[String]),
 ) -> Outcome<Vec<Candidate>> {
-    let rows = sqlx::query_file!(
-        "src/store/postgres/claim_candidates.sql",
-        ask.lane,
-        i64::from(wanted),
-        ask.batch,
-        from,
-        without
-    )
-    .fetch_all(tx.on())
-    .await?;
-    let candidate = rows.into_iter().map(|row| {
+    let (lane, wanted) = (&ask.lane, i64::from(wanted));
+    let rows = if without.is_empty() {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_candidates.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from
+        )
+        .fetch_all(tx.on())
+        .await?
+    } else {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_passing.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from,
+            without
+        )
+        .fetch_all(tx.on())
+        .await?
+    };
+    Ok(rows.into_iter().map(Candidate::from).collect())
+}
+
+/// A due job as it is read.
+struct CandidateRow {
+    id: Uuid,
+    external_id: Option<String>,
+    tenant: String,
+    queue: String,
+    place: f64,
+    calls: i32,
+    failures: i32,
+    reasks: i32,
+    crashes: i32,
+    throttles: i32,
+    max_attempts: Option<i32>,
+    deadline_at: i64,
+    input_tokens_max: i64,
+    max_tokens: i64,
+    burndown: i32,
+    hold: bool,
+}
+
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),
             max_tokens: bulk::uint(row.max_tokens),
             burndown: u64::from(bulk::small(row.burndown)),
         };
-        Candidate {
+        Self {
             id: row.id,
             external_id: row.external_id,
             tenant: row.tenant,
@@ -242,8 +281,7 @@ async fn read_candidates(
             hold: row.hold,
             keys: Vec::new(),
         }
-    });
-    Ok(candidate.collect())
+    }
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.
