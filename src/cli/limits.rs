@@ -462,10 +462,14 @@ mod tests {
         scene.store.pause(&ask).await.unwrap();
         let text = does(&scene, "").await;
         let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("due")).collect();
-        expect![""].assert_eq(&shown.join("\n"));
+        expect![[r#"
+            due jobs of                                                    jobs  tokens       take  done by                   limited by
+            bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0    20   20380  1 min 1 s  2026-01-01T00:01:01.140Z  lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens
+
+            5 more due jobs wait for a pause's end."#]].assert_eq(&shown.join("\n"));
         let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
-        expect![""].assert_eq(&json["forecast"].to_string());
-        expect![""].assert_eq(&json["pauses"].to_string());
+        expect![[r#"{"lanes":[{"lane":"bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0","jobs":20,"tokens":20380,"takes_ms":61140,"done_by":"2026-01-01T00:01:01.140Z","limited_by":"lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens"}],"paused_jobs":5}"#]].assert_eq(&json["forecast"].to_string());
+        expect![[r#"[{"scope":"queue:held","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null}]"#]].assert_eq(&json["pauses"].to_string());
     }
 
     async fn shown_json(scene: &Scene) -> String {

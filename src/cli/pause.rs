@@ -138,7 +138,7 @@ fn write_resumed(
         writeln!(out, "{lane} was paused by a failure; each worker tries it by one call now")?;
     }
     if resumed.jobs > 0 {
-        writeln!(out, "{} jobs that waited for that are due", resumed.jobs)?;
+        writeln!(out, "jobs that waited for that and are due now: {}", resumed.jobs)?;
     }
     Ok(())
 }
@@ -196,7 +196,7 @@ mod tests {
         "#]]
         .assert_eq(&shown(&scene, &words).await);
         expect![[r#"
-            {"reason":null,"scope":"lane:bedrock/*","since":"2026-01-01T00:00:00.000Z","until":null}
+            {"scope":"lane:bedrock/*","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null}
         "#]]
         .assert_eq(&shown(&scene, &["pause", "--lane", "bedrock/*", "--json"]).await);
         scene.hand.advance(90_000);
@@ -226,7 +226,7 @@ mod tests {
         expect![[r#"
             lane bedrock/* was not paused by a person
             bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 was paused by a failure; each worker tries it by one call now
-            1 jobs that waited for that are due
+            jobs that waited for that and are due now: 1
         "#]]
         .assert_eq(&shown(&scene, &["resume", "--lane", "bedrock/*"]).await);
     }
