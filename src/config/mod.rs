@@ -132,7 +132,7 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, ConfigError> {
     let defaults = parse(DEFAULTS, "default")?;
     let mut layers = Vec::new();
     layers.extend(file_layer(args)?);
-    layers.extend(layers::environment(&args.env, &defaults.values));
+    layers.extend(layers::environment(&args.env, &defaults.values)?);
     layers.extend(layers::flags(&args.flags)?);
 
     let mut figment = Figment::from(defaults.clone());
