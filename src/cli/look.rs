@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, rooms};
+use super::{
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, rooms,
+};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::store::{Store, StoreError};

@@ -1,10 +1,10 @@
-//! What a service manager of systemd's kind is told: ready, alive, stopping.
+//! What a supervisor such as systemd is told: ready, alive, stopping.
 //! Must not know: how any of that is judged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The line to the service manager; nothing happens where there is none.
+/// The line to the supervisor; nothing happens where there is none.
 #[derive(Debug, Default)]
 pub(super) struct Notify {
     socket: Option<String>,
@@ -24,17 +24,17 @@ impl Notify {
         }
     }
 
-    /// How often the manager wants to hear that the process is alive: half of its patience.
+    /// How often the supervisor wants to hear that the process is alive: half of its patience.
     pub(super) fn watchdog_period(&self) -> Option<Duration> {
         self.watchdog.map(|patience| patience / 2).filter(|_| self.socket.is_some())
     }
 
-    /// Says `READY=1`, `WATCHDOG=1`, `STOPPING=1`. A manager that does not listen changes nothing
+    /// Says `READY=1`, `WATCHDOG=1`, `STOPPING=1`. A supervisor that does not listen changes nothing
     /// about the work.
     pub(super) fn say(&self, word: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = send(socket, word) {
-            tracing::warn!(%error, word, "the service manager was not told");
+            tracing::warn!(%error, word, "the supervisor was not told");
         }
     }
 }
@@ -68,21 +68,21 @@ mod tests {
     }
 
     #[test]
-    fn the_manager_hears_each_word_on_its_socket() {
+    fn the_supervisor_hears_each_word_on_its_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
-        let manager = UnixDatagram::bind(&path).unwrap();
+        let supervisor = UnixDatagram::bind(&path).unwrap();
         let path = path.to_str().unwrap();
         let notify = Notify::of(&env(&[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "3000000")]));
         notify.say("READY=1");
         let mut heard = [0; 64];
-        let length = manager.recv(&mut heard).unwrap();
+        let length = supervisor.recv(&mut heard).unwrap();
         assert_eq!(&heard[..length], b"READY=1");
         assert_eq!(notify.watchdog_period(), Some(Duration::from_millis(1_500)));
     }
 
     #[test]
-    fn without_a_manager_or_with_another_processs_watchdog_nothing_is_said() {
+    fn without_a_supervisor_or_with_another_processs_watchdog_nothing_is_said() {
         let none = Notify::of(&env(&[("WATCHDOG_USEC", "3000000")]));
         none.say("READY=1");
         assert_eq!(none.watchdog_period(), None);

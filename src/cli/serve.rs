@@ -26,7 +26,7 @@ pub struct ServeArgs {
     pub work: WorkFlags,
 }
 
-/// Runs `quarrier serve`; `notify` is the line to the service manager.
+/// Runs `quarrier serve`; `notify` is the line to the supervisor.
 pub(super) async fn run(
     args: &ServeArgs,
     loaded: &Loaded,
@@ -83,8 +83,8 @@ async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
     Ok(Some(door))
 }
 
-/// Tells the service manager that work has begun, and then, for as long as every loop comes round,
-/// that the process is alive: what `/healthz` says. A manager that hears nothing starts it anew.
+/// Tells the supervisor that work has begun, and then, for as long as every loop comes round,
+/// that the process is alive: what `/healthz` says. A supervisor that hears nothing starts it anew.
 async fn tell(notify: Arc<Notify>, worker: Worker, done: CancellationToken) {
     let work = async {
         worker.started().await;

@@ -107,7 +107,7 @@ fn check_table(
             reason: reason.to_owned(),
         };
         match (known.get(name), value.as_dict()) {
-            (None, _) => return Err(unknown(&key, &layer.origin, defaults)),
+            (None, _) => return Err(unknown(&first_leaf(&key, value), &layer.origin, defaults)),
             (Some(Value::Dict(..)), None) => {
                 return Err(wrong("is a table of settings, not a value"));
             }
@@ -120,6 +120,12 @@ fn check_table(
         }
     }
     Ok(())
+}
+
+/// The whole key of a value in an unknown table: what was meant is nearest to that.
+fn first_leaf(key: &str, value: &Value) -> String {
+    let first = value.as_dict().and_then(|table| table.iter().next());
+    first.map_or_else(|| key.to_owned(), |(name, inner)| first_leaf(&joined(key, name), inner))
 }
 
 fn unknown(key: &str, origin: &str, defaults: &Dict) -> ConfigError {

@@ -19,7 +19,8 @@ use crate::budget::Limit;
 use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store,
+    Worker,
 };
 
 /// Every setting with its default and its comment.

@@ -37,7 +37,7 @@ fn copied() -> Vec<String> {
 /// The lists in brackets that are commands of the program: `["migrate"]`.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let lists = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let lists = lists.filter(|line| line.contains("command:") || line.contains("quarrier\""));
+    let lists = lists.filter(|line| line.contains("command:") || line.contains("/quarrier\""));
     lists
         .filter_map(|line| serde_json::from_str::<Vec<String>>(line.get(line.find('[')?..)?).ok())
         .map(|list| list.into_iter().skip_while(|word| word == "CMD").collect::<Vec<_>>())

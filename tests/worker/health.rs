@@ -90,14 +90,13 @@ fn a_loop_that_a_store_holds_beyond_every_deadline_is_stuck() {
             let store = Troubled::new(&bed.store);
             let options = bed.options();
             let stuck_ms = options.stuck_ms_max + 1;
-            let running =
-                bed.start_on(Arc::clone(&store) as _, Scripted::saying("Done."), options);
+            let running = bed.start_on(Arc::clone(&store) as _, Scripted::saying("Done."), options);
             let worker = running.worker.clone();
             worker.started().await;
             store.tell(method, Trouble::Hangs);
             bed.job().await;
             running.worker.wake();
-            store.fails(method, 1).await;
+            until(|| async { store.failed(method) > 0 }).await;
             hand.advance(stuck_ms);
             // The others come round again; this one does not.
             until(|| async { failing(&worker.alive()) == [name] }).await;
@@ -115,8 +114,7 @@ fn a_loop_that_a_store_holds_beyond_every_deadline_is_stuck() {
 fn a_worker_whose_every_lane_is_paused_is_not_ready() {
     within(async {
         let bed = Bed::new().await;
-        let provider =
-            Scripted::new(|_, _| fail(ErrorKind::Credentials, FailedCharge::NotSent));
+        let provider = Scripted::new(|_, _| fail(ErrorKind::Credentials, FailedCharge::NotSent));
         let mut options = bed.options();
         options.retry.paused_ms = 60_000;
         bed.job().await;
