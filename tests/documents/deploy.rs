@@ -48,9 +48,8 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 #[track_caller]
 fn is_a_command(words: &[String]) {
     let line = std::iter::once("quarrier").chain(words.iter().map(String::as_str));
-    if let Err(error) = Cli::try_parse_from(line) {
-        panic!("{words:?} is no command: {error}");
-    }
+    let read = Cli::try_parse_from(line).map(|_| ()).map_err(|error| error.to_string());
+    assert_eq!(read, Ok(()), "{words:?} is no command");
 }
 
 /// Reads settings as a process with these variables would.
