@@ -56,6 +56,8 @@ pub mod completion;
 pub mod config;
 pub mod error;
 pub mod estimate;
+#[cfg(feature = "sqlite")]
+pub mod http;
 pub mod job;
 pub mod native;
 pub mod prompt;

@@ -146,6 +146,7 @@ mod tests {
             check.schema_unfolded_max = 200000       default
             check.validation_steps_max = 1000000000  default
             client.wait_ms_max = 90000               default
+            http.listen = ""                         default
             job.deadline_s = 604800                  default
             job.document_bytes_max = 1048576         default
             job.if_outcome_unknown = "retry"         default
@@ -200,6 +201,7 @@ mod tests {
             worker.send_late_ms_max = 400            default
             worker.spool_bytes_max = 1073741824      default
             worker.spool_dir = ""                    default
+            worker.stuck_ms_max = 120000             default
             worker.unsaved_bytes_max = 67108864      default
         "#]]
         .assert_eq(&text);

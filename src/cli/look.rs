@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{Command, Given, enqueue, explain, jobs, limits, migrate, models, results, rooms};
+use super::{
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, rooms,
+};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::store::{Store, StoreError};
@@ -51,6 +53,10 @@ pub(super) async fn run(
             let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
             migrate::run(&args, &*store, before, out).await.map_err(failed)?;
             true
+        }
+        Command::Health(args) => {
+            let loaded = given.load(Vec::new())?;
+            health::run(&args, &loaded.settings, out).await.map_err(failed)?
         }
         Command::Models(args) => {
             let loaded = given.load(Vec::new())?;

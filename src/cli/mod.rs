@@ -7,12 +7,14 @@ pub mod doctor;
 pub mod enqueue;
 pub mod explain;
 pub mod generate;
+pub mod health;
 pub mod jobs;
 pub mod jsonl;
 pub mod limits;
 mod look;
 pub mod migrate;
 pub mod models;
+mod notify;
 pub mod result_line;
 pub mod results;
 pub mod rooms;
@@ -67,6 +69,8 @@ pub enum Command {
     Results(results::ResultsArgs),
     /// Look at jobs and act on them.
     Jobs(jobs::JobsArgs),
+    /// Ask a worker of this machine how it is, for a container's health check.
+    Health(health::HealthArgs),
     /// How full the rates are.
     Limits(limits::LimitsArgs),
     /// Which models there are, what they cost, and which are retired.
@@ -142,7 +146,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => {
             let loaded = given.load(args.work.overrides())?;
             given.start_log(&loaded, "info")?;
-            Box::pin(serve::run(&args, &loaded, clock)).await
+            let notify = notify::Notify::of(&given.load.env);
+            Box::pin(serve::run(&args, &loaded, clock, notify)).await
         }
         Command::Simulate(args) => {
             let loaded = given.load(Vec::new())?;

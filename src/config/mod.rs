@@ -19,7 +19,8 @@ use crate::budget::Limit;
 use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, JobDefaults, Log, LogLevel, Settings, Store, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store,
+    Worker,
 };
 
 /// Every setting with its default and its comment.
@@ -132,7 +133,7 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, ConfigError> {
     let defaults = parse(DEFAULTS, "default")?;
     let mut layers = Vec::new();
     layers.extend(file_layer(args)?);
-    layers.extend(layers::environment(&args.env, &defaults.values));
+    layers.extend(layers::environment(&args.env, &defaults.values)?);
     layers.extend(layers::flags(&args.flags)?);
 
     let mut figment = Figment::from(defaults.clone());
@@ -245,6 +246,14 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
     };
     if let Some((key, reason)) = ranges::contradiction(settings) {
         return Err(at(key, reason));
+    }
+    let listen = &settings.http.listen;
+    if !listen.is_empty() && settings.http.address().is_none() {
+        let reason = format!(
+            "must be an IP address and a port, such as 127.0.0.1:8787 or 0.0.0.0:8787, or \"\" for \
+             none, and is {listen:?}"
+        );
+        return Err(at("http.listen", reason));
     }
     for name in settings.limits.keys() {
         if let Some(reason) = ranges::wrong_limit_name(name) {

@@ -70,7 +70,10 @@ pub(super) async fn work(
 ) {
     let mut first_lane = 0;
     let mut log = WaitLog::default();
+    let pulse = &bench.pulses.claims;
+    let _going = pulse.begin(bench.clock.now().mono_ms);
     while !drain.is_cancelled() && !stop.is_cancelled() {
+        pulse.lap(bench.clock.now().mono_ms);
         let look = if may_claim(bench) {
             look(bench, finisher, &mut first_lane, drain).await
         } else {
@@ -162,12 +165,15 @@ async fn look(
             return look;
         }
         let asked = slots.len();
+        // Each claim has its own deadline; many lanes of a slow store are no stuck loop.
+        bench.pulses.claims.lap(bench.clock.now().mono_ms);
         match claim(bench, lane, asked).await {
             Ok((claimed, claimed_mono_ms)) => {
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
-                start(bench, finisher, lane, (claimed.jobs, slots, claimed_mono_ms));
+                let claimed = (claimed.jobs, slots, claimed_mono_ms);
+                start(bench, finisher, lane, claimed, drain);
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -269,6 +275,7 @@ fn start(
     finisher: &Finisher,
     lane: &str,
     (jobs, slots, claimed_mono_ms): (Vec<ClaimedJob>, Vec<OwnedSemaphorePermit>, u64),
+    drain: &CancellationToken,
 ) {
     let lane: Arc<str> = Arc::from(lane);
     let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
@@ -278,6 +285,10 @@ fn start(
     });
     for (job, slot) in jobs.into_iter().zip(slots) {
         let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
+        if drain.is_cancelled() {
+            // The drain began while the claim was on its way: it goes back unsent, uncounted.
+            abort.cancel();
+        }
         let worst_micros = job.resolved.prices.as_ref().map_or(0, |prices| {
             cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
         });

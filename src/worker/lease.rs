@@ -2,7 +2,7 @@
 //! Must not know: what the calls are.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(super) struct Lease {
     id: Mutex<Uuid>,
     /// The last renewal that the store confirmed, on the suspend-aware clock.
     renewed_mono_ms: AtomicU64,
+    /// Whether the store took the last beat.
+    answered: AtomicBool,
     /// Without a renewal for so long, nothing is claimed and nothing unsent is sent.
     stale_ms: u64,
 }
@@ -29,6 +31,7 @@ impl Lease {
         Self {
             id: Mutex::new(Uuid::now_v7()),
             renewed_mono_ms: AtomicU64::new(clock.now().mono_ms),
+            answered: AtomicBool::new(false),
             // Others may call us dead after lease_ms; we stop a beat before.
             stale_ms: lease_ms.saturating_sub(beat_ms),
         }
@@ -40,7 +43,23 @@ impl Lease {
 
     /// True while nobody can have taken this process for dead.
     pub(super) fn is_fresh(&self, mono_ms: u64) -> bool {
-        mono_ms.saturating_sub(self.renewed_mono_ms.load(Ordering::Relaxed)) < self.stale_ms
+        self.age_ms(mono_ms) < self.stale_ms
+    }
+
+    /// How long ago the store confirmed it, in milliseconds.
+    pub(super) fn age_ms(&self, mono_ms: u64) -> u64 {
+        mono_ms.saturating_sub(self.renewed_mono_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the store took the last beat.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The store took a beat that was asked for then.
+    fn confirm(&self, asked_mono_ms: u64) {
+        self.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) async fn open(&self, bench: &Bench) -> StoreResult<()> {
@@ -49,7 +68,7 @@ impl Lease {
             .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
         let lease = LeaseInfo { id: self.id(), host, pid: std::process::id() };
         bench.store.open_lease(&lease).await?;
-        self.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+        self.confirm(asked_mono_ms);
         Ok(())
     }
 
@@ -67,12 +86,16 @@ impl Lease {
 /// Renews the lease until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.beat_ms.max(1));
+    let pulse = &bench.pulses.lease;
+    let _going = pulse.begin(bench.clock.now().mono_ms);
     loop {
+        pulse.lap(bench.clock.now().mono_ms);
         tokio::select! {
             () = done.cancelled() => return,
             () = tokio::time::sleep(period) => {}
         }
         if let Err(error) = renew(&bench).await {
+            bench.lease.answered.store(false, Ordering::Relaxed);
             tracing::warn!(%error, "lease not renewed");
         }
     }
@@ -85,7 +108,7 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
         return replace(bench).await;
     };
-    bench.lease.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+    bench.lease.confirm(asked_mono_ms);
     reconcile(bench, &rows, (asked_mono_ms, &before)).await
 }
 

@@ -10,9 +10,11 @@ mod claims;
 mod direct;
 mod finisher;
 mod flight;
+mod health;
 mod lanes;
 mod lease;
 mod options;
+mod pulse;
 mod replay;
 mod request;
 mod schemas;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SetOnce};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,6 +38,7 @@ use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
 pub use direct::{Begun, Call, Called, Direct, NotCalled};
+pub use health::Check;
 pub use options::WorkerOptions;
 pub use request::{CallSettings, Caller, request_for};
 pub use status::{Status, StatusHandle, WaitingFor};
@@ -84,6 +87,12 @@ struct Bench {
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
+    /// When each loop came round last.
+    pulses: pulse::Pulses,
+    /// What asks it to drain; set once the lease is open and the loops have begun.
+    drain: SetOnce<CancellationToken>,
+    /// The claim loop is over: the others end when nothing is left to save.
+    ending: AtomicBool,
     /// It takes nothing from lanes: every row under its lease has a caller of this process.
     direct: bool,
 }
@@ -123,6 +132,9 @@ impl Worker {
             due: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
+            pulses: pulse::Pulses::default(),
+            drain: SetOnce::new(),
+            ending: AtomicBool::new(false),
             store,
             provider,
             admission,
@@ -156,7 +168,11 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let bench = &self.bench;
         let loops = Loops::start(bench, &stop).await?;
+        if bench.drain.set(drain.clone()).is_err() {
+            tracing::debug!("the same worker runs again");
+        }
         claims::work(bench, &loops.finisher, &drain, &stop).await;
+        bench.ending.store(true, Ordering::Relaxed);
         self.drain(&stop).await;
         loops.end(bench).await;
         Ok(())
@@ -261,6 +277,17 @@ impl Bench {
 
     fn wait_for(&self, waiting: Option<WaitingFor>) {
         self.status.update(|status| status.waiting = waiting);
+    }
+
+    /// It claims nothing more, or is about to stop claiming.
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+            || self.drain.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The finisher holds answers that the store does not take.
+    fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
     }
 
     /// The lease's present id.

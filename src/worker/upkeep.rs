@@ -31,7 +31,9 @@ pub(super) struct Watch {
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
     let mut next_ms = 0;
     let mut round: u64 = 0;
+    let _going = bench.pulses.upkeep.begin(bench.clock.now().mono_ms);
     loop {
+        lap(&bench);
         let is_round = tokio::select! {
             () = done.cancelled() => return,
             () = bench.due.notified() => false,
@@ -48,10 +50,13 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
             continue;
         }
         round += 1;
+        lap(&bench);
         if let Err(error) = submissions(&bench).await {
             tracing::warn!(%error, "submissions not admitted");
         }
+        lap(&bench);
         rescue(&bench, &mut watch).await;
+        lap(&bench);
         replay::spool(&bench).await;
         if round.is_multiple_of(FORGET_EVERY_ROUNDS)
             && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
@@ -66,7 +71,9 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
 pub(super) async fn keep_direct(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.poll_ms.max(1));
     let mut rescue_mono_ms = 0;
+    let _going = bench.pulses.upkeep.begin(bench.clock.now().mono_ms);
     loop {
+        lap(&bench);
         tokio::select! {
             () = done.cancelled() => return,
             () = tokio::time::sleep(period) => {}
@@ -80,6 +87,11 @@ pub(super) async fn keep_direct(bench: Arc<Bench>, mut watch: Watch, done: Cance
             replay::spool(&bench).await;
         }
     }
+}
+
+/// One step further. Before the loop begins, a predecessor's work is seen to by the same steps.
+fn lap(bench: &Bench) {
+    bench.pulses.upkeep.lap_if_going(bench.clock.now().mono_ms);
 }
 
 /// Returns in how many ms the next job becomes due.
@@ -179,6 +191,7 @@ pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
     watch.looked_mono_ms = now_ms;
     watch.seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     for other in others {
+        lap(bench);
         let (beat, since_ms) = *watch.seen.entry(other.id).or_insert((other.beat, now_ms));
         if beat != other.beat {
             watch.seen.insert(other.id, (other.beat, now_ms));

@@ -9,6 +9,7 @@ mod claiming;
 mod direct;
 mod doors;
 mod failures;
+mod health;
 mod leases;
 mod outages;
 mod pauses;
