@@ -83,7 +83,7 @@ pub(super) struct States {
 }
 
 impl States {
-    /// The last ones of the store as it stands; one short state where it has none.
+    /// The last ones of the store as it stands; none where nothing was drained.
     async fn of(connection: &mut PgConnection) -> anyhow::Result<Self> {
         let rows = sqlx::query(
             "select distinct on (key) key, place, state from quarrier.budget \
@@ -101,8 +101,7 @@ impl States {
     }
 }
 
-/// Makes ready what the floor is measured on; the store may be emptied afterwards. `states` are
-/// those of a drain.
+/// Makes ready what the floor is measured on; the store may be emptied afterwards.
 pub(super) async fn prepare(bench: &Bench<'_>, server: &Server) -> anyhow::Result<()> {
     let store = bench.ground.fresh().await?;
     enqueue::fill(bench, &*store, bench.options.jobs).await?;
@@ -147,11 +146,15 @@ pub(super) async fn floor(
     for client in clients {
         working.spawn(work(client, lane.clone(), states.clone()));
     }
-    let mut done: usize = 0;
+    let (mut done, mut clients) = (0_usize, Vec::new());
     while let Some(one) = working.join_next().await {
-        done = done.saturating_add(one??);
+        let (jobs, client) = one??;
+        done = done.saturating_add(jobs);
+        // Held until the meters are read: the server tells the CPU of a process that it still has.
+        clients.push(client);
     }
     let spent = meters.end(begun).await?;
+    drop(clients);
     let jobs = bench.options.jobs;
     ensure!(u64::try_from(done) == Ok(jobs), "measure the floor: {done} jobs were done");
     let line = Line::new("floor_drain", jobs, spent, Duration::ZERO);
@@ -159,7 +162,11 @@ pub(super) async fn floor(
 }
 
 /// One client: claims a group and finishes it, until there is none.
-async fn work(mut client: PgConnection, lane: String, states: States) -> anyhow::Result<usize> {
+async fn work(
+    mut client: PgConnection,
+    lane: String,
+    states: States,
+) -> anyhow::Result<(usize, PgConnection)> {
     let lease = Uuid::now_v7();
     let (mut low, mut done) = (f64::NEG_INFINITY, 0_usize);
     loop {
@@ -175,7 +182,7 @@ async fn work(mut client: PgConnection, lane: String, states: States) -> anyhow:
             .fetch_all(&mut client)
             .await?;
         if claimed.is_empty() {
-            return Ok(done);
+            return Ok((done, client));
         }
         let mut ids: Vec<Uuid> = Vec::with_capacity(claimed.len());
         for row in &claimed {

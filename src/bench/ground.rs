@@ -15,8 +15,8 @@ use crate::config::Settings;
 use crate::rooms::{self, StorePlace};
 use crate::store::Store;
 
-/// Where is measured.
-pub(super) struct Ground {
+/// Where is measured. Taken, it must be left again: [`super::run`] does.
+pub struct Ground {
     settings: Settings,
     place: StorePlace,
     kind: Kind,
@@ -30,7 +30,7 @@ enum Kind {
 
 impl Ground {
     /// Takes the place, if nobody uses it. What is made here goes by [`Ground::leave`].
-    pub(super) async fn take(settings: &Settings, place: &StorePlace) -> anyhow::Result<Self> {
+    pub async fn take(settings: &Settings, place: &StorePlace) -> anyhow::Result<Self> {
         let kind = match place {
             StorePlace::File(path) => Kind::File(unused(path)?),
             #[cfg(feature = "postgres")]

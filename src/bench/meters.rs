@@ -11,6 +11,10 @@ use sqlx::{PgConnection, Row as _};
 /// What Linux shows processes' times in: hundredths of a second, whatever the kernel counts in.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How often the server's processes are looked through until none ends meanwhile.
+#[cfg(feature = "postgres")]
+const LOOKS_MAX: u32 = 5;
+
 /// The monotonic clock in nanoseconds; the same for all processes of a machine.
 pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -147,25 +151,35 @@ fn postmaster_of(backend: i32, database: &str) -> Option<u32> {
 }
 
 /// CPU of a process and all that it has started: its own, of its living children, and of those
-/// whose end it has seen.
+/// whose end it has seen. A child that ends during the look would be missed, so it looks again.
+#[cfg(feature = "postgres")]
 fn family_cpu(parent: u32) -> Option<Duration> {
-    let first = Stat::of(parent)?;
-    let mut ticks = first.own.saturating_add(first.ended_children);
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let child = pid.and_then(Stat::of).filter(|stat| stat.parent == parent);
-        ticks = ticks.saturating_add(child.map_or(0, |stat| stat.own));
+    let mut seen = Stat::of(parent)?;
+    for _ in 0..LOOKS_MAX {
+        let mut ticks = seen.own.saturating_add(seen.ended_children);
+        for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let child = pid.and_then(Stat::of).filter(|stat| stat.parent == parent);
+            ticks = ticks.saturating_add(child.map_or(0, |stat| stat.own));
+        }
+        let now = Stat::of(parent)?;
+        if now.ended_children == seen.ended_children {
+            return Some(TICK.saturating_mul(u32::try_from(ticks).ok()?));
+        }
+        seen = now;
     }
-    Some(TICK.saturating_mul(u32::try_from(ticks).ok()?))
+    None
 }
 
 /// What `/proc/PID/stat` says, in ticks.
+#[cfg(feature = "postgres")]
 struct Stat {
     parent: u32,
     own: u64,
     ended_children: u64,
 }
 
+#[cfg(feature = "postgres")]
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
         Self::read(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
@@ -199,6 +213,7 @@ fn machine_cpu() -> Option<Duration> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "postgres")]
     #[test]
     fn a_process_is_read_whatever_its_name_holds() {
         let text = "12 (a) b 7 (c) S 3 12 12 0 -1 4194560 9 8 7 6 50 5 40 4 20 0 1";

@@ -26,13 +26,13 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use self::ground::Ground;
+pub use self::ground::Ground;
 use self::noop::LANE_PREFIX;
 use self::report::{Line, Ratio};
 pub use self::workers::{Launch, Work, work};
 use crate::admit::Admission;
 use crate::config::Settings;
-use crate::rooms::{self, StorePlace};
+use crate::rooms;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -113,25 +113,21 @@ impl Drop for Folder {
     }
 }
 
-/// Measures, tells, and leaves the store's place as it was, also where `stop` cuts it off or
-/// something fails. Says whether it came to its end.
+/// Measures, tells, and leaves the ground as it was, also where `stop` cuts it off or something
+/// fails. Says whether it came to its end.
 pub async fn run(
     settings: &Settings,
-    place: &StorePlace,
+    ground: Ground,
     options: &BenchOptions,
     stop: &CancellationToken,
     tell: &mut impl FnMut(Told) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
-    // What configuration says of limits and models is not what is measured.
-    let mut settings = settings.clone();
-    settings.catalogue.allow_retired_models = true;
-    let ground = Ground::take(&settings, place).await?;
     let name = format!("quarrier-bench-{}", uuid::Uuid::now_v7());
-    let outcome = match rooms::admission(&settings, LANE_PREFIX) {
+    let outcome = match rooms::admission(settings, LANE_PREFIX) {
         Err(error) => Err(error),
         Ok(admission) => {
             let spool = Folder(Path::join(&std::env::temp_dir(), name));
-            let bench = Bench { options, settings: &settings, ground: &ground, admission, spool };
+            let bench = Bench { options, settings, ground: &ground, admission, spool };
             tokio::select! {
                 done = Box::pin(all(&bench, tell)) => done.map(|()| true),
                 () = stop.cancelled() => Ok(false),

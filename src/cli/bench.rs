@@ -12,8 +12,9 @@ use serde_json::json;
 use super::stop::Stop;
 use super::{midway, rooms, table};
 use crate::bench::report::{self, Line, Ratio};
-use crate::bench::{self, BenchOptions, Launch, Told, What, Work};
+use crate::bench::{self, BenchOptions, Ground, Launch, Told, What, Work};
 use crate::config::{LoadArgs, Loaded, Override};
+use crate::store::StoreError;
 
 /// The most worker processes: each holds connections of its own.
 const PROCESSES_MAX: i64 = 64;
@@ -65,7 +66,9 @@ impl BenchArgs {
     pub fn overrides(&self) -> Vec<Override> {
         let (key, flag) = ("store.url".to_owned(), "--store".to_owned());
         let url = self.store.as_ref();
-        url.map(|url| Override { key, value: json!(url), flag }).into_iter().collect()
+        let store = url.map(|url| Override { key, value: json!(url), flag });
+        // The provider inside answers for every model.
+        store.into_iter().chain([rooms::retired_models_override()]).collect()
     }
 
     fn options(&self, load: &LoadArgs, url: &str) -> anyhow::Result<BenchOptions> {
@@ -103,7 +106,7 @@ pub async fn run(args: &BenchArgs, loaded: &Loaded, load: &LoadArgs) -> anyhow::
         let work: Work = serde_json::from_str(work).context("failed to read --worker")?;
         // What ends a bench ends its workers: it closes their standard input.
         let _stop = Stop::on_signals()?;
-        bench::work(settings, &place, &work).await.map_err(failed)?;
+        bench::work(settings, &place, &work).await.map_err(|error| midway(said(error)))?;
         return Ok(ExitCode::SUCCESS);
     }
     ensure!(
@@ -117,11 +120,12 @@ pub async fn run(args: &BenchArgs, loaded: &Loaded, load: &LoadArgs) -> anyhow::
     );
     let options = args.options(load, &settings.store.url)?;
     let stop = Stop::on_signals()?;
+    let ground = Ground::take(settings, &place).await.map_err(said)?;
     let mut shown =
         Shown { as_json: args.json || !std::io::stdout().is_terminal(), ..Shown::default() };
     let told = &mut |told| shown.take(told);
-    let ended = Box::pin(bench::run(settings, &place, &options, &stop.drain, told)).await;
-    let ended = ended.map_err(failed)?;
+    let ended = Box::pin(bench::run(settings, ground, &options, &stop.drain, told)).await;
+    let ended = ended.map_err(|error| midway(said(error)))?;
     shown.end()?;
     if !ended {
         eprintln!("quarrier: stopped; the store is removed again");
@@ -130,9 +134,15 @@ pub async fn run(args: &BenchArgs, loaded: &Loaded, load: &LoadArgs) -> anyhow::
 }
 
 /// Its errors read after "failed to"; those of the rooms say so already.
-fn failed(error: anyhow::Error) -> anyhow::Error {
+fn said(error: anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
-    midway(if text.starts_with("failed to") { error } else { anyhow!("failed to {text}") })
+    if text.starts_with("failed to") {
+        error
+    } else if error.is::<StoreError>() || error.is::<sqlx::Error>() {
+        anyhow!("failed to use the store: {text}")
+    } else {
+        anyhow!("failed to {text}")
+    }
 }
 
 /// What is written: each line as it comes, or a table at the end.
