@@ -79,7 +79,7 @@ select * from unnest($3::text[], $4::double precision[], $5::text[])";
 pub(super) struct States {
     keys: Vec<String>,
     places: Vec<f64>,
-    states: Vec<String>,
+    values: Vec<String>,
 }
 
 impl States {
@@ -95,7 +95,7 @@ impl States {
         for row in rows {
             found.keys.push(row.try_get("key")?);
             found.places.push(row.try_get("place")?);
-            found.states.push(row.try_get("state")?);
+            found.values.push(row.try_get("state")?);
         }
         Ok(found)
     }
@@ -127,7 +127,7 @@ pub(super) async fn floor(
     let mut control = server.connect().await?;
     sqlx::raw_sql(REFILL).execute(&mut control).await?;
     bench.ground.settle().await?;
-    let lane: String = sqlx::query("select lane from quarrier_bench.ready limit 1")
+    let name: String = sqlx::query("select lane from quarrier_bench.ready limit 1")
         .fetch_one(&mut control)
         .await?
         .try_get("lane")?;
@@ -144,7 +144,7 @@ pub(super) async fn floor(
     let begun = meters.begin().await?;
     let mut working = JoinSet::new();
     for client in clients {
-        working.spawn(work(client, lane.clone(), states.clone()));
+        working.spawn(work(client, name.clone(), states.clone()));
     }
     let (mut done, mut clients) = (0_usize, Vec::new());
     while let Some(one) = working.join_next().await {
@@ -178,7 +178,7 @@ async fn work(
             .bind(lease)
             .bind(&states.keys)
             .bind(&states.places)
-            .bind(&states.states)
+            .bind(&states.values)
             .fetch_all(&mut client)
             .await?;
         if claimed.is_empty() {
@@ -195,7 +195,7 @@ async fn work(
             .bind(&texts)
             .bind(&states.keys)
             .bind(&states.places)
-            .bind(&states.states)
+            .bind(&states.values)
             .execute(&mut client)
             .await?;
         done = done.saturating_add(ids.len());

@@ -177,8 +177,8 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
         (self.tell)(Told::Begins(format!("run {run} of {runs}: {what}")))
     }
 
-    fn keep(&mut self, line: Line) -> anyhow::Result<()> {
-        let line = Line { run: self.run, engine: self.bench.ground.engine(), ..line };
+    fn keep(&mut self, line: &Line) -> anyhow::Result<()> {
+        let line = Line { run: self.run, engine: self.bench.ground.engine(), ..line.clone() };
         self.lines.push(line.clone());
         (self.tell)(Told::Line(Box::new(line)))
     }
@@ -191,24 +191,24 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                 if self.wants(What::EnqueueOne) {
                     self.begins(&format!("enqueue one by one, {connections} connections"))?;
                     let line = enqueue::one(bench, server, connections).await?;
-                    self.keep(line)?;
+                    self.keep(&line)?;
                 }
             }
             if self.wants(What::Floor) {
                 self.begins("the floor of enqueueing one by one")?;
                 let line = enqueue::floor(bench, server).await?;
-                self.keep(line)?;
+                self.keep(&line)?;
             }
             if self.wants(What::EnqueueBulk) {
                 self.begins("enqueue in bulk by the SQL function")?;
                 let line = enqueue::many(bench, server).await?;
-                self.keep(line)?;
+                self.keep(&line)?;
             }
         }
         if self.wants(What::EnqueueBulk) {
             self.begins("enqueue in bulk by admission")?;
             let line = enqueue::admission(bench).await?;
-            self.keep(line)?;
+            self.keep(&line)?;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                     let with = if budget { "with" } else { "without" };
                     self.begins(&format!("drain, {processes} processes, {with} a budget"))?;
                     let line = drain::drain(bench, processes, budget).await?;
-                    self.keep(line)?;
+                    self.keep(&line)?;
                     #[cfg(feature = "postgres")]
                     if let Some(server) = bench.ground.server().filter(|_| !budget) {
                         states = floor::states(server).await?;
@@ -239,7 +239,7 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
             floor::prepare(bench, server).await?;
             for connections in [1, 2] {
                 let line = floor::floor(bench, server, connections, &states).await?;
-                self.keep(line)?;
+                self.keep(&line)?;
             }
         }
         Ok(())
@@ -249,12 +249,12 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
         if self.wants(What::Latency) {
             self.begins("latency of an idle worker")?;
             let line = latency::latency(self.bench).await?;
-            self.keep(line)?;
+            self.keep(&line)?;
         }
         if self.wants(What::SlowCall) {
             self.begins("slow calls")?;
             let line = drain::slow(self.bench).await?;
-            self.keep(line)?;
+            self.keep(&line)?;
         }
         Ok(())
     }
