@@ -63,7 +63,7 @@ fn is_whole(line: &Value, engine: &str) -> bool {
 async fn a_bench_measures_everything_and_leaves_an_empty_database_empty() {
     let database = Database::empty().await;
     let folder = tempfile::tempdir().unwrap();
-    let sizes = ["--jobs", "60", "--concurrency", "40", "--processes", "2"];
+    let sizes = ["--jobs", "40", "--concurrency", "40", "--processes", "2"];
     let lines = measured(&bench(folder.path(), &database.url(), &sizes));
 
     let counts: Vec<(&str, usize)> =
@@ -84,7 +84,7 @@ async fn a_bench_measures_everything_and_leaves_an_empty_database_empty() {
         assert!(line["wal_bytes_per_job"].as_u64().unwrap() > 500, "{line}");
     }
     for line in lines["drain"].iter().chain(&lines["floor_drain"]) {
-        assert_eq!(line["jobs"], 60);
+        assert_eq!(line["jobs"], 40);
     }
     let kinds: Vec<(&Value, &Value)> =
         lines["drain"].iter().map(|line| (&line["processes"], &line["budget"])).collect();
