@@ -44,6 +44,8 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod admit;
+#[cfg(feature = "sqlite")]
+pub mod bench;
 pub mod budget;
 pub mod catalogue;
 pub mod check;

@@ -73,6 +73,7 @@ pub(super) async fn run(
         Command::Run(_)
         | Command::Generate(_)
         | Command::Serve(_)
+        | Command::Bench(_)
         | Command::Doctor(_)
         | Command::Simulate(_) => {
             bail!("failed to find the command: a defect of this program")

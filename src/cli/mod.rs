@@ -2,6 +2,7 @@
 //! exit code.
 //! Must not know: how the rooms do their work.
 
+pub mod bench;
 pub mod config;
 pub mod doctor;
 pub mod enqueue;
@@ -81,6 +82,8 @@ pub enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// What an error kind means, what is done about it, and the way out; or why a job failed.
     Explain(explain::ExplainArgs),
+    /// Measure what the queue itself costs on this machine.
+    Bench(bench::BenchArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
     /// Bring a store's tables up to date; every command that opens a store does the same.
@@ -155,6 +158,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let stop = stop::Stop::on_signals()?;
             simulate::run(args, stop.drain).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(args) => {
+            let loaded = given.load(args.overrides())?;
+            // On a busy machine a line for each call given back would be measured too.
+            given.start_log(&loaded, "error")?;
+            Box::pin(bench::run(&args, &loaded, &given.load)).await
         }
         Command::Doctor(args) => {
             // What the rooms and the SDK would log is what it finds out and says.

@@ -67,6 +67,7 @@ macro_rules! on_sqlite {
 }
 
 mod admission;
+mod bench;
 mod budget;
 mod claim;
 mod claim_new;
