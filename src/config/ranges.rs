@@ -126,7 +126,15 @@ pub(super) fn of(key: &str) -> Option<&'static Range> {
 /// What no single bound can say: the first pair of settings that contradict each other, as the key
 /// to change and what is wrong with it.
 pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String)> {
-    let Settings { worker, retry, bedrock, budget, .. } = settings;
+    let Settings { worker, retry, bedrock, budget, store, .. } = settings;
+    let passwords = [!store.password_file.is_empty(), !store.password_secret.is_empty(), store.iam];
+    if passwords.iter().filter(|is_set| **is_set).count() > 1 {
+        return Some((
+            "store.password_",
+            "must be one of password_file, password_secret and iam: the password has one source"
+                .to_owned(),
+        ));
+    }
     if worker.beat_ms.saturating_mul(3) > worker.lease_ms {
         let most = worker.lease_ms / 3;
         return Some((

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,28 +30,33 @@ pub(super) struct Watch {
 
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
-    let mut next_ms = 0;
+    // A moment and not a wait: what comes in between must not put the round off for ever.
+    let mut next_at = Instant::now();
     let mut round: u64 = 0;
     loop {
         let is_round = tokio::select! {
             () = done.cancelled() => return,
             () = bench.due.notified() => false,
-            () = tokio::time::sleep(Duration::from_millis(next_ms)) => true,
+            () = bench.submitted.notified() => {
+                admit_submitted(&bench).await;
+                continue;
+            }
+            () = tokio::time::sleep_until(next_at) => true,
         };
-        next_ms = match promote(&bench).await {
+        let next_ms = match promote(&bench).await {
             Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms.saturating_mul(IDLE_POLLS)),
             Err(error) => {
                 tracing::warn!(%error, "due jobs not promoted");
                 bench.options.poll_ms
             }
         };
+        let then = Instant::now() + Duration::from_millis(next_ms);
+        next_at = if is_round { then } else { next_at.min(then) };
         if !is_round {
             continue;
         }
         round += 1;
-        if let Err(error) = submissions(&bench).await {
-            tracing::warn!(%error, "submissions not admitted");
-        }
+        admit_submitted(&bench).await;
         rescue(&bench, &mut watch).await;
         replay::spool(&bench).await;
         if round.is_multiple_of(FORGET_EVERY_ROUNDS)
@@ -103,6 +109,12 @@ async fn promote(bench: &Bench) -> StoreResult<u64> {
         .map_or(u64::MAX, |at| u64::try_from(at.saturating_sub(now)).unwrap_or(0));
     // A round is never quicker than a claim.
     Ok(due_in_ms.max(bench.options.claim_interval_ms))
+}
+
+async fn admit_submitted(bench: &Bench) {
+    if let Err(error) = submissions(bench).await {
+        tracing::warn!(%error, "submissions not admitted");
+    }
 }
 
 /// Admits what other programs have put into the store.

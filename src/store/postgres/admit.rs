@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::end::{self, End};
 use super::error::{Fault, Outcome};
+use super::listen;
 use super::place::{self, Given};
 use super::session::Tx;
 use super::{PostgresStore, bulk, draws};
@@ -120,6 +121,9 @@ impl PostgresStore {
             sqlx::query_file!("src/store/postgres/submission_delete.sql", ids)
                 .execute(tx.on())
                 .await?;
+        } else if !given.places.is_empty() {
+            // A worker admits submissions, and looks for work itself then.
+            listen::wake(tx).await?;
         }
         place::remember(tx, &given).await?;
         Ok(admitted)
