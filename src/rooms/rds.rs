@@ -2,7 +2,6 @@
 //! connection with.
 //! Must not know: where the credentials come from.
 
-use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -62,8 +61,10 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            // Writing into a text cannot fail.
-            let _ = write!(out, "%{byte:02X}");
+            out.push('%');
+            let halves = [byte >> 4, byte & 15].map(u32::from);
+            let digits = halves.into_iter().filter_map(|half| char::from_digit(half, 16));
+            out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
         }
     }
     out

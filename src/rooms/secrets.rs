@@ -97,13 +97,13 @@ async fn url_in(file: &str) -> Result<Option<String>, String> {
 /// AWS's own configuration, read when it is first needed.
 async fn sdk(kept: &OnceCell<SdkConfig>, region: Option<String>) -> &SdkConfig {
     kept.get_or_init(async || {
-            let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
-            if let Some(region) = region {
-                loader = loader.region(Region::new(region));
-            }
-            loader.load().await
-        })
-        .await
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        if let Some(region) = region {
+            loader = loader.region(Region::new(region));
+        }
+        loader.load().await
+    })
+    .await
 }
 
 /// What RDS, and the rotation functions of AWS, write into a secret.

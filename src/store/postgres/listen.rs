@@ -96,7 +96,7 @@ impl Listener {
         let mut listener = PgListener::connect_with(&pool).await?;
         // Connecting again is done here, with the newest login and a pause before it.
         listener.eager_reconnect(false);
-        answered(listener.listen(CHANNEL)).await?;
+        answered(ANSWER, listener.listen(CHANNEL)).await?;
         Ok(listener)
     }
 
@@ -118,9 +118,8 @@ impl Listener {
                 Ok(Ok(None)) => return lost("the connection was closed"),
                 Ok(Err(error)) => return error,
                 Err(_) => {
-                    if let Err(error) =
-                        answered(sqlx::raw_sql("select 1").execute(&mut listener)).await
-                    {
+                    let asked = sqlx::raw_sql("select 1").execute(&mut listener);
+                    if let Err(error) = answered(ANSWER.min(self.probe), asked).await {
                         return error;
                     }
                 }
@@ -133,9 +132,12 @@ fn lost(why: &str) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(why.to_owned()))
 }
 
-async fn answered<T>(asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+async fn answered<T>(
+    within: Duration,
+    asked: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
     let late = |_| lost("the server did not answer");
-    tokio::time::timeout(ANSWER, asked).await.map_err(late)?
+    tokio::time::timeout(within, asked).await.map_err(late)?
 }
 
 impl PostgresStore {
