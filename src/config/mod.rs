@@ -169,17 +169,22 @@ pub fn catalogue(settings: &Settings) -> Result<Catalogue, ConfigError> {
 /// The store's address from its file, unless a flag names another.
 fn take_url_file(settings: &mut Settings, origins: &mut [Setting]) -> Result<(), ConfigError> {
     let file = settings.store.url_file.clone();
-    let Some(url) = origins.iter_mut().find(|setting| setting.key == "store.url") else {
-        return Ok(());
-    };
     if file.is_empty() {
         return Ok(());
     }
+    let named = origins.iter().find(|setting| setting.key == "store.url_file").cloned();
+    let Some(url) = origins.iter_mut().find(|setting| setting.key == "store.url") else {
+        return Ok(());
+    };
     if url.origin.starts_with("flag ") {
         settings.store.url_file.clear();
         return Ok(());
     }
-    let text = read(Path::new(&file), "store.url_file")?;
+    let text = std::fs::read_to_string(&file).map_err(|cause| ConfigError::Wrong {
+        key: "store.url_file".to_owned(),
+        origin: named.map(|setting| setting.origin).unwrap_or_default(),
+        reason: format!("names {file}, which cannot be read: {cause}"),
+    })?;
     text.trim().clone_into(&mut settings.store.url);
     url.value = serde_json::Value::String(settings.store.url.clone());
     url.origin = format!("{file} (store.url_file)");

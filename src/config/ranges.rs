@@ -127,13 +127,14 @@ pub(super) fn of(key: &str) -> Option<&'static Range> {
 /// to change and what is wrong with it.
 pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String)> {
     let Settings { worker, retry, bedrock, budget, store, .. } = settings;
-    let passwords = [!store.password_file.is_empty(), !store.password_secret.is_empty(), store.iam];
-    if passwords.iter().filter(|is_set| **is_set).count() > 1 {
-        return Some((
-            "store.password_",
-            "must be one of password_file, password_secret and iam: the password has one source"
-                .to_owned(),
-        ));
+    let passwords = [
+        ("store.password_file", !store.password_file.is_empty()),
+        ("store.password_secret", !store.password_secret.is_empty()),
+        ("store.iam", store.iam),
+    ];
+    let mut sources = passwords.iter().filter(|(_, is_set)| *is_set);
+    if let (Some((first, _)), Some((second, _))) = (sources.next(), sources.next()) {
+        return Some((second, format!("must not stand beside {first}: a password has one source")));
     }
     if worker.beat_ms.saturating_mul(3) > worker.lease_ms {
         let most = worker.lease_ms / 3;

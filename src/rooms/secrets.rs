@@ -213,3 +213,134 @@ async fn credentials(
         .await
         .map_err(|error| format!("no AWS credentials: {}", DisplayErrorContext(&error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex as Kept;
+
+    use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
+    use axum::extract::State;
+    use axum::http::HeaderMap;
+    use axum::{Json, Router, routing::post};
+    use serde_json::{Value, json};
+
+    use crate::config::{LoadArgs, load};
+
+    const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1-AbCdEf";
+
+    /// Secrets Manager as far as one call goes: what it says, and how often it was asked.
+    #[derive(Clone, Default)]
+    struct Manager(Arc<Kept<(Value, u32)>>);
+
+    impl Manager {
+        fn says(&self, text: &str) {
+            self.0.lock().unwrap().0 = json!(text);
+        }
+
+        fn asked(&self) -> u32 {
+            self.0.lock().unwrap().1
+        }
+
+        async fn answer(
+            State(Self(kept)): State<Self>,
+            headers: HeaderMap,
+            body: String,
+        ) -> Json<Value> {
+            assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
+            assert!(
+                headers["authorization"].to_str().unwrap().contains("/eu-west-1/"),
+                "its region"
+            );
+            let asked: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(asked["SecretId"], ARN);
+            let mut kept = kept.lock().unwrap();
+            kept.1 += 1;
+            Json(json!({ "ARN": ARN, "SecretString": kept.0 }))
+        }
+
+        /// A secret that is kept here.
+        async fn serve(&self, clock: Clock) -> Secret {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint = format!("http://{}", listener.local_addr().unwrap());
+            let router = Router::new().route("/", post(Self::answer)).with_state(self.clone());
+            tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+            let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+            let sdk = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::v2026_01_12())
+                .region(Region::new("eu-west-1"))
+                .credentials_provider(SharedCredentialsProvider::new(keys))
+                .endpoint_url(endpoint)
+                .build();
+            let secret = Secret::new(ARN, clock);
+            secret.sdk.set(sdk).unwrap();
+            secret
+        }
+    }
+
+    fn shown(login: Result<Login, String>) -> (String, String) {
+        let login = login.unwrap();
+        (login.user.unwrap_or_default(), login.password.unwrap_or_default())
+    }
+
+    fn pair(user: &str, password: &str) -> (String, String) {
+        (user.to_owned(), password.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_read_once_and_again_when_the_server_refuses_it() {
+        let (clock, hand) = Clock::manual();
+        let manager = Manager::default();
+        manager.says(r#"{"engine":"postgres","username":"app","password":"one","port":5432}"#);
+        let secret = manager.serve(clock).await;
+        hand.advance(60_000);
+        assert_eq!(shown(secret.login(false).await), pair("app", "one"));
+        manager.says(r#"{"username":"app_clone","password":"two"}"#);
+        hand.advance(60_000);
+        assert_eq!(shown(secret.login(false).await), pair("app", "one"));
+        assert_eq!(shown(secret.login(true).await), pair("app_clone", "two"));
+        assert_eq!(manager.asked(), 2);
+        assert_eq!(shown(secret.login(true).await), pair("app_clone", "two"));
+        assert_eq!(manager.asked(), 2, "a password that is wrong for good makes no storm of calls");
+    }
+
+    #[tokio::test]
+    async fn a_secret_may_be_the_password_alone_and_anything_else_is_refused_without_showing_it() {
+        let manager = Manager::default();
+        let secret = manager.serve(Clock::real()).await;
+        manager.says("one\n");
+        assert_eq!(shown(secret.login(true).await), pair("", "one"));
+        let secret = manager.serve(Clock::real()).await;
+        manager.says(r#"{"pass":"hidden"}"#);
+        let error = secret.login(true).await.err().unwrap();
+        assert!(error.contains("without `password`") && !error.contains("hidden"), "{error}");
+    }
+
+    fn settings(file: &str) -> Settings {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("quarrier.toml"), file).unwrap();
+        load(&LoadArgs { dir: dir.path().to_owned(), ..LoadArgs::default() }).unwrap().settings
+    }
+
+    #[test]
+    fn an_address_with_a_password_and_another_source_contradict_each_other() {
+        let of = |file: &str, url: &str| logins(&settings(file), url, &Clock::real());
+        let error =
+            of("[store]\niam = true", "postgres://me:secret@db/jobs").unwrap_err().to_string();
+        assert!(error.contains("store.iam") && !error.contains("secret@"), "{error}");
+        assert!(of("[store]\niam = true", "postgres://me@db/jobs").unwrap().is_some());
+        assert!(of("", "postgres://me:secret@db/jobs").unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_without_the_end_of_its_line_and_must_hold_something() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        let text = async || text_of(&file.display().to_string()).await;
+        assert!(text().await.unwrap_err().contains("cannot be read"));
+        std::fs::write(&file, "two words \r\n").unwrap();
+        assert_eq!(text().await.unwrap(), "two words ");
+        std::fs::write(&file, "\n").unwrap();
+        assert!(text().await.unwrap_err().ends_with("is empty"));
+    }
+}

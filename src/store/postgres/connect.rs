@@ -406,12 +406,4 @@ mod tests {
         let connector = Connector::plain("postgres://me@direct/jobs", Some(moved())).fixed();
         assert_eq!(connector.newest(false).await.unwrap().get_host(), "direct");
     }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_login_that_does_not_come_is_given_up() {
-        let logins = Logins::new(String::new(), |_| Box::pin(std::future::pending()));
-        let connector = Connector::plain("postgres://me@db/jobs", Some(logins));
-        let error = connector.newest(false).await.unwrap_err().to_string();
-        assert!(error.contains("10 s"), "{error}");
-    }
 }

@@ -1,1 +1,0 @@
-alter table quarrier.lease add column wake_wanted boolean not null default false;
