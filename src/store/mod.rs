@@ -10,7 +10,6 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
-#[cfg(feature = "postgres")]
 mod shared;
 mod shown;
 mod types;

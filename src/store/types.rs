@@ -78,10 +78,23 @@ pub enum Admitted {
 /// A row of the table `submission`.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// The row's id, chosen by its producer.
+    /// The row's key.
     pub id: String,
+    /// The id that its job shall have, where its producer may know it.
+    pub job_id: Option<Uuid>,
+    /// What makes it the same job again where its document has no `id`; none where the row cannot
+    /// be put in twice.
+    pub identity: Option<String>,
     /// The document, unchecked.
     pub document: String,
+}
+
+impl Submission {
+    /// The identity that a key of the producer's choice gives.
+    #[must_use]
+    pub fn identity_of(key: &str) -> String {
+        format!("submission:{key}")
+    }
 }
 
 /// A limit and the keys that it matches.

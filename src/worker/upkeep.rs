@@ -126,24 +126,28 @@ async fn submissions(bench: &Bench) -> StoreResult<()> {
     let limits = bench.store.limits().await?;
     let now = bench.clock.now();
     let jobs = submissions.into_iter().map(|submission| {
-        // The row's own id makes a second admission after a lost commit find the first.
-        let identity = Some(format!("submission:{}", submission.id));
-        let origin = Origin { identity, batch: None };
+        // With it a second admission after a lost commit finds the first.
+        let origin = Origin { identity: submission.identity, batch: None };
         let text = &submission.document;
         let prepared = bench.admission.prepare(text, &Overrides::default(), origin, &limits, now);
-        let job = prepared.unwrap_or_else(|problems| {
+        let mut job = prepared.unwrap_or_else(|problems| {
             tracing::warn!(submission.id, "submission rejected: {}", summary(&problems));
             bench.admission.rejected(text, &problems, now)
         });
+        job.job_id = submission.job_id.unwrap_or(job.job_id);
         (submission.id, job)
     });
     let jobs: Vec<(String, NewJob)> = jobs.collect();
+    let is_full = jobs.len() >= usize::try_from(bench.options.write_rows_max).unwrap_or(usize::MAX);
     match bench.store.admit_submissions(jobs.clone()).await {
         // One that cannot be stored must not keep the others waiting.
         Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
         admitted => admitted?,
     }
     bench.wake.notify_one();
+    if is_full {
+        bench.submitted.notify_one();
+    }
     Ok(())
 }
 

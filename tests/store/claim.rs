@@ -23,6 +23,7 @@ behind_a_pooler_too!(
     a_wait_is_long_enough,
     limits_on_lanes_queues_and_tenants_hold_by_pattern,
     the_tightest_of_all_limits_holds,
+    of_limits_that_hold_alike_the_lane_is_named_and_not_the_total,
     a_tenant_at_its_limit_does_not_hold_back_the_others,
     a_job_that_can_never_fit_ends_failed,
     a_job_that_fits_is_not_failed_because_others_used_more_than_they_reserved,
@@ -172,6 +173,16 @@ async fn the_tightest_of_all_limits_holds(world: World) {
     let claimed = world.claim(5).await;
     assert_eq!(claimed.jobs.len(), 1);
     assert_eq!(claimed.waiting.unwrap().key, format!("lane:{LANE}"));
+}
+
+/// The key that is named is the one that may be kept for the job, so it is not one that others need.
+async fn of_limits_that_hold_alike_the_lane_is_named_and_not_the_total(world: World) {
+    world.limit(&[("total", Some(1), None), ("lane:*", Some(1), None)]).await;
+    world.admit_many(2).await;
+    assert_eq!(world.claim(5).await.jobs.len(), 1);
+    let key = format!("lane:{LANE}");
+    let waiting = world.claim(5).await.waiting;
+    assert_eq!(waiting, Some(Waiting { key, dimension: Dimension::Requests }));
 }
 
 async fn a_tenant_at_its_limit_does_not_hold_back_the_others(world: World) {

@@ -104,7 +104,7 @@ impl PostgresStore {
         let rules = draws::rules(tx).await?;
         let names: Vec<Vec<String>> = candidates
             .iter()
-            .map(|job| draws::names(&rules, &ask.lane, &job.queue, &job.tenant))
+            .map(|job| candidates::key_names(&rules, &ask.lane, &job.queue, &job.tenant))
             .collect();
         let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
         all.remove(lane_key);

@@ -8,7 +8,6 @@ use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, claim, finish};
 use crate::budget::{Decision, FitPolicy};
-use crate::job::Resolved;
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
 use crate::store::{Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError};
@@ -55,20 +54,19 @@ impl PostgresStore {
     }
 
     async fn claim_new_in(&self, tx: &mut Tx, job: &NewJob, ask: &ClaimNewAsk) -> Outcome<Answer> {
-        let resolved = resolved(job)?;
+        let resolved = candidates::resolved(job)?;
         if let Some(record) = found_again(tx, job, ask).await? {
             let now = self.now(tx).await?;
             let age_ms = self.lane_time(now).since_ms(record.claimed_at());
-            let mut candidate = candidate(job);
-            candidate.reservation.tokens = record.reserved_tokens;
-            let claimed = candidate.claimed(ask.fence, job.document.clone(), resolved, None);
+            let reserved = record.reserved_tokens;
+            let claimed = candidates::claimed_before(job, resolved, ask.fence, reserved);
             let reserved_mono_ms = self.clock.now().mono_ms.saturating_sub(age_ms);
             let job = Box::new(claimed);
             return Ok(Answer::nothing(ClaimedNew::Running { job, reserved_mono_ms }));
         }
         // Budgets first: whoever holds an identity never waits for a budget that it has not got.
         let rules = draws::rules(tx).await?;
-        let names = draws::names(&rules, &job.lane, &job.queue, &job.tenant);
+        let names = candidates::key_names(&rules, &job.lane, &job.queue, &job.tenant);
         let names = names.into_iter().collect();
         draws::lock(tx, &names).await?;
         let reserved_mono_ms = self.clock.now().mono_ms;
@@ -81,7 +79,7 @@ impl PostgresStore {
             known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
         }
         let mut draws = Draws::load(self, tx, &names, &rules).await?;
-        let mut candidates = [candidate(job)];
+        let mut candidates = [Candidate::of_new(job)];
         for candidate in &mut candidates {
             candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
         }
@@ -120,35 +118,9 @@ fn bug(words: &str) -> Fault {
     Fault::Store(StoreError::Bug(words.to_owned()))
 }
 
-/// A document that cannot be called has no business here: its caller is told, not its row.
-fn resolved(job: &NewJob) -> Outcome<Resolved> {
-    match &job.resolved {
-        Ok(resolved) => Ok(resolved.clone()),
-        Err(reason) => Err(bug(&format!("a rejected job was to be claimed: {reason}"))),
-    }
-}
-
 /// The same job under the same fence, from an earlier try whose answer was lost on the way.
 async fn found_again(tx: &mut Tx, job: &NewJob, ask: &ClaimNewAsk) -> Outcome<Option<Record>> {
     let key = AttemptKey { job_id: job.job_id, number: 1, fence: ask.fence };
     let record = finish::records(tx, &[key]).await?.remove(&ask.fence);
     Ok(record.filter(|record| record.current && record.is_open()))
-}
-
-fn candidate(job: &NewJob) -> Candidate {
-    Candidate {
-        id: job.job_id,
-        external_id: job.external_id.clone(),
-        tenant: job.tenant.clone(),
-        queue: job.queue.clone(),
-        place: 0.0,
-        calls: 0,
-        counters: crate::retry::Counters::default(),
-        max_attempts: job.max_attempts,
-        deadline_at: job.deadline_at,
-        reservation: Candidate::reserves(&job.wanted),
-        wanted: job.wanted,
-        hold: job.hold,
-        keys: Vec::new(),
-    }
 }

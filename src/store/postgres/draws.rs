@@ -39,16 +39,6 @@ struct Trim {
     last: i64,
 }
 
-/// The keys that a job draws on, with whether a limit is needed: its lane always, because throttles
-/// slow it; the others where a rule limits them.
-pub(super) fn names(rules: &[LimitRule], lane: &str, queue: &str, tenant: &str) -> Vec<String> {
-    let limited = |name: &String| rule_for(rules, name).is_some();
-    let others = [format!("queue:{queue}"), format!("tenant:{tenant}"), "total".to_owned()];
-    let mut names = vec![format!("lane:{lane}")];
-    names.extend(others.into_iter().filter(limited));
-    names
-}
-
 /// Takes the locks of these keys until the commit, in their order.
 pub(super) async fn lock(tx: &mut Tx, names: &BTreeSet<String>) -> Outcome<()> {
     let names: Vec<&String> = names.iter().collect();

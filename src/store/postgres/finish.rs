@@ -53,12 +53,7 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         let records = records(&mut tx, attempts).await?;
         let now = self.now(&mut tx).await?;
-        let mut first = HashSet::with_capacity(attempts.len());
-        let unsent: Vec<(&AttemptKey, &Record)> = attempts
-            .iter()
-            .filter_map(|key| Some((key, records.get(&key.fence)?)))
-            .filter(|(key, record)| record.is_open() && first.insert(key.fence))
-            .collect();
+        let unsent = settling::unsent(attempts, &records);
         let ids: Vec<Uuid> = unsent.iter().map(|(key, _)| key.job_id).collect();
         let numbers: Vec<i32> = unsent.iter().map(|(key, _)| bulk::small_int(key.number)).collect();
         sqlx::query_file!(
@@ -171,7 +166,8 @@ async fn record(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> Outcome<()> {
     let ids: Vec<Uuid> = all().map(|finish| finish.key.job_id).collect();
     let numbers: Vec<i32> = all().map(|finish| bulk::small_int(finish.key.number)).collect();
     let outcomes: Vec<&str> = all().map(|finish| finish.outcome.as_str()).collect();
-    let settled: Vec<Option<i64>> = all().map(settled_tokens).collect();
+    let settled: Vec<Option<i64>> =
+        all().map(|finish| settling::settled_tokens(finish.settlement).map(bulk::int)).collect();
     let kinds: Vec<Option<&str>> =
         all().map(|finish| finish.error.as_ref().map(|(kind, _)| kind.as_str())).collect();
     let messages: Vec<Option<String>> =
@@ -216,14 +212,6 @@ async fn record(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> Outcome<()> {
     .execute(tx.on())
     .await?;
     record_bodies(tx, fresh).await
-}
-
-fn settled_tokens(finish: &Finish) -> Option<i64> {
-    match finish.settlement {
-        Settlement::Used(tokens) => Some(bulk::int(tokens)),
-        Settlement::Nothing | Settlement::GivenBack => Some(0),
-        Settlement::Held => None,
-    }
 }
 
 fn stop_name(finish: &Finish) -> Outcome<Option<String>> {

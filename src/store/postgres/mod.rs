@@ -27,6 +27,7 @@ mod place;
 mod promote;
 mod read;
 mod session;
+mod submissions;
 mod time;
 
 use std::collections::HashMap;

@@ -8,7 +8,9 @@ use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
-use crate::store::{ClaimAsk, ClaimedJob, Waiting};
+use crate::store::{
+    ClaimAsk, ClaimedJob, LimitRule, NewJob, StoreError, StoreResult, Waiting, rule_for,
+};
 
 /// How many that do not fit can be passed, however few slots are free.
 const PASSED_MIN: u32 = 16;
@@ -31,6 +33,25 @@ pub(in crate::store) struct Candidate {
 }
 
 impl Candidate {
+    /// A job that is to be claimed as it is admitted: it has no place in its lane.
+    pub(in crate::store) fn of_new(job: &NewJob) -> Self {
+        Self {
+            id: job.job_id,
+            external_id: job.external_id.clone(),
+            tenant: job.tenant.clone(),
+            queue: job.queue.clone(),
+            place: 0.0,
+            calls: 0,
+            counters: Counters::default(),
+            max_attempts: job.max_attempts,
+            deadline_at: job.deadline_at,
+            reservation: Self::reserves(&job.wanted),
+            wanted: job.wanted,
+            hold: job.hold,
+            keys: Vec::new(),
+        }
+    }
+
     /// What a call of this size reserves by itself.
     pub(in crate::store) fn reserves(wanted: &Wanted) -> Charge {
         budget::reservation(wanted.input_tokens_max, wanted.max_tokens, 0, wanted.burndown)
@@ -62,6 +83,43 @@ impl Candidate {
             hold: self.hold,
         }
     }
+}
+
+/// What a new job calls. A document that cannot be called has no business here: its caller is told,
+/// not its row.
+pub(in crate::store) fn resolved(job: &NewJob) -> StoreResult<Resolved> {
+    match &job.resolved {
+        Ok(resolved) => Ok(resolved.clone()),
+        Err(reason) => Err(StoreError::Bug(format!("a rejected job was to be claimed: {reason}"))),
+    }
+}
+
+/// What the worker gets of a new job that an earlier try has claimed, whose answer was lost.
+pub(in crate::store) fn claimed_before(
+    job: &NewJob,
+    resolved: Resolved,
+    fence: Uuid,
+    reserved_tokens: u64,
+) -> ClaimedJob {
+    let mut candidate = Candidate::of_new(job);
+    candidate.reservation.tokens = reserved_tokens;
+    candidate.claimed(fence, job.document.clone(), resolved, None)
+}
+
+/// The names of the keys that a job draws on: its lane always, because throttles slow it; the
+/// others where a rule limits them. Of keys that hold a job back alike the first is named and kept
+/// for it: the lane stands first, and the total, which every other job needs too, last.
+pub(in crate::store) fn key_names(
+    rules: &[LimitRule],
+    lane: &str,
+    queue: &str,
+    tenant: &str,
+) -> Vec<String> {
+    let limited = |name: &String| rule_for(rules, name).is_some();
+    let others = [format!("queue:{queue}"), format!("tenant:{tenant}"), "total".to_owned()];
+    let mut names = vec![format!("lane:{lane}")];
+    names.extend(others.into_iter().filter(limited));
+    names
 }
 
 /// How many candidates are read: a few more than can be claimed leave room to pass those that do

@@ -3,13 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::budget::{Charge, Keyed, LaneTime, Limit, SLOT_MS, Slot};
 use crate::job::{Outcome, State};
-use crate::store::{Finish, Finished, Next, Settlement};
+use crate::store::{AttemptKey, Finish, Finished, Next, Settlement};
 
 /// What the tables say of an attempt, before its finish.
+#[derive(Deserialize)]
 pub(in crate::store) struct Record {
     pub(in crate::store) fence: Uuid,
     pub(in crate::store) slot: u64,
@@ -75,6 +77,28 @@ pub(in crate::store) fn fresh<'a>(
         .filter_map(|finish| Some((finish, records.get(&finish.key.fence)?)))
         .filter(|(finish, record)| record.is_open() && first.insert(finish.key.fence))
         .collect()
+}
+
+/// The attempts to give back: those whose end nobody has seen, each once, with their records.
+pub(in crate::store) fn unsent<'a>(
+    attempts: &'a [AttemptKey],
+    records: &'a Records,
+) -> Vec<(&'a AttemptKey, &'a Record)> {
+    let mut first = HashSet::with_capacity(attempts.len());
+    attempts
+        .iter()
+        .filter_map(|key| Some((key, records.get(&key.fence)?)))
+        .filter(|(key, record)| record.is_open() && first.insert(key.fence))
+        .collect()
+}
+
+/// What the attempt is recorded to have taken; none while that is unknown.
+pub(in crate::store) fn settled_tokens(settlement: Settlement) -> Option<u64> {
+    match settlement {
+        Settlement::Used(tokens) => Some(tokens),
+        Settlement::Nothing | Settlement::GivenBack => Some(0),
+        Settlement::Held => None,
+    }
 }
 
 /// What became of each finish of the group. The first that ends a job is the one that ended it.

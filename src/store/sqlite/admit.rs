@@ -8,24 +8,13 @@ use serde::Serialize;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use super::draws;
 use super::end::{self, End};
-use super::place::{self, Arrival};
-use super::{SqliteStore, Tx, bulk};
+use super::{SqliteStore, Tx, bulk, draws, place};
 use crate::error::ErrorKind;
 use crate::job::State;
+use crate::store::shared::admission::{self, Key, Seen};
+use crate::store::shared::places::Arrival;
 use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
-
-/// A job seen before.
-struct Seen {
-    job_id: Uuid,
-    document_hash: String,
-    document: Option<String>,
-    state: Option<State>,
-}
-
-/// What identifies jobs within a tenant: an identity, or a dedupe key.
-type Key = (String, String);
 
 #[derive(Serialize)]
 struct KeyRow<'a> {
@@ -79,9 +68,12 @@ impl AdmitStore for SqliteStore {
         let rows = sqlx::query_file!("src/store/sqlite/submission_read.sql", rows_max)
             .fetch_all(&self.reader)
             .await?;
-        let submissions = rows
-            .into_iter()
-            .map(|row| Submission { id: row.id, document: document_text(row.document) });
+        let submissions = rows.into_iter().map(|row| Submission {
+            identity: Some(Submission::identity_of(&row.id)),
+            id: row.id,
+            job_id: None,
+            document: document_text(row.document),
+        });
         Ok(submissions.collect())
     }
 
@@ -90,9 +82,11 @@ impl AdmitStore for SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         let answers = admit_in(&mut tx, &jobs, now).await?;
-        // Nobody waits for an answer at this door, so a refusal must be a job that can be found.
-        let refused: Vec<NewJob> =
-            jobs.iter().zip(&answers).filter_map(|(job, answer)| refused(job, answer)).collect();
+        let refused: Vec<NewJob> = jobs
+            .iter()
+            .zip(&answers)
+            .filter_map(|(job, answer)| admission::refused(job, answer))
+            .collect();
         admit_in(&mut tx, &refused, now).await?;
         let ids = bulk::list(&ids)?;
         sqlx::query_file!("src/store/sqlite/submission_delete.sql", ids).execute(&mut *tx).await?;
@@ -126,16 +120,6 @@ impl AdmitStore for SqliteStore {
     }
 }
 
-/// A job whose id belongs to another document, as a rejected one that takes no identity.
-fn refused(job: &NewJob, answer: &Admitted) -> Option<NewJob> {
-    let Admitted::IdConflict { job_id, .. } = answer else { return None };
-    let reason = format!(
-        "$.id: it (without one, the submission's own key) belongs to the job {job_id} with another \
-         document; give another id, or send the same document"
-    );
-    Some(NewJob { resolved: Err(reason), identity: None, dedupe_key: None, ..job.clone() })
-}
-
 /// A submitted document as text. Other programs may insert any bytes; those that are not UTF-8 are
 /// no document, and are shown so that admission refuses them.
 fn document_text(bytes: Vec<u8>) -> String {
@@ -145,105 +129,39 @@ fn document_text(bytes: Vec<u8>) -> String {
 }
 
 async fn admit_in(tx: &mut Tx, jobs: &[NewJob], now: i64) -> StoreResult<Vec<Admitted>> {
-    let mut seen = seen_before(tx, jobs).await?;
-    let mut holders = dedupe_holders(tx, jobs).await?;
-    let mut admitted = Vec::with_capacity(jobs.len());
-    let mut fresh = Vec::new();
-    let mut lines = Vec::new();
-    let replaced = replaced(jobs, &seen);
-    holders.retain(|_, holder| !replaced.contains(holder));
-    for job in jobs {
-        let answer = judge(job, &mut seen, &mut holders);
-        let job_id = match &answer {
-            Admitted::New(id) => {
-                fresh.push(job);
-                Some(*id)
-            }
-            Admitted::Existing(id, _) | Admitted::Duplicate(id) => Some(*id),
-            Admitted::IdConflict { .. } => None,
-        };
-        if let (Some(job_id), Some((batch, line))) = (job_id, job.batch) {
-            let (batch_id, job_id) = (batch.to_string(), job_id.to_string());
-            lines.push(LineRow { batch_id, line, job_id });
-        }
-        admitted.push(answer);
-    }
+    let seen = seen_before(tx, jobs).await?;
+    let holders = dedupe_holders(tx, jobs).await?;
+    let judged = admission::judge(jobs, seen, holders);
     // Before the new ones come in, so that they find their dedupe keys free.
-    let error = || (ErrorKind::Cancelled, "replaced by a changed document".to_owned());
-    let ends: Vec<End> =
-        replaced.iter().map(|id| End::with_error(*id, State::Cancelled, Some(error()))).collect();
+    let error = || Some((ErrorKind::Cancelled, "replaced by a changed document".to_owned()));
+    let cancel = |id: &Uuid| End::with_error(*id, State::Cancelled, error());
+    let ends: Vec<End> = judged.replaced.iter().map(cancel).collect();
     end::end_jobs(tx, &ends, now).await?;
-    insert(tx, &fresh, now).await?;
-    if !lines.is_empty() {
-        let lines = bulk::list(&lines)?;
-        sqlx::query_file!("src/store/sqlite/batch_line_write.sql", lines)
-            .execute(&mut **tx)
-            .await?;
-    }
-    Ok(admitted)
+    insert(tx, &judged.fresh, now).await?;
+    write_lines(tx, &judged.lines).await?;
+    Ok(judged.admitted)
 }
 
-/// Jobs that a rerun of their changed document replaces: those that have not ended are cancelled,
-/// so that nobody pays for both.
-fn replaced(jobs: &[NewJob], seen: &HashMap<Key, Seen>) -> Vec<Uuid> {
-    let live = jobs.iter().filter(|job| job.rerun).filter_map(|job| {
-        let key = (job.tenant.clone(), job.identity.clone()?);
-        let before = seen.get(&key)?;
-        let is_live = before.state.is_some_and(|state| !state.is_terminal());
-        (is_live && before.document_hash != job.document_hash).then_some(before.job_id)
-    });
-    live.collect()
-}
-
-/// Judges one job by what is there, and lets it be found by those after it.
-fn judge(
-    job: &NewJob,
-    seen: &mut HashMap<Key, Seen>,
-    holders: &mut HashMap<Key, Uuid>,
-) -> Admitted {
-    let identity = job.identity.as_ref().map(|key| (job.tenant.clone(), key.clone()));
-    let before = identity.as_ref().and_then(|key| seen.get(key));
-    let changed = |before: &Seen| before.document_hash != job.document_hash;
-    if let Some(before) = before.filter(|before| !(job.rerun && changed(before))) {
-        return if before.document_hash == job.document_hash {
-            Admitted::Existing(before.job_id, before.state)
-        } else {
-            Admitted::IdConflict {
-                job_id: before.job_id,
-                document: before.document.clone(),
-                state: before.state,
-            }
-        };
+async fn write_lines(tx: &mut Tx, lines: &[(Uuid, i64, Uuid)]) -> StoreResult<()> {
+    if lines.is_empty() {
+        return Ok(());
     }
-    // A rejected document holds no key: its job has ended before anyone could look for it.
-    let dedupe = job.dedupe_key.as_ref().filter(|_| job.resolved.is_ok());
-    let dedupe = dedupe.map(|key| (job.tenant.clone(), key.clone()));
-    if let Some(holder) = dedupe.as_ref().and_then(|key| holders.get(key)) {
-        return Admitted::Duplicate(*holder);
-    }
-    if let Some(key) = identity {
-        let entry = Seen {
-            job_id: job.job_id,
-            document_hash: job.document_hash.clone(),
-            document: Some(job.document.clone()),
-            state: Some(State::Ready),
-        };
-        seen.insert(key, entry);
-    }
-    if let Some(key) = dedupe {
-        holders.insert(key, job.job_id);
-    }
-    Admitted::New(job.job_id)
+    let row = |(batch, line, job): &(Uuid, i64, Uuid)| LineRow {
+        batch_id: batch.to_string(),
+        line: *line,
+        job_id: job.to_string(),
+    };
+    let rows = bulk::list(&lines.iter().map(row).collect::<Vec<_>>())?;
+    sqlx::query_file!("src/store/sqlite/batch_line_write.sql", rows).execute(&mut **tx).await?;
+    Ok(())
 }
 
 async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, Seen>> {
-    let with_identity = |job: &'_ NewJob| job.identity.clone().map(|key| (job.tenant.clone(), key));
-    let keys: Vec<Key> = jobs.iter().filter_map(with_identity).collect();
+    let keys = admission::identities(jobs);
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<KeyRow<'_>> = keys.iter().map(|(tenant, key)| KeyRow { tenant, key }).collect();
-    let rows = bulk::list(&rows)?;
+    let rows = key_rows(&keys)?;
     let rows = sqlx::query_file!("src/store/sqlite/seen_read.sql", rows).fetch_all(&mut **tx);
     let entry = rows.await?.into_iter().map(|row| {
         let seen = Seen {
@@ -258,28 +176,28 @@ async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, S
 }
 
 async fn dedupe_holders(tx: &mut Tx, jobs: &[NewJob]) -> StoreResult<HashMap<Key, Uuid>> {
-    let rows: Vec<KeyRow<'_>> = jobs
-        .iter()
-        .filter_map(|job| {
-            let key = job.dedupe_key.as_deref()?;
-            Some(KeyRow { tenant: &job.tenant, key })
-        })
-        .collect();
-    if rows.is_empty() {
+    let keys = admission::dedupe_keys(jobs);
+    if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = bulk::list(&rows)?;
+    let rows = key_rows(&keys)?;
     let rows = sqlx::query_file!("src/store/sqlite/dedupe_read.sql", rows).fetch_all(&mut **tx);
     let holder = rows.await?.into_iter();
     Ok(holder.map(|row| ((row.tenant, row.dedupe_key), row.id.into_uuid())).collect())
 }
 
+fn key_rows(keys: &[Key]) -> StoreResult<String> {
+    let rows: Vec<KeyRow<'_>> = keys.iter().map(|(tenant, key)| KeyRow { tenant, key }).collect();
+    bulk::list(&rows)
+}
+
 /// What a lone job is to those before it.
 pub(super) async fn judge_alone(tx: &mut Tx, job: &NewJob) -> StoreResult<Admitted> {
     let jobs = std::slice::from_ref(job);
-    let mut seen = seen_before(tx, jobs).await?;
-    let mut holders = dedupe_holders(tx, jobs).await?;
-    Ok(judge(job, &mut seen, &mut holders))
+    let seen = seen_before(tx, jobs).await?;
+    let holders = dedupe_holders(tx, jobs).await?;
+    let mut judged = admission::judge(jobs, seen, holders);
+    Ok(judged.admitted.pop().unwrap_or(Admitted::New(job.job_id)))
 }
 
 /// Writes a job that has no place in its lane, because the same transaction claims it.

@@ -8,32 +8,11 @@ use uuid::fmt::Hyphenated;
 use super::draws::Draws;
 use super::end::{self, End};
 use super::{SqliteStore, Tx, bulk};
-use crate::budget::{self, Charge, Decision, Draw, FitPolicy, Plan};
-use crate::catalogue::cost_micros_max;
-use crate::error::ErrorKind;
+use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
-use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult, Waiting};
-
-/// How many that do not fit can be passed, however few slots are free.
-const PASSED_MIN: u32 = 16;
-
-/// A due job at the head of its lane.
-pub(super) struct Candidate {
-    pub(super) id: Uuid,
-    pub(super) external_id: Option<String>,
-    pub(super) tenant: String,
-    pub(super) queue: String,
-    pub(super) place: f64,
-    pub(super) calls: u32,
-    pub(super) counters: Counters,
-    pub(super) max_attempts: Option<u32>,
-    pub(super) deadline_at: i64,
-    pub(super) wanted: Wanted,
-    pub(super) hold: bool,
-    pub(super) reservation: Charge,
-    pub(super) keys: Vec<usize>,
-}
+use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult};
 
 #[derive(Serialize)]
 struct ClaimRow<'a> {
@@ -55,81 +34,45 @@ impl SqliteStore {
             return Ok(Claimed { paused_ms, paused_for, ..Claimed::default() });
         }
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut candidates = candidates(&mut tx, &ask).await?;
+        let mut candidates = read_candidates(&mut tx, &ask).await?;
         for candidate in &mut candidates {
             let Candidate { queue, tenant, .. } = &*candidate;
             candidate.keys = draws.keys(&mut tx, &ask.lane, queue, tenant).await?;
         }
-        reserve_expected(&draws, &ask.lane, &mut candidates);
+        candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
-        let plan = plan(&mut draws, &candidates, policy);
-        let claimed = apply(&mut tx, &ask, &candidates, &plan, (&draws, now)).await?;
+        let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
+        let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
+        let never_fit = end_never_fitting(&mut tx, &sorted, now).await?;
+        if let Some(last) = sorted.taken.last() {
+            let place = last.candidate.place;
+            sqlx::query_file!("src/store/sqlite/lane_advance.sql", ask.lane, place)
+                .execute(&mut *tx)
+                .await?;
+        }
+        let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws, now).await?;
         draws.save(&mut tx).await?;
         tx.commit().await?;
-        Ok(Claimed { money_exhausted, ..claimed })
+        Ok(Claimed {
+            jobs,
+            fits_in_ms: plan.fits_in_ms,
+            waiting: sorted.waiting,
+            never_fit,
+            money_exhausted,
+            ..Claimed::default()
+        })
     }
 }
 
-/// Carries out what was decided of the candidates.
-async fn apply(
-    tx: &mut Tx,
-    ask: &ClaimAsk,
-    candidates: &[Candidate],
-    plan: &Plan,
-    (draws, now): (&Draws, i64),
-) -> StoreResult<Claimed> {
-    let mut fences = ask.fences.iter();
-    let mut taken = Vec::new();
-    let mut never = Vec::new();
-    for (candidate, decision) in candidates.iter().zip(&plan.decisions) {
-        match decision {
-            Decision::Claim { slots } => {
-                let Some(fence) = fences.next() else { break };
-                let slot = slots.first().map_or(0, |slot| slot.0);
-                taken.push((candidate, *fence, slot));
-            }
-            Decision::NeverFits { .. } => {
-                let reason = never_fits(draws, decision).unwrap_or_default();
-                never.push(End::failed(candidate.id, ErrorKind::NeverFits, reason));
-            }
-            Decision::Wait { .. } => {}
-        }
-    }
-    let never_fit = end::end_jobs(tx, &never, now).await?.len();
-    if let Some((last, _, _)) = taken.last() {
-        sqlx::query_file!("src/store/sqlite/lane_advance.sql", ask.lane, last.place)
-            .execute(&mut **tx)
-            .await?;
-    }
-    let jobs = take(tx, ask.lease, &taken, draws, now).await?;
-    let waiting = waiting(draws, plan);
-    Ok(Claimed {
-        jobs,
-        fits_in_ms: plan.fits_in_ms,
-        waiting,
-        never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
-        paused_ms: None,
-        paused_for: None,
-        money_exhausted: false,
-    })
-}
-
-/// Why a job can never run, for a person.
-pub(super) fn never_fits(draws: &Draws, decision: &Decision) -> Option<String> {
-    let Decision::NeverFits { key, dimension, limit, reservation } = decision else { return None };
-    let key = draws.keyed.get(*key).map_or("", |keyed| &keyed.name);
-    Some(format!(
-        "needs {reservation} {dimension} a minute and {key} allows {limit}: \
-         lower max_tokens, shorten the input, or raise the limit"
-    ))
-}
-
-/// What the first of those that wait waits for.
-pub(super) fn waiting(draws: &Draws, plan: &Plan) -> Option<Waiting> {
-    let (key, dimension) = plan.waiting?;
-    let key = draws.keyed.get(key)?.name.clone();
-    Some(Waiting { key, dimension })
+async fn end_never_fitting(tx: &mut Tx, sorted: &Sorted<'_>, now: i64) -> StoreResult<u32> {
+    let ends: Vec<End> = sorted
+        .never
+        .iter()
+        .map(|(id, kind, reason)| End::failed(*id, *kind, reason.clone()))
+        .collect();
+    let ended = end::end_jobs(tx, &ends, now).await?;
+    Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX))
 }
 
 /// A job that ran under no lease would be nobody's to rescue.
@@ -153,11 +96,9 @@ pub(super) async fn paused(
     Ok(row.map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
-async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
+async fn read_candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
     let batch = ask.batch.map(|batch| batch.to_string());
-    // A few more than can be claimed leave room to pass those that do not fit.
-    let slots = u32::try_from(ask.fences.len()).unwrap_or(u32::MAX);
-    let scan = slots.saturating_add((slots / 4).max(PASSED_MIN)).min(ask.scan_max);
+    let scan = candidates::scan(ask);
     let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
         .fetch_all(&mut **tx)
         .await?;
@@ -182,33 +123,13 @@ async fn candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> 
             },
             max_attempts: row.max_attempts.map(bulk::small),
             deadline_at: row.deadline_at,
-            reservation: reservation(wanted),
+            reservation: Candidate::reserves(&wanted),
             wanted,
             hold: row.hold != 0,
             keys: Vec::new(),
         }
     });
     Ok(candidate.collect())
-}
-
-/// What a call of these wants reserves.
-pub(super) fn reservation(wanted: Wanted) -> Charge {
-    budget::reservation(wanted.input_tokens_max, wanted.max_tokens, 0, wanted.burndown)
-}
-
-/// A call whose like have used more than they reserved (a long answer at burndown 5) reserves what
-/// they used, so that settling it does not overdraw the limit.
-pub(super) fn reserve_expected(draws: &Draws, lane: &str, candidates: &mut [Candidate]) {
-    let name = format!("lane:{lane}");
-    let Some(keyed) = draws.keyed.iter().find(|keyed| keyed.name == name) else { return };
-    for candidate in candidates {
-        let expected = keyed.state.expected(candidate.reservation);
-        // An estimate from other calls makes a job wait for an empty window, never fail.
-        let limits = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
-        let room = limits.filter_map(|keyed| keyed.limit.tokens_per_minute).min();
-        let expected = expected.tokens.min(room.unwrap_or(u64::MAX));
-        candidate.reservation.tokens = candidate.reservation.tokens.max(expected);
-    }
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.
@@ -226,10 +147,9 @@ async fn keep_affordable(
             .fetch_one(&mut **tx)
             .await?;
         let resolved: Resolved = serde_json::from_str(row.resolved.as_deref().unwrap_or("null"))?;
-        let cost = resolved.prices.as_ref().map_or(0, |prices| {
-            cost_micros_max(prices, candidate.wanted.input_tokens_max, candidate.wanted.max_tokens)
-        });
-        let Some(rest) = left.checked_sub(cost) else { break };
+        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else {
+            break;
+        };
         left = rest;
         affordable += 1;
     }
@@ -238,26 +158,11 @@ async fn keep_affordable(
     Ok(exhausted)
 }
 
-pub(super) fn plan(draws: &mut Draws, candidates: &[Candidate], policy: FitPolicy) -> Plan {
-    let ids: Vec<String> = candidates.iter().map(|candidate| candidate.id.to_string()).collect();
-    let wants: Vec<Draw<'_>> = candidates
-        .iter()
-        .zip(&ids)
-        .map(|(candidate, id)| Draw {
-            id,
-            reservation: candidate.reservation,
-            keys: &candidate.keys,
-        })
-        .collect();
-    let now = draws.now;
-    budget::fit(&mut draws.keyed, &wants, &policy, now)
-}
-
 /// Marks these candidates as running under the lease, each with its attempt.
 pub(super) async fn take(
     tx: &mut Tx,
     lease: Uuid,
-    taken: &[(&Candidate, Uuid, u64)],
+    taken: &[Taken<'_>],
     draws: &Draws,
     now: i64,
 ) -> StoreResult<Vec<ClaimedJob>> {
@@ -265,20 +170,20 @@ pub(super) async fn take(
         return Ok(Vec::new());
     }
     let mut keys = Vec::with_capacity(taken.len());
-    for (candidate, _, _) in taken {
+    for Taken { candidate, .. } in taken {
         let names = candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
         keys.push(bulk::list(&names.map(|keyed| keyed.name.as_str()).collect::<Vec<_>>())?);
     }
     let rows: Vec<ClaimRow<'_>> = taken
         .iter()
         .zip(&keys)
-        .map(|((candidate, fence, slot), keys)| ClaimRow {
-            id: candidate.id.to_string(),
-            number: candidate.calls + 1,
-            fence: fence.to_string(),
-            slot: *slot,
+        .map(|(taken, keys)| ClaimRow {
+            id: taken.candidate.id.to_string(),
+            number: taken.candidate.calls.saturating_add(1),
+            fence: taken.fence.to_string(),
+            slot: taken.slot,
             keys,
-            reserved_tokens: candidate.reservation.tokens,
+            reserved_tokens: taken.candidate.reservation.tokens,
         })
         .collect();
     let rows = bulk::list(&rows)?;
@@ -290,28 +195,12 @@ pub(super) async fn take(
     let specs =
         sqlx::query_file!("src/store/sqlite/claim_spec.sql", rows).fetch_all(&mut **tx).await?;
     let mut jobs = Vec::with_capacity(taken.len());
-    for ((candidate, fence, _), spec) in taken.iter().zip(specs) {
-        if spec.job_id.into_uuid() != candidate.id {
+    for (taken, spec) in taken.iter().zip(specs) {
+        if spec.job_id.into_uuid() != taken.candidate.id {
             return Err(StoreError::Bug("specs came out of order".to_owned()));
         }
         let resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
-        jobs.push(ClaimedJob {
-            job_id: candidate.id,
-            external_id: candidate.external_id.clone(),
-            number: candidate.calls + 1,
-            fence: *fence,
-            document: spec.document,
-            resolved,
-            reask: spec.reask,
-            counters: candidate.counters,
-            max_attempts: candidate.max_attempts,
-            deadline_at: candidate.deadline_at,
-            tenant: candidate.tenant.clone(),
-            queue: candidate.queue.clone(),
-            reserved_tokens: candidate.reservation.tokens,
-            wanted: candidate.wanted,
-            hold: candidate.hold,
-        });
+        jobs.push(taken.candidate.claimed(taken.fence, spec.document, resolved, spec.reask));
     }
     Ok(jobs)
 }

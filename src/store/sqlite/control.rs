@@ -6,10 +6,10 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
-use super::place::{self, Arrival};
-use super::{SqliteStore, bulk};
+use super::{SqliteStore, bulk, place};
 use crate::error::ErrorKind;
 use crate::job::State;
+use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
     Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,

@@ -8,6 +8,7 @@ use sqlx::SqliteExecutor;
 
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
+use crate::store::shared::candidates;
 use crate::store::{AdmitStore, LimitRule, StoreResult, rule_for};
 
 /// The states that this transaction has touched, and the rules that give them limits.
@@ -15,7 +16,7 @@ pub(super) struct Draws {
     rules: Vec<LimitRule>,
     /// In the order in which they were first asked for; `keyed` is what `budget::fit` takes.
     pub(super) keyed: Vec<Keyed>,
-    index: HashMap<String, Option<usize>>,
+    index: HashMap<String, usize>,
     pub(super) now: LaneTime,
 }
 
@@ -32,8 +33,7 @@ impl Draws {
         Ok(Self { rules, keyed: Vec::new(), index: HashMap::new(), now })
     }
 
-    /// The keys that a job draws on: its lane always, because throttles slow it; the others where
-    /// a rule limits them.
+    /// The keys that a job draws on.
     pub(super) async fn keys(
         &mut self,
         tx: &mut Tx,
@@ -41,59 +41,32 @@ impl Draws {
         queue: &str,
         tenant: &str,
     ) -> StoreResult<Vec<usize>> {
-        let names = [
-            "total".to_owned(),
-            format!("lane:{lane}"),
-            format!("queue:{queue}"),
-            format!("tenant:{tenant}"),
-        ];
+        let names = candidates::key_names(&self.rules, lane, queue, tenant);
         let mut keys = Vec::with_capacity(names.len());
-        for (position, name) in names.into_iter().enumerate() {
-            let always = position == 1;
-            if let Some(index) = self.key(tx, name, always).await? {
-                keys.push(index);
-            }
+        for name in names {
+            keys.push(self.key(tx, &name).await?);
         }
         Ok(keys)
     }
 
-    /// The index of a key, loaded on first need; none where no rule limits it and it is not wanted
-    /// without one.
-    pub(super) async fn key(
-        &mut self,
-        tx: &mut Tx,
-        name: String,
-        always: bool,
-    ) -> StoreResult<Option<usize>> {
-        if let Some(found) = self.index.get(&name) {
+    /// The index of a key, loaded on first need.
+    pub(super) async fn key(&mut self, tx: &mut Tx, name: &str) -> StoreResult<usize> {
+        if let Some(found) = self.index.get(name) {
             return Ok(*found);
         }
-        let limit = rule_for(&self.rules, &name).map(|rule| rule.limit);
-        let index = if limit.is_some() || always {
-            let row = sqlx::query_file!("src/store/sqlite/budget_read.sql", name)
-                .fetch_optional(&mut **tx)
-                .await?;
-            let mut state: BudgetState = match row {
-                Some(row) => serde_json::from_str(&row.state)?,
-                None => BudgetState::default(),
-            };
-            state.advance(self.now);
-            self.keyed.push(Keyed { name: name.clone(), limit: limit.unwrap_or_default(), state });
-            Some(self.keyed.len() - 1)
-        } else {
-            None
+        let limit = rule_for(&self.rules, name).map(|rule| rule.limit).unwrap_or_default();
+        let row = sqlx::query_file!("src/store/sqlite/budget_read.sql", name)
+            .fetch_optional(&mut **tx)
+            .await?;
+        let mut state: BudgetState = match row {
+            Some(row) => serde_json::from_str(&row.state)?,
+            None => BudgetState::default(),
         };
-        self.index.insert(name, index);
+        state.advance(self.now);
+        let index = self.keyed.len();
+        self.keyed.push(Keyed { name: name.to_owned(), limit, state });
+        self.index.insert(name.to_owned(), index);
         Ok(index)
-    }
-
-    /// The tightest limits among these keys, of those that this transaction has touched.
-    pub(super) fn tightest(&self, names: &[String]) -> Limit {
-        let touched = self.keyed.iter().filter(|keyed| names.contains(&keyed.name));
-        touched.fold(Limit::default(), |tightest, Keyed { limit, .. }| Limit {
-            requests_per_minute: least(tightest.requests_per_minute, limit.requests_per_minute),
-            tokens_per_minute: least(tightest.tokens_per_minute, limit.tokens_per_minute),
-        })
     }
 
     /// Writes every state that was touched.
@@ -123,10 +96,6 @@ pub(super) async fn rules(from: impl SqliteExecutor<'_>) -> StoreResult<Vec<Limi
         origin: row.origin,
     });
     Ok(rule.collect())
-}
-
-fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    one.into_iter().chain(other).min()
 }
 
 impl SqliteStore {

@@ -2,32 +2,22 @@
 //! transaction.
 //! Must not know: why a job moves where it moves (`retry` has decided).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::bulk::Text;
 use super::draws::Draws;
 use super::end::{self, End};
 use super::{SqliteStore, Tx, bulk};
-use crate::budget::{Charge, LaneTime, SLOT_MS, Slot};
 use crate::error::ErrorKind;
-use crate::job::{Outcome, State};
+use crate::job::State;
+use crate::store::shared::settling::{self, Record, Records};
 use crate::store::{AttemptKey, Finish, Finished, LaneNews, Next, Settlement, StoreResult};
 
-/// What the tables say of an attempt, before its finish.
-#[derive(Deserialize)]
-pub(super) struct Record {
-    fence: Uuid,
-    pub(super) slot: u64,
-    keys: Vec<String>,
-    pub(super) reserved_tokens: u64,
-    outcome: Option<String>,
-    lane: String,
-    /// The job is running this very attempt.
-    pub(super) current: bool,
-}
+/// A finish that nobody has recorded yet, with what the tables say of its attempt.
+type Fresh<'a> = (&'a Finish, &'a Record);
 
 #[derive(Serialize)]
 struct AttemptRow<'a> {
@@ -89,12 +79,7 @@ impl SqliteStore {
         let now = self.clock.now().wall_ms;
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
         let records = records(&mut tx, &keys).await?;
-        let mut first = HashSet::with_capacity(group.len());
-        let fresh: Vec<(&Finish, &Record)> = group
-            .iter()
-            .filter_map(|finish| Some((finish, records.get(&finish.key.fence)?)))
-            .filter(|(finish, record)| record.is_open() && first.insert(finish.key.fence))
-            .collect();
+        let fresh = settling::fresh(group, &records);
         record(&mut tx, &fresh, now).await?;
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
         let ended = end::end_jobs(&mut tx, &ends, now).await?;
@@ -103,31 +88,22 @@ impl SqliteStore {
         hold(&mut tx, &fresh).await?;
         settle(self, &mut tx, &fresh, now).await?;
         tx.commit().await?;
-        Ok(answers(group, &records, &ended))
+        Ok(settling::answers(group, &records, &ended))
     }
 
     pub(super) async fn give_back_unsent(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         let records = records(&mut tx, attempts).await?;
-        let mut unsent = Vec::new();
-        let mut current = Vec::new();
+        let unsent = settling::unsent(attempts, &records);
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut first = HashSet::with_capacity(attempts.len());
-        for key in attempts {
-            let Some(record) = records.get(&key.fence).filter(|record| record.is_open()) else {
-                continue;
-            };
-            if !first.insert(key.fence) {
-                continue;
-            }
-            record.settle(&mut draws, &mut tx, Settlement::GivenBack).await?;
-            unsent.push(KeyRow::from(key));
-            if record.current {
-                current.push(key.job_id.to_string());
-            }
+        for (_, record) in &unsent {
+            settle_one(&mut tx, &mut draws, record, Settlement::GivenBack).await?;
         }
-        let (unsent, current) = (bulk::list(&unsent)?, bulk::list(&current)?);
+        let rows: Vec<KeyRow> = unsent.iter().map(|(key, _)| KeyRow::from(*key)).collect();
+        let current = unsent.iter().filter(|(_, record)| record.current);
+        let current: Vec<String> = current.map(|(key, _)| key.job_id.to_string()).collect();
+        let (unsent, current) = (bulk::list(&rows)?, bulk::list(&current)?);
         sqlx::query_file!("src/store/sqlite/give_back_attempt.sql", unsent, now)
             .execute(&mut *tx)
             .await?;
@@ -138,43 +114,8 @@ impl SqliteStore {
     }
 }
 
-impl Record {
-    /// Nobody has seen its end yet.
-    pub(super) fn is_open(&self) -> bool {
-        self.outcome.as_deref().is_none_or(|outcome| outcome == Outcome::Unknown.as_str())
-    }
-
-    async fn settle(
-        &self,
-        draws: &mut Draws,
-        tx: &mut Tx,
-        settlement: Settlement,
-    ) -> StoreResult<()> {
-        let reserved = Charge { requests: 1, tokens: self.reserved_tokens };
-        for name in &self.keys {
-            let Some(index) = draws.key(tx, name.clone(), true).await? else { continue };
-            let Some(keyed) = draws.keyed.get_mut(index) else { continue };
-            let slot = Slot(self.slot);
-            match settlement {
-                Settlement::Used(tokens) => {
-                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens });
-                }
-                Settlement::Nothing => {
-                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens: 0 });
-                }
-                Settlement::Held => {}
-                Settlement::GivenBack => keyed.state.give_back(slot, reserved),
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What is recorded of these attempts, by fence.
-pub(super) async fn records(
-    tx: &mut Tx,
-    keys: &[AttemptKey],
-) -> StoreResult<HashMap<Uuid, Record>> {
+pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> StoreResult<Records> {
     let rows: Vec<KeyRow> = keys.iter().map(KeyRow::from).collect();
     let rows = bulk::list(&rows)?;
     let row = sqlx::query_file!("src/store/sqlite/finish_read.sql", rows).fetch_one(&mut **tx);
@@ -189,38 +130,10 @@ fn ended(finish: &Finish) -> Option<End> {
     Some(end.with_output(output.clone(), text.as_deref(), provenance.clone()))
 }
 
-/// What became of each finish of the group. The first that ends a job is the one that ended it.
-fn answers(
-    group: &[Finish],
-    records: &HashMap<Uuid, Record>,
-    ended: &HashSet<Uuid>,
-) -> Vec<Finished> {
-    let mut recorded = HashSet::with_capacity(group.len());
-    let mut unclaimed = ended.clone();
-    let answer = group.iter().map(|finish| match records.get(&finish.key.fence) {
-        None => Finished::Lost,
-        Some(record) if !record.is_open() || !recorded.insert(finish.key.fence) => {
-            Finished::Replayed
-        }
-        Some(record) => {
-            let moves = record.current && !ended.contains(&finish.key.job_id);
-            match &finish.next {
-                Next::End { state, .. } if unclaimed.remove(&finish.key.job_id) => {
-                    Finished::Moved(*state)
-                }
-                Next::Again { .. } if moves => Finished::Moved(State::Ready),
-                Next::Held if moves => Finished::Moved(State::Held),
-                Next::End { .. } | Next::Again { .. } | Next::Held => Finished::Late,
-            }
-        }
-    });
-    answer.collect()
-}
-
 /// A late answer ended its job: the attempt that runs meanwhile is fenced.
 async fn fence(
     tx: &mut Tx,
-    fresh: &[(&Finish, &Record)],
+    fresh: &[Fresh<'_>],
     ended: &HashSet<Uuid>,
     now: i64,
 ) -> StoreResult<()> {
@@ -235,7 +148,7 @@ async fn fence(
 }
 
 /// Evidence, usage and cost stay on the attempt, whatever becomes of the job.
-async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResult<()> {
+async fn record(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> StoreResult<()> {
     let mut rows = Vec::with_capacity(fresh.len());
     // Apart from the rest, so that a long answer is read by one statement alone.
     let mut bodies = Vec::with_capacity(fresh.len());
@@ -244,11 +157,7 @@ async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreRes
             job_id: finish.key.job_id.to_string(),
             number: finish.key.number,
             outcome: finish.outcome.as_str(),
-            settled_tokens: match finish.settlement {
-                Settlement::Used(tokens) => Some(tokens),
-                Settlement::Nothing | Settlement::GivenBack => Some(0),
-                Settlement::Held => None,
-            },
+            settled_tokens: settling::settled_tokens(finish.settlement),
             error_kind: finish.error.as_ref().map(|(kind, _)| kind.as_str()),
             error_message: finish.error.as_ref().map(|(_, text)| text.replace('\0', "\u{fffd}")),
             input_tokens: finish.usage.map(|usage| usage.input),
@@ -282,7 +191,7 @@ async fn record(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreRes
 }
 
 /// Jobs that are called again: only where this attempt is still the job's own.
-async fn again(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResult<()> {
+async fn again(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> StoreResult<()> {
     let mut rows = Vec::new();
     for (finish, record) in fresh {
         let Next::Again { after_ms, counters, reask, input_tokens_max } = &finish.next else {
@@ -313,7 +222,7 @@ async fn again(tx: &mut Tx, fresh: &[(&Finish, &Record)], now: i64) -> StoreResu
 }
 
 /// Jobs that wait for a person.
-async fn hold(tx: &mut Tx, fresh: &[(&Finish, &Record)]) -> StoreResult<()> {
+async fn hold(tx: &mut Tx, fresh: &[Fresh<'_>]) -> StoreResult<()> {
     let held = fresh.iter().filter(|(finish, record)| finish.next == Next::Held && record.current);
     let ids: Vec<String> = held.map(|(finish, _)| finish.key.job_id.to_string()).collect();
     if !ids.is_empty() {
@@ -327,24 +236,21 @@ async fn hold(tx: &mut Tx, fresh: &[(&Finish, &Record)]) -> StoreResult<()> {
 async fn settle(
     store: &SqliteStore,
     tx: &mut Tx,
-    fresh: &[(&Finish, &Record)],
+    fresh: &[Fresh<'_>],
     now: i64,
 ) -> StoreResult<()> {
     let mut draws = Draws::open(store, tx).await?;
     for (finish, record) in fresh {
-        record.settle(&mut draws, tx, finish.settlement).await?;
+        settle_one(tx, &mut draws, record, finish.settlement).await?;
     }
     for (finish, record) in fresh {
         let LaneNews { throttled, dimension, pause_ms } = finish.lane;
         if throttled {
-            let claimed_at = LaneTime(record.slot.saturating_mul(SLOT_MS));
-            let name = format!("lane:{}", record.lane);
             // A lane without a limit of its own grows back towards the tightest above it.
-            let reference = draws.tightest(&record.keys);
-            if let Some(index) = draws.key(tx, name, true).await?
-                && let Some(keyed) = draws.keyed.get_mut(index)
-            {
-                keyed.state.throttled(claimed_at, &reference, dimension);
+            let reference = settling::tightest(&draws.keyed, &record.keys);
+            let index = draws.key(tx, &format!("lane:{}", record.lane)).await?;
+            if let Some(keyed) = draws.keyed.get_mut(index) {
+                keyed.state.throttled(record.claimed_at(), &reference, dimension);
             }
         }
         if let Some(pause_ms) = pause_ms {
@@ -356,4 +262,17 @@ async fn settle(
         }
     }
     draws.save(tx).await
+}
+
+async fn settle_one(
+    tx: &mut Tx,
+    draws: &mut Draws,
+    record: &Record,
+    settlement: Settlement,
+) -> StoreResult<()> {
+    for name in &record.keys {
+        draws.key(tx, name).await?;
+    }
+    record.settle(&mut draws.keyed, settlement);
+    Ok(())
 }

@@ -14,7 +14,8 @@ use super::end::{self, End};
 use super::{SqliteStore, Tx, bulk};
 use crate::error::ErrorKind;
 use crate::job::State;
-use crate::retry::{self, Counters, EndState, Timing, Verdict};
+use crate::retry::Counters;
+use crate::store::shared::crash::{self, After, Orphan};
 use crate::store::{
     AttemptKey, LeaseInfo, OtherLease, RescueAsk, Rescued, RunningAttempt, StoreError, StoreResult,
 };
@@ -29,14 +30,6 @@ struct RescuedRow {
     due: i64,
     run_at: i64,
     crashes: u32,
-}
-
-/// A running job of a dead process.
-struct Orphan {
-    id: Uuid,
-    hold: bool,
-    deadline_at: i64,
-    counters: Counters,
 }
 
 impl SqliteStore {
@@ -167,18 +160,24 @@ impl SqliteStore {
         let mut rows = Vec::new();
         for orphan in orphans {
             rescued.attempts += 1;
-            match after_crash(orphan, ask, now) {
-                After::End(end) => {
+            match crash::after_crash(orphan, &ask.policy, now) {
+                After::End { state, kind, message } => {
                     rescued.ended += 1;
-                    ends.push(end);
+                    ends.push(End::with_error(orphan.id, state, Some((kind, message))));
                 }
-                After::Row(row) => {
-                    if row.state == State::Held.as_str() {
+                After::Again { state, after_ms, crashes } => {
+                    if state == State::Held {
                         rescued.held += 1;
                     } else {
                         rescued.ready += 1;
                     }
-                    rows.push(row);
+                    rows.push(RescuedRow {
+                        id: orphan.id.to_string(),
+                        state: state.as_str(),
+                        due: i64::from(after_ms == 0),
+                        run_at: now.saturating_add(bulk::int(after_ms)),
+                        crashes,
+                    });
                 }
             }
         }
@@ -190,47 +189,6 @@ impl SqliteStore {
         let rows = bulk::list(&rows)?;
         sqlx::query_file!("src/store/sqlite/rescue_job.sql", rows, kind).execute(&mut **tx).await?;
         Ok(())
-    }
-}
-
-enum After {
-    End(End),
-    Row(RescuedRow),
-}
-
-fn after_crash(orphan: &Orphan, ask: &RescueAsk, now: i64) -> After {
-    let timing = Timing { deadline_in_ms: orphan.deadline_at - now, ..Timing::default() };
-    let kind = ErrorKind::Crashed;
-    let verdict = retry::decide(kind, &orphan.counters, &ask.policy, timing, &mut rand::rng());
-    let row = |state: State, after_ms: u64| RescuedRow {
-        id: orphan.id.to_string(),
-        state: state.as_str(),
-        due: i64::from(after_ms == 0),
-        run_at: now.saturating_add(bulk::int(after_ms)),
-        crashes: orphan.counters.crashes + 1,
-    };
-    match verdict {
-        Verdict::End { state, kind } => {
-            let state = match state {
-                EndState::Failed => State::Failed,
-                EndState::Expired => State::Expired,
-                EndState::Cancelled => State::Cancelled,
-            };
-            let crashes = orphan.counters.crashes + 1;
-            let message = if state == State::Expired {
-                format!("its deadline passed while it ran; its worker had died ({crashes} times)")
-            } else {
-                format!(
-                    "its worker died {crashes} times in the middle of its calls; look at the document, then `quarrier jobs retry`"
-                )
-            };
-            After::End(End::with_error(orphan.id, state, Some((kind, message))))
-        }
-        _ if orphan.hold => After::Row(row(State::Held, 0)),
-        Verdict::Retry { after_ms } | Verdict::Snooze { after_ms, .. } => {
-            After::Row(row(State::Ready, after_ms))
-        }
-        Verdict::Reask => After::Row(row(State::Ready, 0)),
     }
 }
 

@@ -6,10 +6,10 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
-use super::place::{self, Arrival};
-use super::{SqliteStore, Tx, bulk};
+use super::{SqliteStore, Tx, bulk, place};
 use crate::error::ErrorKind;
 use crate::job::State;
+use crate::store::shared::places::Arrival;
 use crate::store::{Promoted, StoreResult};
 
 #[derive(Serialize)]
