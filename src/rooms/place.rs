@@ -61,6 +61,10 @@ impl StorePlace {
     }
 
     /// The migration at which the store stands, before it is opened; none where there is none.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
     pub async fn migration(&self, settings: &Settings) -> anyhow::Result<Option<i64>> {
         Ok(match self {
             Self::File(file) => SqliteStore::migration_at(file).await?,
@@ -75,6 +79,10 @@ impl StorePlace {
     }
 
     /// Makes the store, or brings its tables up to date. A file needs no more than to be opened.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
     pub async fn migrate(&self, settings: &Settings) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Postgres(url) = self {
@@ -85,6 +93,10 @@ impl StorePlace {
     }
 
     /// Whether somebody on the network could answer in the place of the store's server.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
     pub fn is_unverified(&self, settings: &Settings) -> anyhow::Result<bool> {
         Ok(match self {
             Self::File(_) => false,

@@ -231,9 +231,9 @@ mod tests {
 
     /// Secrets Manager as far as one call goes: what it says, and how often it was asked.
     #[derive(Clone, Default)]
-    struct Manager(Arc<Kept<(Value, u32)>>);
+    struct Service(Arc<Kept<(Value, u32)>>);
 
-    impl Manager {
+    impl Service {
         fn says(&self, text: &str) {
             self.0.lock().unwrap().0 = json!(text);
         }
@@ -290,28 +290,28 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_read_once_and_again_when_the_server_refuses_it() {
         let (clock, hand) = Clock::manual();
-        let manager = Manager::default();
-        manager.says(r#"{"engine":"postgres","username":"app","password":"one","port":5432}"#);
-        let secret = manager.serve(clock).await;
+        let service = Service::default();
+        service.says(r#"{"engine":"postgres","username":"app","password":"one","port":5432}"#);
+        let secret = service.serve(clock).await;
         hand.advance(60_000);
         assert_eq!(shown(secret.login(false).await), pair("app", "one"));
-        manager.says(r#"{"username":"app_clone","password":"two"}"#);
+        service.says(r#"{"username":"app_clone","password":"two"}"#);
         hand.advance(60_000);
         assert_eq!(shown(secret.login(false).await), pair("app", "one"));
         assert_eq!(shown(secret.login(true).await), pair("app_clone", "two"));
-        assert_eq!(manager.asked(), 2);
+        assert_eq!(service.asked(), 2);
         assert_eq!(shown(secret.login(true).await), pair("app_clone", "two"));
-        assert_eq!(manager.asked(), 2, "a password that is wrong for good makes no storm of calls");
+        assert_eq!(service.asked(), 2, "a password that is wrong for good makes no storm of calls");
     }
 
     #[tokio::test]
     async fn a_secret_may_be_the_password_alone_and_anything_else_is_refused_without_showing_it() {
-        let manager = Manager::default();
-        let secret = manager.serve(Clock::real()).await;
-        manager.says("one\n");
+        let service = Service::default();
+        let secret = service.serve(Clock::real()).await;
+        service.says("one\n");
         assert_eq!(shown(secret.login(true).await), pair("", "one"));
-        let secret = manager.serve(Clock::real()).await;
-        manager.says(r#"{"pass":"hidden"}"#);
+        let secret = service.serve(Clock::real()).await;
+        service.says(r#"{"pass":"hidden"}"#);
         let error = secret.login(true).await.err().unwrap();
         assert!(error.contains("without `password`") && !error.contains("hidden"), "{error}");
     }
