@@ -38,6 +38,8 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
+    ("postgres/lease_wake", "SQLite cannot tell other processes of new work"),
+    ("postgres/wake", "SQLite cannot tell other processes of new work"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];
 

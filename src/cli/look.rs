@@ -48,8 +48,8 @@ pub(super) async fn run(
                 return Ok(ExitCode::SUCCESS);
             }
             let (loaded, place) = place(given, args.store.as_deref())?;
-            let before = place.migration().await.map_err(failed)?;
-            place.migrate().await.map_err(failed)?;
+            let before = place.migration(&loaded.settings).await.map_err(failed)?;
+            place.migrate(&loaded.settings).await.map_err(failed)?;
             let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
             migrate::run(&args, &*store, before, out).await.map_err(failed)?;
             true

@@ -127,7 +127,16 @@ pub(super) fn of(key: &str) -> Option<&'static Range> {
 /// What no single bound can say: the first pair of settings that contradict each other, as the key
 /// to change and what is wrong with it.
 pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String)> {
-    let Settings { worker, retry, bedrock, budget, .. } = settings;
+    let Settings { worker, retry, bedrock, budget, store, .. } = settings;
+    let passwords = [
+        ("store.password_file", !store.password_file.is_empty()),
+        ("store.password_secret", !store.password_secret.is_empty()),
+        ("store.iam", store.iam),
+    ];
+    let mut sources = passwords.iter().filter(|(_, is_set)| *is_set);
+    if let (Some((first, _)), Some((second, _))) = (sources.next(), sources.next()) {
+        return Some((second, format!("must not stand beside {first}: a password has one source")));
+    }
     if worker.beat_ms.saturating_mul(3) > worker.lease_ms {
         let most = worker.lease_ms / 3;
         return Some((

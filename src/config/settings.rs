@@ -87,6 +87,12 @@ pub struct Bedrock {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Store {
     pub url: String,
+    pub url_file: String,
+    pub direct_url: String,
+    pub password_file: String,
+    pub password_secret: String,
+    pub iam: bool,
+    pub listen: bool,
     pub busy_timeout_ms: u64,
     pub pooled: bool,
     pub connections_max: u32,

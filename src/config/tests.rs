@@ -424,6 +424,32 @@ fn a_password_inside_an_address_is_not_shown() {
 }
 
 #[test]
+fn the_stores_address_may_stand_in_a_file_and_a_flag_is_stronger() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("url");
+    std::fs::write(&file, "postgres://app:s3cret@db.example/jobs\n").unwrap();
+    let path = file.display().to_string();
+    let env = [("QUARRIER_STORE__URL_FILE", path.as_str()), ("QUARRIER_STORE__URL", "other.db")];
+    let loaded_from = loaded(&Given { env: &env, ..Given::default() });
+    assert_eq!(loaded_from.settings.store.url, "postgres://app:s3cret@db.example/jobs");
+    assert_eq!(origin(&loaded_from, "store.url"), format!("{path} (store.url_file)"));
+    let shown = loaded_from.origins.iter().find(|setting| setting.key == "store.url").unwrap();
+    assert_eq!(shown.value, json!("postgres://app:***@db.example/jobs"));
+    let flags = [("store.url", json!("a.db"), "--store")];
+    let store = loaded(&Given { env: &env, flags: &flags, ..Given::default() }).settings.store;
+    assert_eq!((store.url.as_str(), store.url_file.as_str()), ("a.db", ""));
+    std::fs::remove_file(&file).unwrap();
+    let text = refused(&Given { env: &env, ..Given::default() });
+    assert!(text.contains("(environment QUARRIER_STORE__URL_FILE): it names "), "{text}");
+}
+
+#[test]
+fn a_password_has_one_source() {
+    let text = refused_file("[store]\npassword_file = 'p'\niam = true");
+    assert!(text.contains("store.iam") && text.contains("store.password_file"), "{text}");
+}
+
+#[test]
 fn the_region_decides_the_profiles_unless_they_are_named() {
     let wanted = |region: &str, profiles: &[&str]| {
         let mut bedrock = loaded(&Given::default()).settings.bedrock;

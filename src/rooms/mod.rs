@@ -4,6 +4,10 @@
 
 mod endpoint;
 mod place;
+#[cfg(feature = "postgres")]
+mod rds;
+#[cfg(feature = "postgres")]
+mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
+use super::wakes::Wakes;
 use super::{Bench, WaitingFor};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
@@ -61,6 +62,17 @@ struct Look {
     waiting: Option<WaitingFor>,
 }
 
+impl Look {
+    /// Nothing is there to be claimed, and something could be.
+    fn is_idle(&self, bench: &Bench) -> bool {
+        self.claimed == 0
+            && self.waiting.is_none()
+            && self.again_in_ms.is_none()
+            && bench.options.batch.is_none()
+            && bench.slots.available_permits() > 0
+    }
+}
+
 /// Claims and starts work until `drain` or `stop`.
 pub(super) async fn work(
     bench: &Arc<Bench>,
@@ -72,6 +84,7 @@ pub(super) async fn work(
     let mut log = WaitLog::default();
     let pulse = &bench.pulses.claims;
     let _going = pulse.begin(bench.clock.now().mono_ms);
+    let mut wakes = Wakes::default();
     while !drain.is_cancelled() && !stop.is_cancelled() {
         pulse.lap(bench.clock.now().mono_ms);
         let look = if may_claim(bench) {
@@ -84,7 +97,13 @@ pub(super) async fn work(
         }
         // Slots that were freed in the same instant are claimed for together.
         tokio::task::yield_now().await;
-        if look.more {
+        let looks_again = if look.is_idle(bench) {
+            wakes.idle(bench).await
+        } else {
+            wakes.busy(bench).await;
+            look.more
+        };
+        if looks_again {
             continue;
         }
         let poll_ms = bench.options.poll_ms;

@@ -1,9 +1,9 @@
 //! The worker: claims what fits, calls, checks, finishes, for as long as it is wanted.
 //! Must not know: which store or provider it has, where its settings come from, who watches it.
 //!
-//! Four loops share one bench: `claims` takes work, one `attempt` runs each call, the
+//! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, submissions, the spool).
+//! process may do for all (promotion, rescue, submissions, the spool). `wakes` is told of new work.
 
 mod attempt;
 mod claims;
@@ -22,6 +22,7 @@ mod spool;
 mod status;
 mod upkeep;
 mod verdict;
+mod wakes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,6 +84,8 @@ struct Bench {
     wake: Notify,
     /// A job was put back for later: upkeep looks anew at when the next one becomes due.
     due: Notify,
+    /// Others may have put in work that nobody has admitted yet.
+    submitted: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
@@ -130,6 +133,7 @@ impl Worker {
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),
+            submitted: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
             pulses: pulse::Pulses::default(),
@@ -206,6 +210,8 @@ struct Loops {
     saved: JoinHandle<()>,
     renewals: JoinHandle<()>,
     chores: JoinHandle<()>,
+    /// None where nobody waits for what others put in.
+    wakes: Option<JoinHandle<()>>,
     done: CancellationToken,
     /// If the worker's future is dropped, nothing of it goes on without it.
     undone: Undone,
@@ -230,13 +236,15 @@ impl Loops {
         } else {
             tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
         };
+        let listens = !bench.direct && bench.options.batch.is_none();
+        let wakes = listens.then(|| tokio::spawn(wakes::keep(Arc::clone(bench), done.clone())));
         tracing::info!(lease.id = %bench.lease.id(), "worker started");
-        Ok(Self { finisher, saved, renewals, chores, done, undone })
+        Ok(Self { finisher, saved, renewals, chores, wakes, done, undone })
     }
 
     /// Waits for what is still being saved, then closes the lease.
     async fn end(self, bench: &Arc<Bench>) {
-        let Self { finisher, mut saved, renewals, chores, done, undone } = self;
+        let Self { finisher, mut saved, renewals, chores, wakes, done, undone } = self;
         drop(finisher);
         let saving = Duration::from_millis(bench.options.drain_hard_ms);
         if tokio::time::timeout(saving, &mut saved).await.is_err() {
@@ -244,8 +252,8 @@ impl Loops {
             tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
         }
         done.cancel();
-        for ended in [renewals.await, chores.await] {
-            if let Err(error) = ended {
+        for ended in [Some(renewals), Some(chores), wakes].into_iter().flatten() {
+            if let Err(error) = ended.await {
                 tracing::error!(%error, "a loop of the worker broke");
             }
         }

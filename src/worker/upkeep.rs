@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,7 +30,8 @@ pub(super) struct Watch {
 
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
-    let mut next_ms = 0;
+    // A moment and not a wait: what comes in between must not put the round off for ever.
+    let mut next_at = Instant::now();
     let mut round: u64 = 0;
     let _going = bench.pulses.upkeep.begin(bench.clock.now().mono_ms);
     loop {
@@ -37,23 +39,27 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
         let is_round = tokio::select! {
             () = done.cancelled() => return,
             () = bench.due.notified() => false,
-            () = tokio::time::sleep(Duration::from_millis(next_ms)) => true,
+            () = bench.submitted.notified() => {
+                admit_submitted(&bench).await;
+                continue;
+            }
+            () = tokio::time::sleep_until(next_at) => true,
         };
-        next_ms = match promote(&bench).await {
+        let next_ms = match promote(&bench).await {
             Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms.saturating_mul(IDLE_POLLS)),
             Err(error) => {
                 tracing::warn!(%error, "due jobs not promoted");
                 bench.options.poll_ms
             }
         };
+        let then = Instant::now() + Duration::from_millis(next_ms);
+        next_at = if is_round { then } else { next_at.min(then) };
         if !is_round {
             continue;
         }
         round += 1;
         lap(&bench);
-        if let Err(error) = submissions(&bench).await {
-            tracing::warn!(%error, "submissions not admitted");
-        }
+        admit_submitted(&bench).await;
         lap(&bench);
         rescue(&bench, &mut watch).await;
         lap(&bench);
@@ -117,6 +123,12 @@ async fn promote(bench: &Bench) -> StoreResult<u64> {
     Ok(due_in_ms.max(bench.options.claim_interval_ms))
 }
 
+async fn admit_submitted(bench: &Bench) {
+    if let Err(error) = submissions(bench).await {
+        tracing::warn!(%error, "submissions not admitted");
+    }
+}
+
 /// Admits what other programs have put into the store.
 async fn submissions(bench: &Bench) -> StoreResult<()> {
     let submissions = bench.store.submissions(bench.options.write_rows_max).await?;
@@ -138,12 +150,16 @@ async fn submissions(bench: &Bench) -> StoreResult<()> {
         (submission.id, job)
     });
     let jobs: Vec<(String, NewJob)> = jobs.collect();
+    let is_full = jobs.len() >= usize::try_from(bench.options.write_rows_max).unwrap_or(usize::MAX);
     match bench.store.admit_submissions(jobs.clone()).await {
         // One that cannot be stored must not keep the others waiting.
         Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
         admitted => admitted?,
     }
     bench.wake.notify_one();
+    if is_full {
+        bench.submitted.notify_one();
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::end::{self, End};
 use super::error::{Fault, Outcome};
+use super::listen;
 use super::place::{self, Given};
 use super::session::Tx;
 use super::{PostgresStore, bulk, draws};
@@ -83,6 +84,9 @@ impl PostgresStore {
     async fn admit_with(&self, tx: &mut Tx, jobs: &[NewJob]) -> Outcome<Vec<Admitted>> {
         let now = self.now(tx).await?;
         let (admitted, given) = admit_in(tx, jobs, now).await?;
+        if !given.places.is_empty() {
+            listen::wake(tx).await?;
+        }
         place::remember(tx, &given).await?;
         Ok(admitted)
     }
