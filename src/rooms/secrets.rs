@@ -242,11 +242,11 @@ mod tests {
             self.0.lock().unwrap().1
         }
 
-        async fn answer(
+        fn answer(
             State(Self(kept)): State<Self>,
             headers: HeaderMap,
             body: String,
-        ) -> Json<Value> {
+        ) -> std::future::Ready<Json<Value>> {
             assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
             assert!(
                 headers["authorization"].to_str().unwrap().contains("/eu-west-1/"),
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(asked["SecretId"], ARN);
             let mut kept = kept.lock().unwrap();
             kept.1 += 1;
-            Json(json!({ "ARN": ARN, "SecretString": kept.0 }))
+            std::future::ready(Json(json!({ "ARN": ARN, "SecretString": kept.0 })))
         }
 
         /// A secret that is kept here.

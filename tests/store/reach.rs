@@ -115,7 +115,8 @@ async fn a_wrong_password_is_refused_with_the_way_out_and_a_running_process_wait
     let logins = Logins::new("see the file".to_owned(), move |_: LoginAsk| {
         let password = fs::read_to_string(&read).ok();
         let login = Login { password, ..Login::default() };
-        Box::pin(async { Ok(login) }) as BoxFuture<'static, _>
+        let answer: BoxFuture<'static, _> = Box::pin(async { Ok(login) });
+        answer
     });
     let url = server.url("app", "localhost", &server.verified());
     let options = PostgresOptions { logins: Some(logins), ..PostgresOptions::new(&url, None) };
