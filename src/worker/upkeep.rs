@@ -44,6 +44,9 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
                 bench.options.poll_ms
             }
         };
+        // Rounds further apart than half a lease would take every beat for unwatched, and rescue
+        // nobody; a beat is at most a third of it.
+        next_ms = next_ms.min(bench.options.beat_ms);
         if !is_round {
             continue;
         }

@@ -82,6 +82,23 @@ fn a_dead_process_is_rescued_by_its_still_beat_where_its_lock_says_nothing() {
 }
 
 #[test]
+fn a_worker_that_polls_rarely_still_rescues_the_dead() {
+    within(async {
+        let bed = Bed::new().await;
+        let id = bed.job().await;
+        let mortal = bed.start_mortal(Scripted::new(|_, _| Step::Hang), bed.options()).await;
+        until(|| async { bed.state(id).await == State::Running }).await;
+        let _still_locked = mortal.kill_keeping_its_lock();
+        let mut options = bed.options();
+        (options.lease_ms, options.beat_ms, options.poll_ms) = (1_000, 200, 200);
+        let running = bed.start_with(Scripted::saying("Again."), options);
+        running.ended(1).await;
+        running.drained().await;
+        assert_eq!(bed.page(id).await.row.counters.crashes, 1);
+    });
+}
+
+#[test]
 fn a_job_that_asks_for_it_is_held_after_a_crash() {
     within(async {
         let bed = Bed::new().await;
