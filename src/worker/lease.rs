@@ -67,14 +67,26 @@ impl Lease {
 /// Renews the lease until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.beat_ms.max(1));
+    // A connection that died unnoticed answers nothing, and the store waits for it longer than a
+    // lease lasts. Another one is tried while there is time for it.
+    let patience = Duration::from_millis((bench.lease.stale_ms / 2).max(1));
+    let mut pause = period;
     loop {
         tokio::select! {
             () = done.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = renew(&bench).await {
-            tracing::warn!(%error, "lease not renewed");
-        }
+        pause = match tokio::time::timeout(patience, renew(&bench)).await {
+            Ok(Ok(())) => period,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "lease not renewed");
+                period
+            }
+            Err(_) => {
+                tracing::warn!("lease not renewed in time, asking anew");
+                Duration::ZERO
+            }
+        };
     }
 }
 

@@ -81,7 +81,8 @@ async fn the_databases_clock_steps_by_an_hour_either_way() {
 async fn one_workers_clock_steps_by_an_hour_either_way() {
     let size = Size::asked();
     let steps = Steps::new();
-    let mut scene = Scene::new(size, size.of(300, 9_000)).await;
+    // Half an hour: the worker that is an hour ahead must not take it for over.
+    let mut scene = Scene::with_deadline(size, size.of(300, 9_000), 1_800).await;
     scene.start_workers(2).await;
     scene.start_worker_under(&steps).await;
     for offset in OFFSETS {

@@ -108,15 +108,17 @@ impl Worker {
         assert!(freed.unwrap().success(), "prlimit --fsize");
     }
 
-    /// SIGTERM, and how it ends.
-    pub(crate) async fn drain(&mut self) -> ExitStatus {
+    /// SIGTERM, and how it ends; none if it has not ended after so long.
+    pub(crate) async fn drain(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.signal("-TERM");
-        loop {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < patience {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
+                return Some(status);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        None
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {

@@ -42,8 +42,8 @@ impl Scene {
     pub(crate) async fn judge(&mut self, fault: &'static str, recovered: Duration) -> Found {
         self.until_all_ended().await;
         for worker in &mut self.workers {
-            let status = worker.drain().await;
-            assert!(status.success(), "a worker ended with {status}");
+            let status = worker.drain(self.size.patience()).await;
+            assert!(status.is_some_and(|it| it.success()), "a drained worker ended so: {status:?}");
             assert_eq!(worker.spooled(), 0, "answers were left in the spool");
         }
         let found = self.count(fault, recovered).await;

@@ -18,6 +18,9 @@ use crate::simulated::Simulated;
 /// High enough for a small run, low enough to bind.
 pub(crate) const REQUESTS_PER_MINUTE: u64 = 2_400;
 
+/// Until when a job must be done, unless a scene says otherwise.
+const WEEK_S: u64 = 604_800;
+
 /// How large the scenes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
@@ -85,7 +88,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// Jobs in a store, nobody at work yet.
     pub(crate) async fn new(size: Size, jobs: u64) -> Self {
-        Self::on(Cluster::start(), size, jobs).await
+        Self::on(Cluster::start(), size, jobs, WEEK_S).await
+    }
+
+    /// The same with jobs that expire so soon.
+    pub(crate) async fn with_deadline(size: Size, jobs: u64, deadline_s: u64) -> Self {
+        Self::on(Cluster::start(), size, jobs, deadline_s).await
     }
 
     /// The same with the database under a clock of the test's own.
@@ -93,17 +101,19 @@ impl Scene {
         let cluster = Cluster::start();
         cluster.halt();
         cluster.resume_under(clock);
-        Self::on(cluster, size, jobs).await
+        Self::on(cluster, size, jobs, WEEK_S).await
     }
 
-    async fn on(cluster: Cluster, size: Size, jobs: u64) -> Self {
+    async fn on(cluster: Cluster, size: Size, jobs: u64, deadline_s: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = cluster.url();
-        command(&["migrate", "--store", &store], folder.path());
+        let deadline_s = deadline_s.to_string();
+        let command = |arguments: &[&str]| command(arguments, folder.path(), &deadline_s);
+        command(&["migrate", "--store", &store]);
         let file = folder.path().join("jobs.jsonl");
         write_jobs(&file, jobs);
         let file = file.to_str().unwrap();
-        command(&["enqueue", file, "--store", &store, "--simulate"], folder.path());
+        command(&["enqueue", file, "--store", &store, "--simulate"]);
         let simulated = Simulated::start(REQUESTS_PER_MINUTE);
         let (settings, over) = (size.settings(), Instant::now());
         let (workers, struck) = (Vec::new(), HashSet::new());
@@ -229,9 +239,10 @@ impl Drop for Scene {
 }
 
 /// Runs a command of the real binary to its end.
-fn command(arguments: &[&str], folder: &Path) {
+fn command(arguments: &[&str], folder: &Path, deadline_s: &str) {
     let mut command = program();
-    let done = command.args(arguments).current_dir(folder).stdin(Stdio::null()).output().unwrap();
+    command.args(arguments).env("QUARRIER_JOB__DEADLINE_S", deadline_s);
+    let done = command.current_dir(folder).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "quarrier {arguments:?}: {said}");
 }

@@ -109,9 +109,7 @@ async fn apply(
         fits_in_ms: plan.fits_in_ms,
         waiting,
         never_fit: u32::try_from(never_fit).unwrap_or(u32::MAX),
-        paused_ms: None,
-        paused_for: None,
-        money_exhausted: false,
+        ..Claimed::default()
     })
 }
 
