@@ -21,7 +21,8 @@ pub(crate) struct Steps {
 impl Steps {
     pub(crate) fn new() -> Self {
         let library = LIBRARIES.into_iter().find(|path| std::path::Path::new(path).exists());
-        let library = library.expect("no libfaketime here; scripts/test installs it (Debian: faketime)");
+        let library =
+            library.expect("no libfaketime here; scripts/test installs it (Debian: faketime)");
         let folder = tempfile::tempdir().unwrap();
         let steps = Self { folder, library };
         steps.open_to_all();
@@ -65,7 +66,7 @@ const OFFSETS: [&str; 4] = ["+3600", "+0", "-3600", "+0"];
 async fn the_databases_clock_steps_by_an_hour_either_way() {
     let size = Size::asked();
     let steps = Steps::new();
-    let mut scene = Scene::under(size, size.of(300, 9_000), &steps).await;
+    let mut scene = Scene::under(size, size.of(220, 9_000), &steps);
     scene.start_workers(3).await;
     for offset in OFFSETS {
         scene.until_calls_more(size.of(40, 2_000)).await;
@@ -82,7 +83,7 @@ async fn one_workers_clock_steps_by_an_hour_either_way() {
     let size = Size::asked();
     let steps = Steps::new();
     // Half an hour: the worker that is an hour ahead must not take it for over.
-    let mut scene = Scene::with_deadline(size, size.of(300, 9_000), 1_800).await;
+    let mut scene = Scene::with_deadline(size, size.of(220, 9_000), 1_800);
     scene.start_workers(2).await;
     scene.start_worker_under(&steps).await;
     for offset in OFFSETS {

@@ -1,8 +1,9 @@
 //! A Postgres of one scene's own, by `scripts/cluster`: stopped like a power cut, started, followed
 //! by a standby, put under another clock. Must not know: tables, workers.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr as _;
 
 use sqlx::postgres::PgConnectOptions;
@@ -12,12 +13,18 @@ use crate::clocks::Steps;
 
 pub(crate) struct Cluster {
     folder: PathBuf,
+    /// Stops it as soon as its standard input ends: when this is dropped, and also when the test's
+    /// process is killed, which drops nothing.
+    guard: Child,
+}
+
+fn script_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster")
 }
 
 /// Runs `scripts/cluster` and returns what it prints.
 fn script(arguments: &[&str], clock: Option<&Steps>) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster");
-    let mut command = Command::new(script);
+    let mut command = Command::new(script_path());
     command.args(arguments).envs(clock.map(Steps::environment).unwrap_or_default());
     let done = command.output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
@@ -28,12 +35,25 @@ fn script(arguments: &[&str], clock: Option<&Steps>) -> String {
 impl Cluster {
     /// One that syncs every commit.
     pub(crate) fn start() -> Self {
-        Self { folder: PathBuf::from(script(&["start", "durable"], None)) }
+        Self::guarded(PathBuf::from(script(&["start", "durable"], None)))
     }
 
     /// One that follows the server at this address.
     pub(crate) fn standby_of(conninfo: &str) -> Self {
-        Self { folder: PathBuf::from(script(&["standby", conninfo], None)) }
+        Self::guarded(PathBuf::from(script(&["standby", conninfo], None)))
+    }
+
+    fn guarded(folder: PathBuf) -> Self {
+        let guard = Command::new("bash")
+            .args(["-c", "cat >/dev/null; exec \"$0\" stop \"$1\""])
+            .args([script_path(), folder.clone()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What ends the test's group of processes must not end this one before its work.
+            .process_group(0)
+            .spawn();
+        Self { folder, guard: guard.unwrap() }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -82,9 +102,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cluster");
-        let stopped = Command::new(script).args(["stop", self.name()]).status();
-        if !stopped.is_ok_and(|status| status.success()) {
+        drop(self.guard.stdin.take());
+        if !self.guard.wait().is_ok_and(|status| status.success()) {
             eprintln!("the cluster in {} was not stopped", self.folder.display());
         }
     }

@@ -21,12 +21,12 @@ async fn a_commit_whose_outcome_is_lost_costs_no_call() {
             run(size, 1_500, &[case], case.2).await;
         }
     } else {
-        run(size, 300, &CASES, "cut at the COMMIT of claims and finishes, on either side").await;
+        run(size, 240, &CASES, "cut at the COMMIT of claims and finishes, on either side").await;
     }
 }
 
 async fn run(size: Size, jobs: u64, cases: &[(Kind, When, &str)], fault: &'static str) {
-    let mut scene = Scene::new(size, jobs).await;
+    let mut scene = Scene::new(size, jobs);
     let proxy = Proxy::start(scene.cluster.folder()).await;
     scene.reach_by(proxy.url());
     scene.start_workers(2).await;

@@ -8,7 +8,7 @@ use crate::scene::{Scene, Size};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_neither_store_nor_disk_takes_are_kept_until_one_does() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(250, 5_000)).await;
+    let mut scene = Scene::new(size, size.of(200, 5_000));
     scene.start_workers(1).await;
     scene.start_confined_worker().await;
     let confined = 1;

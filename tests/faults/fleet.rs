@@ -142,7 +142,8 @@ impl Drop for Worker {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.with_extension("log"));
             let log = log.unwrap_or_default();
-            let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" succeeded")).collect();
+            let lines: Vec<&str> =
+                log.lines().filter(|line| !line.contains(" succeeded")).collect();
             let last = lines.len().saturating_sub(25);
             eprintln!("--- {}:\n{}", self.folder.display(), lines[last..].join("\n"));
         }

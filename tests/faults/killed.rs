@@ -11,10 +11,10 @@ use crate::scene::{Scene, Size};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_killed_at_random_repeat_at_most_what_they_had_in_flight() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(350, 9_000)).await;
+    let mut scene = Scene::new(size, size.of(250, 9_000));
     scene.start_workers(3).await;
     let mut rng = StdRng::seed_from_u64(11);
-    for _ in 0..size.of(5, 50) {
+    for _ in 0..size.of(4, 50) {
         scene.until_calls_more(rng.random_range(5..size.of(60, 250))).await;
         let index = rng.random_range(0..scene.workers.len());
         scene.workers[index].kill();
@@ -30,7 +30,7 @@ async fn workers_killed_at_random_repeat_at_most_what_they_had_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_stopped_past_its_lease_sends_nothing_twice_and_records_its_late_answers() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(400, 4_000)).await;
+    let mut scene = Scene::new(size, size.of(350, 4_000));
     scene.start_workers(3).await;
     let mut recovered = Duration::ZERO;
     let mut stopped = HashSet::new();

@@ -10,7 +10,7 @@ use crate::scene::{Scene, Size};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_for_long_rescues_nobody_and_costs_no_call() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(300, 6_000)).await;
+    let mut scene = Scene::new(size, size.of(220, 6_000));
     scene.start_workers(3).await;
     scene.until_calls_more(size.of(60, 1_500)).await;
     scene.fault_hits().await;
@@ -24,14 +24,15 @@ async fn a_database_that_is_away_for_long_rescues_nobody_and_costs_no_call() {
     scene.restart(0);
     scene.fault_over();
     let recovered = scene.recovered().await;
-    let found = scene.judge("Postgres stopped in immediate mode, one worker killed in it", recovered).await;
+    let found =
+        scene.judge("Postgres stopped in immediate mode, one worker killed in it", recovered).await;
     found.expect_no_duplicates();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cutting_every_connection_again_and_again_costs_no_call() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(300, 6_000)).await;
+    let mut scene = Scene::new(size, size.of(220, 6_000));
     let proxy = Proxy::start(scene.cluster.folder()).await;
     scene.reach_by(proxy.url());
     scene.start_workers(3).await;
@@ -50,7 +51,7 @@ async fn cutting_every_connection_again_and_again_costs_no_call() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_connections_are_half_open_comes_back() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(450, 6_000)).await;
+    let mut scene = Scene::new(size, size.of(350, 6_000));
     let direct = scene.cluster.url();
     let proxy = Proxy::start(scene.cluster.folder()).await;
     scene.reach_by(proxy.url());
@@ -70,7 +71,7 @@ async fn a_worker_whose_connections_are_half_open_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_that_is_restarted_costs_no_call() {
     let size = Size::asked();
-    let mut scene = Scene::new(size, size.of(300, 6_000)).await;
+    let mut scene = Scene::new(size, size.of(220, 6_000));
     let url = scene.cluster.pool();
     scene.reach_by(url);
     scene.settings.push(("QUARRIER_STORE__POOLED", "true".to_owned()));

@@ -42,7 +42,7 @@ impl Size {
 
     /// A test that waits for longer than this is stuck.
     pub(crate) fn patience(self) -> Duration {
-        Duration::from_secs(self.of(60, 900))
+        Duration::from_secs(self.of(180, 900))
     }
 
     /// Settings of every worker.
@@ -87,24 +87,24 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Jobs in a store, nobody at work yet.
-    pub(crate) async fn new(size: Size, jobs: u64) -> Self {
-        Self::on(Cluster::start(), size, jobs, WEEK_S).await
+    pub(crate) fn new(size: Size, jobs: u64) -> Self {
+        Self::on(Cluster::start(), size, jobs, WEEK_S)
     }
 
     /// The same with jobs that expire so soon.
-    pub(crate) async fn with_deadline(size: Size, jobs: u64, deadline_s: u64) -> Self {
-        Self::on(Cluster::start(), size, jobs, deadline_s).await
+    pub(crate) fn with_deadline(size: Size, jobs: u64, deadline_s: u64) -> Self {
+        Self::on(Cluster::start(), size, jobs, deadline_s)
     }
 
     /// The same with the database under a clock of the test's own.
-    pub(crate) async fn under(size: Size, jobs: u64, clock: &Steps) -> Self {
+    pub(crate) fn under(size: Size, jobs: u64, clock: &Steps) -> Self {
         let cluster = Cluster::start();
         cluster.halt();
         cluster.resume_under(clock);
-        Self::on(cluster, size, jobs, WEEK_S).await
+        Self::on(cluster, size, jobs, WEEK_S)
     }
 
-    async fn on(cluster: Cluster, size: Size, jobs: u64, deadline_s: u64) -> Self {
+    fn on(cluster: Cluster, size: Size, jobs: u64, deadline_s: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = cluster.url();
         let deadline_s = deadline_s.to_string();
@@ -224,8 +224,7 @@ impl Scene {
     /// Waits until each attempt that was struck is accounted for: its end recorded, or its job's
     /// next attempt on its way. Says how long that took.
     pub(crate) async fn recovered(&self) -> Duration {
-        let none_left =
-            async || self.running().await.is_disjoint(&self.struck);
+        let none_left = async || self.running().await.is_disjoint(&self.struck);
         self.until("what was struck is accounted for", none_left).await;
         self.over.elapsed()
     }

@@ -65,7 +65,8 @@ impl Simulated {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        let head =
+            format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
