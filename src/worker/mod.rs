@@ -10,6 +10,7 @@ mod claims;
 mod direct;
 mod finisher;
 mod flight;
+mod kept;
 mod lanes;
 mod lease;
 mod options;
@@ -72,6 +73,7 @@ struct Bench {
     status: StatusHandle,
     lease: lease::Lease,
     flight: flight::Flight,
+    kept: kept::Kept,
     lanes: lanes::Lanes,
     schemas: schemas::Schemas,
     spool: spool::Spool,
@@ -117,6 +119,7 @@ impl Worker {
             slots: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
+            kept: kept::Kept::default(),
             lanes: lanes::Lanes::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),

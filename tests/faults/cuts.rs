@@ -42,5 +42,5 @@ async fn run(size: Size, jobs: u64, cases: &[(Kind, When, &str)], fault: &'stati
     let recovered = scene.recovered().await;
     let found = scene.judge(fault, recovered).await;
     found.expect_no_duplicates();
-    assert_eq!(found.not_sent > 0, given_back, "claims with a lost answer go back: {found:?}");
+    assert!(found.not_sent > 0 || !given_back, "claims with a lost answer go back: {found:?}");
 }
