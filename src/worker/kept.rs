@@ -50,19 +50,19 @@ impl Kept {
         size: impl Fn(&Finish) -> usize,
         mono_ms: u64,
     ) {
-        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for finish in finishes {
             let bytes = size(&finish);
-            shelf.bytes = shelf.bytes.saturating_add(bytes);
-            shelf.finishes.push_back((finish, bytes, mono_ms));
+            rows.bytes = rows.bytes.saturating_add(bytes);
+            rows.finishes.push_back((finish, bytes, mono_ms));
         }
-        shelf.drop_old(mono_ms);
+        rows.drop_old(mono_ms);
     }
 
     /// What is kept of these attempts.
     pub(super) fn of(&self, fences: &HashSet<Uuid>) -> Vec<Finish> {
-        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = shelf.finishes.iter().map(|(finish, _, _)| finish);
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = rows.finishes.iter().map(|(finish, _, _)| finish);
         kept.filter(|finish| fences.contains(&finish.key.fence)).cloned().collect()
     }
 }
