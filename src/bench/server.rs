@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
 
+use crate::config::Settings;
 use crate::rooms::StorePlace;
 
 /// What is said of schemas that were made here, so that those an interrupted run left are known.
@@ -57,7 +58,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Takes a database whose store nobody uses, or that has none: then one is made.
-    pub(super) async fn take(url: &str, place: &StorePlace) -> anyhow::Result<Self> {
+    pub(super) async fn take(settings: &Settings, url: &str, place: &StorePlace) -> anyhow::Result<Self> {
         // The error's words could quote the address, and with it the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| anyhow!("read the store's address: it is none of Postgres"))?
@@ -66,7 +67,7 @@ impl Server {
         let mut server = Self { options, made: false, empty: Vec::new() };
         let mut connection = server.connect().await?;
         let remark = schema(&mut connection, "quarrier").await?;
-        if remark.is_some() && place.migration().await?.is_none() {
+        if remark.is_some() && place.migration(settings).await?.is_none() {
             bail!(
                 "measure in {place}: its schema quarrier holds no store of this program; name an \
                  empty database with --store (`createdb NAME` makes one)"
@@ -88,7 +89,7 @@ impl Server {
                 );
             }
         } else {
-            place.migrate().await?;
+            place.migrate(settings).await?;
             server.made = true;
             mark(&mut connection, "quarrier").await?;
         }

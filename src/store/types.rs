@@ -165,6 +165,9 @@ pub struct Claimed {
     pub paused_for: Option<String>,
     /// The next job does not fit the money left.
     pub money_exhausted: bool,
+    /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
+    /// on it.
+    pub now_ms: Option<i64>,
 }
 
 /// A request to admit one job and to claim it at once, or to leave nothing behind.

@@ -229,8 +229,9 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
         money_micros_max: bench.money_left(),
         batch: bench.options.batch,
     };
-    let claimed = bench.store.claim(ask).await;
-    if let Ok(claimed) = &claimed {
+    let mut claimed = bench.store.claim(ask).await;
+    if let Ok(claimed) = &mut claimed {
+        by_own_clock(claimed, bench.clock.now().wall_ms);
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
@@ -240,6 +241,15 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
     }
     bench.flight.forget_asked(&fences);
     Ok((claimed?, asked_mono_ms))
+}
+
+/// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else
+/// take a whole backlog for expired.
+fn by_own_clock(claimed: &mut Claimed, own_ms: i64) {
+    let ahead_ms = claimed.now_ms.map_or(0, |store_ms| own_ms.saturating_sub(store_ms));
+    for job in &mut claimed.jobs {
+        job.deadline_at = job.deadline_at.saturating_add(ahead_ms);
+    }
 }
 
 fn key_of(job: &ClaimedJob) -> AttemptKey {

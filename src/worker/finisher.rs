@@ -138,6 +138,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         let error = match bench.store.finish(&finishes).await {
             Ok(outcomes) => {
                 bench.unsaved.store(false, Ordering::Relaxed);
+                bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
                 for (item, outcome) in group.into_iter().zip(outcomes) {
                     report(bench, item, outcome);
                 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Bench, direct};
 use crate::clock::Clock;
-use crate::store::{LeaseInfo, RunningAttempt, StoreResult};
+use crate::store::{AttemptKey, LeaseInfo, RunningAttempt, StoreResult};
 
 /// The lease and how fresh it is.
 #[derive(Debug)]
@@ -88,16 +88,29 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.beat_ms.max(1));
     let pulse = &bench.pulses.lease;
     let _going = pulse.begin(bench.clock.now().mono_ms);
+    // A connection that died unnoticed answers nothing, and the store waits for it longer than a
+    // lease lasts. Another one is tried while there is time for it.
+    let patience = Duration::from_millis((bench.lease.stale_ms / 2).max(1));
+    let mut pause = period;
     loop {
         pulse.lap(bench.clock.now().mono_ms);
         tokio::select! {
             () = done.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = renew(&bench).await {
-            bench.lease.answered.store(false, Ordering::Relaxed);
-            tracing::warn!(%error, "lease not renewed");
-        }
+        pause = match tokio::time::timeout(patience, renew(&bench)).await {
+            Ok(Ok(())) => period,
+            Ok(Err(error)) => {
+                bench.lease.answered.store(false, Ordering::Relaxed);
+                tracing::warn!(%error, "lease not renewed");
+                period
+            }
+            Err(_) => {
+                bench.lease.answered.store(false, Ordering::Relaxed);
+                tracing::warn!("lease not renewed in time, asking anew");
+                Duration::ZERO
+            }
+        };
     }
 }
 
@@ -120,13 +133,28 @@ async fn replace(bench: &Bench) -> StoreResult<()> {
     bench.lease.open(bench).await
 }
 
+/// Takes out of `unknown` what has ended here: a failover has lost the commit of its finish. Given
+/// back, a call that was paid for would stand as never sent, and be made again.
+async fn record_again(bench: &Bench, unknown: &mut Vec<AttemptKey>) -> StoreResult<()> {
+    let fences = unknown.iter().map(|key| key.fence).collect();
+    let finishes = bench.kept.of(&fences);
+    if finishes.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(answers = finishes.len(), "the store has lost answers, recording them again");
+    bench.store.finish(&finishes).await?;
+    unknown.retain(|key| finishes.iter().all(|finish| finish.key.fence != key.fence));
+    Ok(())
+}
+
 /// Compares what the store counts as running here with what is.
 async fn reconcile(
     bench: &Bench,
     rows: &[RunningAttempt],
     (mono_ms, before): (u64, &HashSet<Uuid>),
 ) -> StoreResult<()> {
-    let unknown = bench.flight.unknown(rows, before);
+    let mut unknown = bench.flight.unknown(rows, before);
+    record_again(bench, &mut unknown).await?;
     if !unknown.is_empty() {
         tracing::warn!(attempts = unknown.len(), "claims with a lost answer go back unsent");
         if bench.direct {

@@ -11,6 +11,7 @@ mod direct;
 mod finisher;
 mod flight;
 mod health;
+mod kept;
 mod lanes;
 mod lease;
 mod options;
@@ -76,6 +77,7 @@ struct Bench {
     status: StatusHandle,
     lease: lease::Lease,
     flight: flight::Flight,
+    kept: kept::Kept,
     lanes: lanes::Lanes,
     schemas: schemas::Schemas,
     spool: spool::Spool,
@@ -129,6 +131,7 @@ impl Worker {
             slots: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
+            kept: kept::Kept::default(),
             lanes: lanes::Lanes::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),

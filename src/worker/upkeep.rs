@@ -52,7 +52,9 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
                 bench.options.poll_ms
             }
         };
-        let then = Instant::now() + Duration::from_millis(next_ms);
+        // Rounds further apart than half a lease would take every beat for unwatched, and rescue
+        // nobody; a beat is at most a third of it.
+        let then = Instant::now() + Duration::from_millis(next_ms.min(bench.options.beat_ms));
         next_at = if is_round { then } else { next_at.min(then) };
         if !is_round {
             continue;

@@ -229,9 +229,12 @@ impl PostgresStore {
         &self.location
     }
 
-    /// Closes the connections; what was committed stays.
+    /// Closes the connections; what was committed stays. One that is half-open would never say
+    /// goodbye, and the process's end closes it too.
     pub async fn close(&self) {
-        self.connections.close().await;
+        if tokio::time::timeout(REACH, self.connections.close()).await.is_err() {
+            tracing::warn!("connections to {} do not close, left as they are", self.location);
+        }
     }
 
     fn unusable(&self, error: StoreError) -> StoreError {
