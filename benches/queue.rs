@@ -245,6 +245,7 @@ fn worker_options(in_flight: u32, spool_dir: PathBuf) -> WorkerOptions {
         pass_ms_max: 30_000,
         lease_ms: 12_000,
         beat_ms: 3_000,
+        stuck_ms_max: 120_000,
         drain_soft_ms: 10_000,
         drain_hard_ms: 10_000,
         finish_rows_max: 500,

@@ -57,8 +57,10 @@ impl Clock {
     pub fn now(&self) -> Now {
         match &self.0 {
             Source::Real => Now {
-                wall_ms: read_ms(ClockId::Realtime),
-                mono_ms: u64::try_from(read_ms(MONO)).unwrap_or(0),
+                // By the system's library and not past it, so that tools which step a single
+                // process's wall clock reach this one.
+                wall_ms: Timestamp::now().as_millisecond(),
+                mono_ms: read_mono_ms(),
             },
             Source::Manual(shared) => *shared.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -99,9 +101,10 @@ impl ClockHand {
     }
 }
 
-fn read_ms(clock: ClockId) -> i64 {
-    let at = clock_gettime(clock);
-    at.tv_sec.saturating_mul(1_000).saturating_add(at.tv_nsec / 1_000_000)
+fn read_mono_ms() -> u64 {
+    let at = clock_gettime(MONO);
+    let ms = at.tv_sec.saturating_mul(1_000).saturating_add(at.tv_nsec / 1_000_000);
+    u64::try_from(ms).unwrap_or(0)
 }
 
 /// An instant in Unix milliseconds as RFC 3339 in UTC, always with three decimals, so that the

@@ -44,6 +44,8 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod admit;
+#[cfg(feature = "sqlite")]
+pub mod bench;
 pub mod budget;
 pub mod catalogue;
 pub mod check;
@@ -56,6 +58,8 @@ pub mod completion;
 pub mod config;
 pub mod error;
 pub mod estimate;
+#[cfg(feature = "sqlite")]
+pub mod http;
 pub mod job;
 pub mod native;
 pub mod prompt;

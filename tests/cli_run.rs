@@ -7,6 +7,10 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+#[cfg(unix)]
+#[path = "cli_run/serve.rs"]
+mod serve;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

@@ -5,6 +5,8 @@
 
 #![expect(clippy::expect_used, reason = "a test stops at the first thing that it cannot read")]
 
+#[path = "documents/deploy.rs"]
+mod deploy;
 #[path = "documents/models.rs"]
 mod models;
 

@@ -40,6 +40,8 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/limit_turn", "SQLite has one writer at a time anyway"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
+    ("postgres/lease_wake", "SQLite cannot tell other processes of new work"),
+    ("postgres/wake", "SQLite cannot tell other processes of new work"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];
 

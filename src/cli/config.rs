@@ -146,6 +146,7 @@ mod tests {
             check.schema_unfolded_max = 200000       default
             check.validation_steps_max = 1000000000  default
             client.wait_ms_max = 90000               default
+            http.listen = ""                         default
             job.deadline_s = 604800                  default
             job.document_bytes_max = 1048576         default
             job.if_outcome_unknown = "retry"         default
@@ -177,12 +178,18 @@ mod tests {
             retry.unavailable_base_ms = 250          default
             store.busy_timeout_ms = 10000            default
             store.connections_max = 8                default
+            store.direct_url = ""                    default
+            store.iam = false                        default
+            store.listen = true                      default
             store.lock_timeout_ms = 5000             default
+            store.password_file = ""                 default
+            store.password_secret = ""               default
             store.pooled = false                     default
             store.results_page_rows = 500            default
             store.seen_days = 30                     default
             store.statement_timeout_ms = 15000       default
             store.url = "quarrier.db"                default
+            store.url_file = ""                      default
             store.write_ms_max = 50                  default
             store.write_rows_max = 500               default
             worker.beat_ms = 3000                    default
@@ -200,6 +207,7 @@ mod tests {
             worker.send_late_ms_max = 400            default
             worker.spool_bytes_max = 1073741824      default
             worker.spool_dir = ""                    default
+            worker.stuck_ms_max = 120000             default
             worker.unsaved_bytes_max = 67108864      default
         "#]]
         .assert_eq(&text);

@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail};
 use serde_json::json;
 
 use super::{
-    Command, Given, enqueue, explain, jobs, limits, migrate, models, pause, results, rooms,
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, results, rooms,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -58,11 +58,15 @@ pub(super) async fn run(
                 return Ok(ExitCode::SUCCESS);
             }
             let (loaded, place) = place(given, args.store.as_deref())?;
-            let before = place.migration().await.map_err(failed)?;
-            place.migrate().await.map_err(failed)?;
+            let before = place.migration(&loaded.settings).await.map_err(failed)?;
+            place.migrate(&loaded.settings).await.map_err(failed)?;
             let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
             migrate::run(&args, &*store, before, out).await.map_err(failed)?;
             true
+        }
+        Command::Health(args) => {
+            let loaded = given.load(Vec::new())?;
+            health::run(&args, &loaded.settings, out).await.map_err(failed)?
         }
         Command::Models(args) => {
             let loaded = given.load(Vec::new())?;
@@ -79,6 +83,7 @@ pub(super) async fn run(
         Command::Run(_)
         | Command::Generate(_)
         | Command::Serve(_)
+        | Command::Bench(_)
         | Command::Doctor(_)
         | Command::Simulate(_) => {
             bail!("failed to find the command: a defect of this program")

@@ -2,17 +2,20 @@
 //! exit code.
 //! Must not know: how the rooms do their work.
 
+pub mod bench;
 pub mod config;
 pub mod doctor;
 pub mod enqueue;
 pub mod explain;
 pub mod generate;
+pub mod health;
 pub mod jobs;
 pub mod jsonl;
 pub mod limits;
 mod look;
 pub mod migrate;
 pub mod models;
+mod notify;
 pub mod pause;
 pub mod result_line;
 pub mod results;
@@ -68,6 +71,8 @@ pub enum Command {
     Results(results::ResultsArgs),
     /// Look at jobs and act on them.
     Jobs(jobs::JobsArgs),
+    /// Ask a worker of this machine how it is, for a container's health check.
+    Health(health::HealthArgs),
     /// How full the rates are, how long what waits will take; and limits at run time.
     Limits(limits::LimitsArgs),
     /// Hold back a lane, a queue or everything, on all workers; calls in flight run on.
@@ -82,6 +87,8 @@ pub enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// What an error kind means, what is done about it, and the way out; or why a job failed.
     Explain(explain::ExplainArgs),
+    /// Measure what the queue itself costs on this machine.
+    Bench(bench::BenchArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
     /// Bring a store's tables up to date; every command that opens a store does the same.
@@ -147,7 +154,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => {
             let loaded = given.load(args.work.overrides())?;
             given.start_log(&loaded, "info")?;
-            Box::pin(serve::run(&args, &loaded, clock)).await
+            let notify = notify::Notify::of(&given.load.env);
+            Box::pin(serve::run(&args, &loaded, clock, notify)).await
         }
         Command::Simulate(args) => {
             let loaded = given.load(Vec::new())?;
@@ -155,6 +163,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let stop = stop::Stop::on_signals()?;
             simulate::run(args, stop.drain).await?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(args) => {
+            let loaded = given.load(args.overrides())?;
+            // On a busy machine a line for each call given back would be measured too.
+            given.start_log(&loaded, "error")?;
+            Box::pin(bench::run(&args, &loaded, &given.load)).await
         }
         Command::Doctor(args) => {
             // What the rooms and the SDK would log is what it finds out and says.

@@ -2,16 +2,23 @@
 //! Must not know: where the jobs come from.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use tokio_util::sync::CancellationToken;
 
+use super::notify::Notify;
 use super::rooms::{self, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::http::Door;
 use crate::simulator::Simulator;
+use crate::worker::Worker;
 
-/// Work on the store's jobs until stopped. Ctrl-C once lets calls in flight end, twice cuts them.
+/// Work on the store's jobs until stopped. The first SIGTERM or Ctrl-C lets calls in flight end for
+/// at most `worker.drain_soft_s`, the second cuts them. Exit codes: 0 it was stopped and drained, 1
+/// a second signal cut its calls, 2 it could not begin.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     /// Flags of every command that makes calls.
@@ -19,11 +26,23 @@ pub struct ServeArgs {
     pub work: WorkFlags,
 }
 
-/// Runs `quarrier serve`.
-pub async fn run(args: &ServeArgs, loaded: &Loaded, clock: Clock) -> anyhow::Result<ExitCode> {
+/// Runs `quarrier serve`; `notify` is the line to the supervisor.
+pub(super) async fn run(
+    args: &ServeArgs,
+    loaded: &Loaded,
+    clock: Clock,
+    notify: Notify,
+) -> anyhow::Result<ExitCode> {
     let store = rooms::store_path(&loaded.settings.store.url)?;
     let stop = Stop::on_signals()?;
-    let rooms = Rooms::open(loaded, &args.work, &store, clock).await?;
+    // A port that is taken is known before any work begins.
+    let door = open_door(loaded).await?;
+    let opened = tokio::select! {
+        opened = Rooms::open(loaded, &args.work, &store, clock) => opened,
+        // Nothing has begun that a drain would wait for.
+        () = stop.drain.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    let rooms = opened?;
     if let Some(url) = rooms.simulator.as_ref().map(Simulator::endpoint_url) {
         super::print(&format!("Bedrock simulation on {url}: answers are made up.\n"))?;
     }
@@ -34,14 +53,52 @@ pub async fn run(args: &ServeArgs, loaded: &Loaded, clock: Clock) -> anyhow::Res
         "serving"
     );
     let worker = rooms.worker(None, None);
+    let done = CancellationToken::new();
+    let told = done.clone().drop_guard();
+    if let Some(door) = door {
+        tokio::spawn(door.answer(worker.clone(), done.clone()));
+    }
+    let notify = Arc::new(notify);
+    tokio::spawn(tell(Arc::clone(&notify), worker.clone(), done));
     let heard = stop.clone();
     let notice = tokio::spawn(async move {
         heard.drain.cancelled().await;
+        notify.say("STOPPING=1");
         tracing::info!("draining: calls in flight run to their end and no more are started");
     });
-    let ended = worker.run(stop.drain, stop.now).await;
+    let ended = worker.run(stop.drain, stop.now.clone()).await;
     notice.abort();
+    drop(told);
     rooms.close().await;
     ended.map_err(|error| anyhow!("failed to {error}"))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if stop.now.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
+    let Some(listen) = loaded.settings.http.address() else { return Ok(None) };
+    let failed = || format!("failed to listen on {listen} (http.listen)");
+    let door = Door::open(listen).await.with_context(failed)?;
+    let address = door.address().with_context(failed)?;
+    tracing::info!(http.listen = %address, "answering /healthz and /readyz on {address}");
+    Ok(Some(door))
+}
+
+/// Tells the supervisor that work has begun, and then, for as long as every loop comes round,
+/// that the process is alive: what `/healthz` says. A supervisor that hears nothing starts it anew.
+async fn tell(notify: Arc<Notify>, worker: Worker, done: CancellationToken) {
+    let work = async {
+        worker.started().await;
+        notify.say("READY=1");
+        let Some(period) = notify.watchdog_period() else { return };
+        loop {
+            if worker.alive().iter().all(|check| check.ok) {
+                notify.say("WATCHDOG=1");
+            }
+            tokio::time::sleep(period).await;
+        }
+    };
+    tokio::select! {
+        () = done.cancelled() => {}
+        () = work => {}
+    }
 }

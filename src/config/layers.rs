@@ -21,6 +21,8 @@ const FOREIGN: [(&str, &str); 5] = [
     ("BEDROCK_MAX_TOKENS", "job.max_tokens"),
 ];
 const PREFIX: &str = "QUARRIER_";
+/// How the origin of a variable's value begins.
+const ENVIRONMENT: &str = "environment ";
 /// Names the configuration file itself.
 pub(super) const FILE_VARIABLE: &str = "QUARRIER_CONFIG";
 
@@ -42,7 +44,12 @@ impl Provider for Layer {
 }
 
 /// The environment's layers, weakest first: one for each variable, so that each is its own origin.
-pub(super) fn environment(env: &BTreeMap<String, String>, defaults: &Dict) -> Vec<Layer> {
+/// `QUARRIER_SECTION__KEY` sets one key and `QUARRIER_SECTION` a whole table, which is how keys get
+/// in that no variable's name can spell; the longer name is the stronger.
+pub(super) fn environment(
+    env: &BTreeMap<String, String>,
+    defaults: &Dict,
+) -> Result<Vec<Layer>, ConfigError> {
     let foreign = FOREIGN.iter().filter_map(|(name, key)| {
         let raw = env.get(*name).filter(|raw| !raw.is_empty())?;
         Some((*name, (*key).to_owned(), raw))
@@ -55,8 +62,11 @@ pub(super) fn environment(env: &BTreeMap<String, String>, defaults: &Dict) -> Ve
     foreign
         .chain(own)
         .map(|(name, key, raw)| {
-            let value = value_of(raw, find(defaults, &key));
-            layer(format!("environment {name}"), &key, value)
+            let origin = format!("{ENVIRONMENT}{name}");
+            let value = value_of(raw, find(defaults, &key)).map_err(|reason| {
+                ConfigError::Wrong { key: key.clone(), origin: origin.clone(), reason }
+            })?;
+            Ok(layer(origin, &key, value))
         })
         .collect()
 }
@@ -97,7 +107,7 @@ fn check_table(
             reason: reason.to_owned(),
         };
         match (known.get(name), value.as_dict()) {
-            (None, _) => return Err(unknown(&key, &layer.origin, defaults)),
+            (None, _) => return Err(unknown(&first_leaf(&key, value), &layer.origin, defaults)),
             (Some(Value::Dict(..)), None) => {
                 return Err(wrong("is a table of settings, not a value"));
             }
@@ -112,6 +122,12 @@ fn check_table(
     Ok(())
 }
 
+/// The whole key of a value in an unknown table: what was meant is nearest to that.
+fn first_leaf(key: &str, value: &Value) -> String {
+    let first = value.as_dict().and_then(|table| table.iter().next());
+    first.map_or_else(|| key.to_owned(), |(name, inner)| first_leaf(&joined(key, name), inner))
+}
+
 fn unknown(key: &str, origin: &str, defaults: &Dict) -> ConfigError {
     let mut known = Vec::new();
     leaves(defaults, "", &mut |key, _| known.push(key.to_owned()));
@@ -121,7 +137,18 @@ fn unknown(key: &str, origin: &str, defaults: &Dict) -> ConfigError {
     let near = elsewhere.cloned().or_else(|| {
         nearest(key, known.iter().map(String::as_str)).first().map(ToString::to_string)
     });
+    // Whoever has mistyped a variable corrects a variable.
+    let near = near.map(|near| {
+        let is_variable = origin.starts_with(ENVIRONMENT) && near.split('.').all(is_plain);
+        let variable = || near.to_uppercase().replace('.', "__");
+        if is_variable { format!("{near} ({PREFIX}{})", variable()) } else { near }
+    });
     ConfigError::Unknown { key: key.to_owned(), origin: origin.to_owned(), nearest: near }
+}
+
+/// Whether a variable's name can spell this part of a key.
+fn is_plain(part: &str) -> bool {
+    part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 /// Visits every setting with its key; an open table's entries are settings of their own.
@@ -161,16 +188,39 @@ fn layer(origin: String, key: &str, value: Value) -> Layer {
 }
 
 /// Reads a variable's text as the kind of value that the setting has: a folder named `2026` is
-/// text, and a list may be written with commas.
-fn value_of(raw: &str, default: Option<&Value>) -> Value {
-    match default {
+/// text, and a list may be written with commas. What is wrong with a table is said at once: read as
+/// anything else it would only be no table.
+fn value_of(raw: &str, default: Option<&Value>) -> Result<Value, String> {
+    Ok(match default {
+        Some(Value::Dict(..)) => return table(raw).map(Value::from),
         Some(Value::String(..)) => Value::from(raw),
         Some(Value::Array(..)) if !raw.trim_start().starts_with('[') => {
             let parts = raw.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::from(parts.map(Value::from).collect::<Vec<Value>>())
         }
         _ => toml_value(raw).unwrap_or_else(|| Value::from(raw)),
+    })
+}
+
+/// A whole table in one variable: a JSON object, or TOML's lines or its inline form, with or without
+/// its braces.
+fn table(raw: &str) -> Result<Dict, String> {
+    if let Ok(object) = serde_json::from_str::<Dict>(raw) {
+        return Ok(object);
     }
+    let text = raw.trim();
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    if inner.is_none()
+        && let Ok(lines) = Toml::from_str::<Dict>(text)
+    {
+        return Ok(lines);
+    }
+    let inline = toml_value(&format!("{{ {} }}", inner.unwrap_or(text)));
+    inline.and_then(Value::into_dict).ok_or_else(|| {
+        "must be a table, as JSON ({\"total\": {\"requests_per_minute\": 600}}) or as TOML \
+         (total = { requests_per_minute = 600 }), and is neither"
+            .to_owned()
+    })
 }
 
 fn toml_value(raw: &str) -> Option<Value> {

@@ -20,7 +20,8 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use ranges::wrong_limit_name;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, JobDefaults, Log, LogLevel, Settings, Store, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store,
+    Worker,
 };
 
 /// Every setting with its default and its comment.
@@ -133,7 +134,7 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, ConfigError> {
     let defaults = parse(DEFAULTS, "default")?;
     let mut layers = Vec::new();
     layers.extend(file_layer(args)?);
-    layers.extend(layers::environment(&args.env, &defaults.values));
+    layers.extend(layers::environment(&args.env, &defaults.values)?);
     layers.extend(layers::flags(&args.flags)?);
 
     let mut figment = Figment::from(defaults.clone());
@@ -141,9 +142,10 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, ConfigError> {
         layers::check_keys(&layer, &defaults.values)?;
         figment = figment.merge(layer);
     }
-    let origins = origins(&figment)?;
+    let mut origins = origins(&figment)?;
     check_ranges(&origins)?;
     let mut settings: Settings = figment.extract().map_err(|error| wrong_type(&error))?;
+    take_url_file(&mut settings, &mut origins)?;
     check_settings(&settings, &origins)?;
     lift_zero_limits(&mut settings);
     let origins = origins.into_iter().map(Setting::without_password).collect();
@@ -164,6 +166,31 @@ pub fn catalogue(settings: &Settings) -> Result<Catalogue, ConfigError> {
         catalogue.merge(&text).map_err(refused(path))?;
     }
     Ok(catalogue)
+}
+
+/// The store's address from its file, unless a flag names another.
+fn take_url_file(settings: &mut Settings, origins: &mut [Setting]) -> Result<(), ConfigError> {
+    let file = settings.store.url_file.clone();
+    if file.is_empty() {
+        return Ok(());
+    }
+    let named = origins.iter().find(|setting| setting.key == "store.url_file").cloned();
+    let Some(url) = origins.iter_mut().find(|setting| setting.key == "store.url") else {
+        return Ok(());
+    };
+    if url.origin.starts_with("flag ") {
+        settings.store.url_file.clear();
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&file).map_err(|cause| ConfigError::Wrong {
+        key: "store.url_file".to_owned(),
+        origin: named.map(|setting| setting.origin).unwrap_or_default(),
+        reason: format!("names {file}, which cannot be read: {cause}"),
+    })?;
+    text.trim().clone_into(&mut settings.store.url);
+    url.value = serde_json::Value::String(settings.store.url.clone());
+    url.origin = format!("{file} (store.url_file)");
+    Ok(())
 }
 
 fn file_layer(args: &LoadArgs) -> Result<Option<Layer>, ConfigError> {
@@ -246,6 +273,14 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
     };
     if let Some((key, reason)) = ranges::contradiction(settings) {
         return Err(at(key, reason));
+    }
+    let listen = &settings.http.listen;
+    if !listen.is_empty() && settings.http.address().is_none() {
+        let reason = format!(
+            "must be an IP address and a port, such as 127.0.0.1:8787 or 0.0.0.0:8787, or \"\" for \
+             none, and is {listen:?}"
+        );
+        return Err(at("http.listen", reason));
     }
     for name in settings.limits.keys() {
         if let Some(reason) = ranges::wrong_limit_name(name) {

@@ -79,6 +79,7 @@ pub(super) const RANGES: &[Range] = &[
     range("worker.pass_ms_max", 0, 3_600_000, "a large job must run at last"),
     range("worker.lease_ms", 1_000, 600_000, "a dead worker's jobs wait for so long"),
     range("worker.beat_ms", 100, 60_000, "each beat is a write"),
+    range("worker.stuck_ms_max", 10_000, DAY_MS, "a slow store is no stuck worker"),
     range("worker.drain_soft_s", 0, 3_600, "no call takes longer than an hour"),
     range("worker.drain_hard_s", 1, 600, "answers need a moment to be stored"),
     range("worker.finish_rows_max", 1, 10_000, ROWS),
@@ -126,13 +127,37 @@ pub(super) fn of(key: &str) -> Option<&'static Range> {
 /// What no single bound can say: the first pair of settings that contradict each other, as the key
 /// to change and what is wrong with it.
 pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String)> {
-    let Settings { worker, retry, bedrock, budget, .. } = settings;
+    let Settings { worker, retry, bedrock, budget, store, .. } = settings;
+    let passwords = [
+        ("store.password_file", !store.password_file.is_empty()),
+        ("store.password_secret", !store.password_secret.is_empty()),
+        ("store.iam", store.iam),
+    ];
+    let mut sources = passwords.iter().filter(|(_, is_set)| *is_set);
+    if let (Some((first, _)), Some((second, _))) = (sources.next(), sources.next()) {
+        return Some((second, format!("must not stand beside {first}: a password has one source")));
+    }
     if worker.beat_ms.saturating_mul(3) > worker.lease_ms {
         let most = worker.lease_ms / 3;
         return Some((
             "worker.beat_ms",
             format!(
                 "must be at most a third of worker.lease_ms ({most}): two late beats must not lose the lease"
+            ),
+        ));
+    }
+    // The longest time from one stamp of a loop to its next: it waits, then asks a store that does
+    // not answer, to the end of that operation's deadline.
+    let operation_ms = settings.store.statement_timeout_ms.max(settings.store.busy_timeout_ms);
+    let lap_ms = worker.beat_ms.max(worker.poll_ms.saturating_mul(4));
+    let least = operation_ms.saturating_mul(3).saturating_add(lap_ms);
+    if worker.stuck_ms_max < least {
+        return Some((
+            "worker.stuck_ms_max",
+            format!(
+                "must be at least {least}, and is {}: the longest wait of a loop and three times the \
+                 longest time-out of the store, because a worker whose store is away is not stuck",
+                worker.stuck_ms_max
             ),
         ));
     }

@@ -3,6 +3,7 @@
 //! program cannot differ.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub limits: BTreeMap<String, Limit>,
     /// Which models there are.
     pub catalogue: CatalogueSettings,
+    /// What the process answers on HTTP.
+    pub http: Http,
     /// What the process says about itself.
     pub log: Log,
 }
@@ -84,6 +87,12 @@ pub struct Bedrock {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Store {
     pub url: String,
+    pub url_file: String,
+    pub direct_url: String,
+    pub password_file: String,
+    pub password_secret: String,
+    pub iam: bool,
+    pub listen: bool,
     pub busy_timeout_ms: u64,
     pub pooled: bool,
     pub connections_max: u32,
@@ -109,6 +118,7 @@ pub struct Worker {
     pub pass_ms_max: u64,
     pub lease_ms: u64,
     pub beat_ms: u64,
+    pub stuck_ms_max: u64,
     pub drain_soft_s: u64,
     pub drain_hard_s: u64,
     pub finish_rows_max: u32,
@@ -141,6 +151,23 @@ pub struct Budget {
 pub struct CatalogueSettings {
     pub models_file: String,
     pub allow_retired_models: bool,
+}
+
+/// What the process answers on HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
+pub struct Http {
+    pub listen: String,
+}
+
+impl Http {
+    /// Where to listen; none where nothing is served. The configuration is refused where this is
+    /// no address.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 /// What the process says about itself.

@@ -200,9 +200,113 @@ fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
     let env = [("QUARRIER_WORKER_CONCURRENCY", "5")];
     let text = refused(&Given { env: &env, ..Given::default() });
     assert!(
-        text.contains("(environment QUARRIER_WORKER_CONCURRENCY): there is no such setting, did you mean worker.concurrency?"),
+        text.contains("(environment QUARRIER_WORKER_CONCURRENCY): there is no such setting, did you mean worker.concurrency (QUARRIER_WORKER__CONCURRENCY)?"),
         "{text}"
     );
+}
+
+#[test]
+fn a_mistyped_section_of_a_variable_is_refused_with_the_nearest_key_and_its_variable() {
+    let env = [("QUARRIER_WORKR__CONCURRENCY", "5")];
+    let text = refused(&Given { env: &env, ..Given::default() });
+    assert_eq!(
+        text,
+        "read the setting workr.concurrency (environment QUARRIER_WORKR__CONCURRENCY): there is no \
+         such setting, did you mean worker.concurrency (QUARRIER_WORKER__CONCURRENCY)?; `quarrier \
+         config show` lists them"
+    );
+}
+
+/// A value that differs from the default and is allowed, as a variable spells it.
+fn another(setting: &Setting) -> Option<String> {
+    Some(match setting.key.as_str() {
+        "bedrock.api" => "invoke".to_owned(),
+        "job.if_outcome_unknown" => "hold".to_owned(),
+        "log.format" => "json".to_owned(),
+        "log.level" => "warn".to_owned(),
+        "http.listen" => "[::]:8787".to_owned(),
+        "bedrock.profiles" => "jp,apac".to_owned(),
+        // Tables of the users' own have tests of their own.
+        "bedrock.families" => return None,
+        key => match &setting.value {
+            serde_json::Value::Bool(is_on) => (!is_on).to_string(),
+            serde_json::Value::String(_) => "another".to_owned(),
+            // One less is allowed wherever the default is no bound itself.
+            number if number.is_u64() => {
+                let number = number.as_u64().unwrap();
+                let is_lowest = ranges::of(key).is_some_and(|range| range.min == number);
+                let changed = if is_lowest { number + 1 } else { number - 1 };
+                changed.to_string()
+            }
+            _ => "0.5".to_owned(),
+        },
+    })
+}
+
+#[test]
+fn every_setting_can_be_set_by_a_variable_alone() {
+    for setting in loaded(&Given::default()).origins {
+        let Some(value) = another(&setting) else { continue };
+        let name = format!("QUARRIER_{}", setting.key.to_uppercase().replace('.', "__"));
+        let env = [(name.as_str(), value.as_str())];
+        let loaded = loaded(&Given { env: &env, ..Given::default() });
+        assert_eq!(origin(&loaded, &setting.key), format!("environment {name}"));
+        let now = loaded.origins.iter().find(|other| other.key == setting.key).unwrap();
+        assert_ne!(now.value, setting.value, "{name}={value}");
+    }
+}
+
+#[test]
+fn a_table_with_keys_that_no_variable_can_spell_comes_in_one_variable() {
+    for written in [
+        r#"{"total": {"requests_per_minute": 600}, "lane:*Haiku*": {"tokens_per_minute": 9}}"#,
+        r#"{ total = { requests_per_minute = 600 }, "lane:*Haiku*" = { tokens_per_minute = 9 } }"#,
+        r#"total = { requests_per_minute = 600 }, "lane:*Haiku*" = { tokens_per_minute = 9 }"#,
+        "total = { requests_per_minute = 600 }\n[\"lane:*Haiku*\"]\ntokens_per_minute = 9\n",
+    ] {
+        let env = [("QUARRIER_LIMITS", written)];
+        let loaded = loaded(&Given { env: &env, ..Given::default() });
+        let limits = &loaded.settings.limits;
+        assert_eq!(limits["total"].requests_per_minute, Some(600), "{written}");
+        assert_eq!(limits["lane:*Haiku*"].tokens_per_minute, Some(9), "{written}");
+        let key = "limits.lane:*Haiku*.tokens_per_minute";
+        assert_eq!(origin(&loaded, key), "environment QUARRIER_LIMITS");
+    }
+    let families = [("QUARRIER_BEDROCK__FAMILIES", r#"{"arn:aws:bedrock:x": "llama"}"#)];
+    let settings = loaded(&Given { env: &families, ..Given::default() }).settings;
+    assert_eq!(settings.bedrock.families["arn:aws:bedrock:x"], Family::Llama);
+}
+
+#[test]
+fn a_variable_for_one_key_beats_one_for_its_whole_table() {
+    let env = [
+        ("QUARRIER_LIMITS", "total = { requests_per_minute = 600, tokens_per_minute = 7 }"),
+        ("QUARRIER_LIMITS__TOTAL__REQUESTS_PER_MINUTE", "700"),
+    ];
+    let limits = loaded(&Given { env: &env, ..Given::default() }).settings.limits;
+    let total = Limit { requests_per_minute: Some(700), tokens_per_minute: Some(7) };
+    assert_eq!(limits["total"], total);
+}
+
+#[test]
+fn what_is_wrong_with_a_variable_is_told_with_its_name() {
+    for (name, value, said) in [
+        ("QUARRIER_LIMITS", "600", "it must be a table, as JSON"),
+        ("QUARRIER_LIMITS", r#"{"total": {"requests_per_minute": 600}"#, "must be a table"),
+        ("QUARRIER_LIMITS", r#"{"total": {"requests": 600}}"#, "has no field \"requests\""),
+        ("QUARRIER_LIMITS", r#"{"sonnet": {"requests_per_minute": 6}}"#, "names no limit"),
+        ("QUARRIER_WORKER", "concurency = 4", "did you mean worker.concurrency"),
+        ("QUARRIER_WORKER__CONCURRENCY", "many", "it must be 1 to 10000, and is \"many\""),
+        ("QUARRIER_WORKER__CONCURRENCY", "", "it must be 1 to 10000, and is \"\""),
+        ("QUARRIER_BEDROCK__STREAM", "yes", "it must be a boolean, and is string \"yes\""),
+        ("QUARRIER_BEDROCK__PROFILES", "[jp", "sequence"),
+        ("QUARRIER_HTTP__LISTEN", "localhost:80", "such as 127.0.0.1:8787"),
+        ("QUARRIER_WORKER__STUCK_MS_MAX", "20000", "must be at least 48000, and is 20000"),
+    ] {
+        let text = refused(&Given { env: &[(name, value)], ..Given::default() });
+        assert!(text.contains(&format!("(environment {name})")), "{text}");
+        assert!(text.contains(said), "{text}");
+    }
 }
 
 #[test]
@@ -317,6 +421,32 @@ fn a_password_inside_an_address_is_not_shown() {
     assert!(loaded.settings.store.url.contains("s3cret"));
     let shown = loaded.origins.iter().find(|setting| setting.key == "store.url").unwrap();
     assert_eq!(shown.value, json!("postgres://app:***@db.example/jobs"));
+}
+
+#[test]
+fn the_stores_address_may_stand_in_a_file_and_a_flag_is_stronger() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("url");
+    std::fs::write(&file, "postgres://app:s3cret@db.example/jobs\n").unwrap();
+    let path = file.display().to_string();
+    let env = [("QUARRIER_STORE__URL_FILE", path.as_str()), ("QUARRIER_STORE__URL", "other.db")];
+    let loaded_from = loaded(&Given { env: &env, ..Given::default() });
+    assert_eq!(loaded_from.settings.store.url, "postgres://app:s3cret@db.example/jobs");
+    assert_eq!(origin(&loaded_from, "store.url"), format!("{path} (store.url_file)"));
+    let shown = loaded_from.origins.iter().find(|setting| setting.key == "store.url").unwrap();
+    assert_eq!(shown.value, json!("postgres://app:***@db.example/jobs"));
+    let flags = [("store.url", json!("a.db"), "--store")];
+    let store = loaded(&Given { env: &env, flags: &flags, ..Given::default() }).settings.store;
+    assert_eq!((store.url.as_str(), store.url_file.as_str()), ("a.db", ""));
+    std::fs::remove_file(&file).unwrap();
+    let text = refused(&Given { env: &env, ..Given::default() });
+    assert!(text.contains("(environment QUARRIER_STORE__URL_FILE): it names "), "{text}");
+}
+
+#[test]
+fn a_password_has_one_source() {
+    let text = refused_file("[store]\npassword_file = 'p'\niam = true");
+    assert!(text.contains("store.iam") && text.contains("store.password_file"), "{text}");
 }
 
 #[test]

@@ -4,6 +4,10 @@
 
 mod endpoint;
 mod place;
+#[cfg(feature = "postgres")]
+mod rds;
+#[cfg(feature = "postgres")]
+mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -353,6 +357,7 @@ fn worker_options(settings: &Settings, place: &StorePlace) -> WorkerOptions {
         pass_ms_max: worker.pass_ms_max,
         lease_ms: worker.lease_ms,
         beat_ms: worker.beat_ms,
+        stuck_ms_max: worker.stuck_ms_max,
         drain_soft_ms: worker.drain_soft_s.saturating_mul(1_000),
         drain_hard_ms: worker.drain_hard_s.saturating_mul(1_000),
         finish_rows_max: usize::try_from(worker.finish_rows_max).unwrap_or(usize::MAX),

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::store::Store;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{PostgresOptions, PostgresStore};
+use crate::store::postgres::{PostgresOptions, PostgresStore, Transport};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 /// What Postgres addresses begin with.
@@ -61,12 +61,17 @@ impl StorePlace {
     }
 
     /// The migration at which the store stands, before it is opened; none where there is none.
-    pub async fn migration(&self) -> anyhow::Result<Option<i64>> {
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
+    pub async fn migration(&self, settings: &Settings) -> anyhow::Result<Option<i64>> {
         Ok(match self {
             Self::File(file) => SqliteStore::migration_at(file).await?,
             #[cfg(feature = "postgres")]
             Self::Postgres(url) => {
-                PostgresStore::migration_of(&PostgresOptions::new(url, None)).await?
+                let options = postgres_options(settings, url, None, &Clock::real())?;
+                PostgresStore::migration_of(&options).await?
             }
             #[cfg(not(feature = "postgres"))]
             Self::Postgres(_) => bail!("this program was built without Postgres"),
@@ -74,12 +79,35 @@ impl StorePlace {
     }
 
     /// Makes the store, or brings its tables up to date. A file needs no more than to be opened.
-    pub async fn migrate(&self) -> anyhow::Result<()> {
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
+    pub async fn migrate(&self, settings: &Settings) -> anyhow::Result<()> {
         #[cfg(feature = "postgres")]
         if let Self::Postgres(url) = self {
-            PostgresStore::migrate(&PostgresOptions::new(url, None)).await?;
+            let options = postgres_options(settings, url, None, &Clock::real())?;
+            PostgresStore::migrate(&options).await?;
         }
         Ok(())
+    }
+
+    /// Whether somebody on the network could answer in the place of the store's server.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "only a server is reached by settings")
+    )]
+    pub fn is_unverified(&self, settings: &Settings) -> anyhow::Result<bool> {
+        Ok(match self {
+            Self::File(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let options = postgres_options(settings, url, None, &Clock::real())?;
+                PostgresStore::transport(&options)? == Transport::Unverified
+            }
+            #[cfg(not(feature = "postgres"))]
+            Self::Postgres(_) => false,
+        })
     }
 }
 
@@ -119,20 +147,34 @@ pub async fn open_store(
         }
         #[cfg(feature = "postgres")]
         StorePlace::Postgres(url) => {
-            let kept = &settings.store;
-            let options = PostgresOptions {
-                pooled: kept.pooled,
-                connections_max: kept.connections_max,
-                statement_timeout_ms: kept.statement_timeout_ms,
-                lock_timeout_ms: kept.lock_timeout_ms,
-                ..PostgresOptions::new(url, simulated)
-            };
+            let options = postgres_options(settings, url, simulated, &clock)?;
             PostgresStore::open(&options, clock).await.map(shared)
         }
         #[cfg(not(feature = "postgres"))]
         StorePlace::Postgres(_) => bail!("this program was built without Postgres"),
     };
     opened.with_context(|| format!("failed to use the store {place}"))
+}
+
+/// How the settings say that a Postgres store is opened.
+#[cfg(feature = "postgres")]
+fn postgres_options(
+    settings: &Settings,
+    url: &str,
+    simulated: Option<bool>,
+    clock: &Clock,
+) -> anyhow::Result<PostgresOptions> {
+    let kept = &settings.store;
+    Ok(PostgresOptions {
+        pooled: kept.pooled,
+        direct_url: Some(kept.direct_url.clone()).filter(|url| !url.is_empty()),
+        listen: kept.listen,
+        logins: super::secrets::logins(settings, url, clock)?,
+        connections_max: kept.connections_max,
+        statement_timeout_ms: kept.statement_timeout_ms,
+        lock_timeout_ms: kept.lock_timeout_ms,
+        ..PostgresOptions::new(url, simulated)
+    })
 }
 
 fn shared(store: impl Store + 'static) -> Arc<dyn Store> {

@@ -46,6 +46,9 @@ pub enum StoreError {
     Bug(String),
 }
 
+/// What a store calls when somebody has put work into it.
+pub type Woken<'w> = &'w (dyn Fn() + Send + Sync);
+
 /// The result of every store operation.
 pub type StoreResult<T> = Result<T, StoreError>;
 
@@ -116,6 +119,23 @@ pub trait WorkStore: Send + Sync {
     /// Ends a dead process's lease: its attempts become unknown, their jobs ready, held or failed.
     /// Nothing happens where the beat has moved since it was seen.
     async fn rescue(&self, ask: &RescueAsk) -> StoreResult<Rescued>;
+
+    /// Calls `woken` soon after others have put in work, and whenever it may have missed that; runs
+    /// until it is dropped. Only an engine that can tell does so, and nothing may depend on it.
+    async fn listen(&self, _woken: Woken<'_>) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Whether [`WorkStore::listen`] would be told now.
+    fn hears(&self) -> bool {
+        false
+    }
+
+    /// Notes on a lease whether its process waits for work and wants to be told: others notify only
+    /// while some lease wants it.
+    async fn want_wake(&self, _lease: Uuid, _wanted: bool) -> StoreResult<()> {
+        Ok(())
+    }
 
     /// Closes this process's own lease, once nothing runs under it.
     async fn close_lease(&self, lease: Uuid) -> StoreResult<()>;

@@ -79,10 +79,23 @@ pub enum Admitted {
 /// A row of the table `submission`.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// The row's id, chosen by its producer.
+    /// The row's key.
     pub id: String,
+    /// The id that its job shall have, where its producer may know it.
+    pub job_id: Option<Uuid>,
+    /// What makes it the same job again where its document has no `id`; none where the row cannot
+    /// be put in twice.
+    pub identity: Option<String>,
     /// The document, unchecked.
     pub document: String,
+}
+
+impl Submission {
+    /// The identity that a key of the producer's choice gives.
+    #[must_use]
+    pub fn identity_of(key: &str) -> String {
+        format!("submission:{key}")
+    }
 }
 
 /// A limit and the keys that it matches.
@@ -155,6 +168,9 @@ pub struct Claimed {
     pub paused_by: Option<Pause>,
     /// The next job does not fit the money left.
     pub money_exhausted: bool,
+    /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
+    /// on it.
+    pub now_ms: Option<i64>,
 }
 
 /// A request to admit one job and to claim it at once, or to leave nothing behind.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
+use super::wakes::Wakes;
 use super::{Bench, WaitingFor, lanes};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
@@ -61,6 +62,17 @@ struct Look {
     waiting: Option<WaitingFor>,
 }
 
+impl Look {
+    /// Nothing is there to be claimed, and something could be.
+    fn is_idle(&self, bench: &Bench) -> bool {
+        self.claimed == 0
+            && self.waiting.is_none()
+            && self.again_in_ms.is_none()
+            && bench.options.batch.is_none()
+            && bench.slots.available_permits() > 0
+    }
+}
+
 /// Claims and starts work until `drain` or `stop`.
 pub(super) async fn work(
     bench: &Arc<Bench>,
@@ -70,7 +82,11 @@ pub(super) async fn work(
 ) {
     let mut first_lane = 0;
     let mut log = WaitLog::default();
+    let pulse = &bench.pulses.claims;
+    let _going = pulse.begin(bench.clock.now().mono_ms);
+    let mut wakes = Wakes::default();
     while !drain.is_cancelled() && !stop.is_cancelled() {
+        pulse.lap(bench.clock.now().mono_ms);
         let look = if may_claim(bench) {
             look(bench, finisher, &mut first_lane, drain).await
         } else {
@@ -81,7 +97,13 @@ pub(super) async fn work(
         }
         // Slots that were freed in the same instant are claimed for together.
         tokio::task::yield_now().await;
-        if look.more {
+        let looks_again = if look.is_idle(bench) {
+            wakes.idle(bench).await
+        } else {
+            wakes.busy(bench).await;
+            look.more
+        };
+        if looks_again {
             continue;
         }
         let poll_ms = bench.options.poll_ms;
@@ -170,12 +192,15 @@ async fn look(
             return look;
         }
         let asked = slots.len();
+        // Each claim has its own deadline; many lanes of a slow store are no stuck loop.
+        bench.pulses.claims.lap(bench.clock.now().mono_ms);
         match claim(bench, lane, asked).await {
             Ok((claimed, claimed_mono_ms)) => {
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
-                start(bench, finisher, lane, (claimed.jobs, slots, claimed_mono_ms));
+                let claimed = (claimed.jobs, slots, claimed_mono_ms);
+                start(bench, finisher, lane, claimed, drain);
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -212,8 +237,9 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
         money_micros_max: bench.money_left(),
         batch: bench.options.batch,
     };
-    let claimed = bench.store.claim(ask).await;
-    if let Ok(claimed) = &claimed {
+    let mut claimed = bench.store.claim(ask).await;
+    if let Ok(claimed) = &mut claimed {
+        by_own_clock(claimed, bench.clock.now().wall_ms);
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
@@ -223,6 +249,15 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
     }
     bench.flight.forget_asked(&fences);
     Ok((claimed?, asked_mono_ms))
+}
+
+/// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else
+/// take a whole backlog for expired.
+fn by_own_clock(claimed: &mut Claimed, own_ms: i64) {
+    let ahead_ms = claimed.now_ms.map_or(0, |store_ms| own_ms.saturating_sub(store_ms));
+    for job in &mut claimed.jobs {
+        job.deadline_at = job.deadline_at.saturating_add(ahead_ms);
+    }
 }
 
 fn key_of(job: &ClaimedJob) -> AttemptKey {
@@ -282,6 +317,7 @@ fn start(
     finisher: &Finisher,
     lane: &str,
     (jobs, slots, claimed_mono_ms): (Vec<ClaimedJob>, Vec<OwnedSemaphorePermit>, u64),
+    drain: &CancellationToken,
 ) {
     let lane: Arc<str> = Arc::from(lane);
     let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
@@ -291,6 +327,10 @@ fn start(
     });
     for (job, slot) in jobs.into_iter().zip(slots) {
         let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
+        if drain.is_cancelled() {
+            // The drain began while the claim was on its way: it goes back unsent, uncounted.
+            abort.cancel();
+        }
         let worst_micros = job.resolved.prices.as_ref().map_or(0, |prices| {
             cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
         });

@@ -82,7 +82,11 @@ impl Hurry {
 async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
     let rows_most = bench.options.finish_rows_max.max(1);
     let mut rows_max = GROUP_ROWS_MIN.min(rows_most);
-    while let Some(first) = items.recv().await {
+    let pulse = &bench.pulses.finisher;
+    let _going = pulse.begin(bench.clock.now().mono_ms);
+    loop {
+        pulse.rest(bench.clock.now().mono_ms);
+        let Some(first) = items.recv().await else { return };
         // Calls that end in the same instant hand over theirs before the group is closed.
         tokio::task::yield_now().await;
         let group = gather(&bench, &mut items, first, rows_max);
@@ -130,9 +134,11 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         .build();
     let began_mono_ms = bench.clock.now().mono_ms;
     loop {
+        bench.pulses.finisher.lap(bench.clock.now().mono_ms);
         let error = match bench.store.finish(&finishes).await {
             Ok(outcomes) => {
                 bench.unsaved.store(false, Ordering::Relaxed);
+                bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
                 for (item, outcome) in group.into_iter().zip(outcomes) {
                     report(bench, item, outcome);
                 }

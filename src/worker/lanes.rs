@@ -49,6 +49,12 @@ impl Lanes {
         lanes.get(name).map_or((Allowed::All, None), allowed)
     }
 
+    /// How many of the lanes that it knows are paused, and how many it knows.
+    pub(super) fn paused(&self) -> (usize, usize) {
+        let lanes = self.lanes();
+        (lanes.values().filter(|lane| lane.is_paused()).count(), lanes.len())
+    }
+
     /// The store says that the lane is paused.
     pub(super) fn heard(&self, name: &str, for_ms: u64, kind: Option<ErrorKind>, clock: &Clock) {
         self.with(name, |lane| lane.heard(for_ms, kind, clock.now().mono_ms));

@@ -2,7 +2,7 @@
 //! Must not know: what the calls are.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Bench, direct, lanes};
 use crate::clock::Clock;
-use crate::store::{LeaseInfo, RunningAttempt, StoreResult};
+use crate::store::{AttemptKey, LeaseInfo, RunningAttempt, StoreResult};
 
 /// The lease and how fresh it is.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Lease {
     id: Mutex<Uuid>,
     /// The last renewal that the store confirmed, on the suspend-aware clock.
     renewed_mono_ms: AtomicU64,
+    /// Whether the store took the last beat.
+    answered: AtomicBool,
     /// Without a renewal for so long, nothing is claimed and nothing unsent is sent.
     stale_ms: u64,
 }
@@ -29,6 +31,7 @@ impl Lease {
         Self {
             id: Mutex::new(Uuid::now_v7()),
             renewed_mono_ms: AtomicU64::new(clock.now().mono_ms),
+            answered: AtomicBool::new(false),
             // Others may call us dead after lease_ms; we stop a beat before.
             stale_ms: lease_ms.saturating_sub(beat_ms),
         }
@@ -40,14 +43,30 @@ impl Lease {
 
     /// True while nobody can have taken this process for dead.
     pub(super) fn is_fresh(&self, mono_ms: u64) -> bool {
-        mono_ms.saturating_sub(self.renewed_mono_ms.load(Ordering::Relaxed)) < self.stale_ms
+        self.age_ms(mono_ms) < self.stale_ms
+    }
+
+    /// How long ago the store confirmed it, in milliseconds.
+    pub(super) fn age_ms(&self, mono_ms: u64) -> u64 {
+        mono_ms.saturating_sub(self.renewed_mono_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the store took the last beat.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The store took a beat that was asked for then.
+    fn confirm(&self, asked_mono_ms: u64) {
+        self.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) async fn open(&self, bench: &Bench) -> StoreResult<()> {
         let asked_mono_ms = bench.clock.now().mono_ms;
         let lease = LeaseInfo { id: self.id(), host: host(), pid: std::process::id() };
         bench.store.open_lease(&lease).await?;
-        self.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+        self.confirm(asked_mono_ms);
         Ok(())
     }
 
@@ -76,14 +95,31 @@ pub fn process_name() -> String {
 /// Renews the lease until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.beat_ms.max(1));
+    let pulse = &bench.pulses.lease;
+    let _going = pulse.begin(bench.clock.now().mono_ms);
+    // A connection that died unnoticed answers nothing, and the store waits for it longer than a
+    // lease lasts. Another one is tried while there is time for it.
+    let patience = Duration::from_millis((bench.lease.stale_ms / 2).max(1));
+    let mut pause = period;
     loop {
+        pulse.lap(bench.clock.now().mono_ms);
         tokio::select! {
             () = done.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = renew(&bench).await {
-            tracing::warn!(%error, "lease not renewed");
-        }
+        pause = match tokio::time::timeout(patience, renew(&bench)).await {
+            Ok(Ok(())) => period,
+            Ok(Err(error)) => {
+                bench.lease.answered.store(false, Ordering::Relaxed);
+                tracing::warn!(%error, "lease not renewed");
+                period
+            }
+            Err(_) => {
+                bench.lease.answered.store(false, Ordering::Relaxed);
+                tracing::warn!("lease not renewed in time, asking anew");
+                Duration::ZERO
+            }
+        };
     }
 }
 
@@ -94,9 +130,13 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
         return replace(bench).await;
     };
-    bench.lease.renewed_mono_ms.store(asked_mono_ms, Ordering::Relaxed);
+    bench.lease.confirm(asked_mono_ms);
     reconcile(bench, &rows, (asked_mono_ms, &before)).await?;
-    lanes::hear_resumes(bench).await
+    // The lease is renewed all the same: the next beat asks again.
+    if let Err(error) = lanes::hear_resumes(bench).await {
+        tracing::warn!(%error, "resumed lanes not read");
+    }
+    Ok(())
 }
 
 /// Others took this process for dead. Its calls in flight run on, because they are paid for and
@@ -105,6 +145,20 @@ async fn replace(bench: &Bench) -> StoreResult<()> {
     tracing::warn!(lease.id = %bench.lease_id(), "lease lost, opening another");
     *bench.lease.id.lock().unwrap_or_else(PoisonError::into_inner) = Uuid::now_v7();
     bench.lease.open(bench).await
+}
+
+/// Takes out of `unknown` what has ended here: a failover has lost the commit of its finish. Given
+/// back, a call that was paid for would stand as never sent, and be made again.
+async fn record_again(bench: &Bench, unknown: &mut Vec<AttemptKey>) -> StoreResult<()> {
+    let fences = unknown.iter().map(|key| key.fence).collect();
+    let finishes = bench.kept.of(&fences);
+    if finishes.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(answers = finishes.len(), "the store has lost answers, recording them again");
+    bench.store.finish(&finishes).await?;
+    unknown.retain(|key| finishes.iter().all(|finish| finish.key.fence != key.fence));
+    Ok(())
 }
 
 /// Compares what the store counts as running here with what is.
@@ -122,7 +176,8 @@ async fn reconcile(
             bench.flight.abort(key.fence);
         }
     }
-    let unknown = bench.flight.unknown(rows, before);
+    let mut unknown = bench.flight.unknown(rows, before);
+    record_again(bench, &mut unknown).await?;
     if !unknown.is_empty() {
         tracing::warn!(attempts = unknown.len(), "claims with a lost answer go back unsent");
         if bench.direct {

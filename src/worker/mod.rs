@@ -1,18 +1,21 @@
 //! The worker: claims what fits, calls, checks, finishes, for as long as it is wanted.
 //! Must not know: which store or provider it has, where its settings come from, who watches it.
 //!
-//! Four loops share one bench: `claims` takes work, one `attempt` runs each call, the
+//! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, submissions, the spool).
+//! process may do for all (promotion, rescue, submissions, the spool). `wakes` is told of new work.
 
 mod attempt;
 mod claims;
 mod direct;
 mod finisher;
 mod flight;
+mod health;
+mod kept;
 mod lanes;
 mod lease;
 mod options;
+mod pulse;
 mod replay;
 mod request;
 mod schemas;
@@ -20,12 +23,13 @@ mod spool;
 mod status;
 mod upkeep;
 mod verdict;
+mod wakes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SetOnce};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,6 +40,7 @@ use crate::provider::Provider;
 use crate::store::{Store, StoreError};
 
 pub use direct::{Begun, Call, Called, Direct, NotCalled};
+pub use health::Check;
 pub use lease::process_name;
 pub use options::WorkerOptions;
 pub use request::{CallSettings, Caller, request_for};
@@ -73,6 +78,7 @@ struct Bench {
     status: StatusHandle,
     lease: lease::Lease,
     flight: flight::Flight,
+    kept: kept::Kept,
     lanes: lanes::Lanes,
     schemas: schemas::Schemas,
     spool: spool::Spool,
@@ -81,10 +87,18 @@ struct Bench {
     wake: Notify,
     /// A job was put back for later: upkeep looks anew at when the next one becomes due.
     due: Notify,
+    /// Others may have put in work that nobody has admitted yet.
+    submitted: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
+    /// When each loop came round last.
+    pulses: pulse::Pulses,
+    /// What asks it to drain; set once the lease is open and the loops have begun.
+    drain: SetOnce<CancellationToken>,
+    /// The claim loop is over: the others end when nothing is left to save.
+    ending: AtomicBool,
     /// It takes nothing from lanes: every row under its lease has a caller of this process.
     direct: bool,
 }
@@ -118,12 +132,17 @@ impl Worker {
             slots: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
+            kept: kept::Kept::default(),
             lanes: lanes::Lanes::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),
+            submitted: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
+            pulses: pulse::Pulses::default(),
+            drain: SetOnce::new(),
+            ending: AtomicBool::new(false),
             store,
             provider,
             admission,
@@ -157,7 +176,11 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let bench = &self.bench;
         let loops = Loops::start(bench, &stop).await?;
+        if bench.drain.set(drain.clone()).is_err() {
+            tracing::debug!("the same worker runs again");
+        }
         claims::work(bench, &loops.finisher, &drain, &stop).await;
+        bench.ending.store(true, Ordering::Relaxed);
         self.drain(&stop).await;
         loops.end(bench).await;
         Ok(())
@@ -191,6 +214,8 @@ struct Loops {
     saved: JoinHandle<()>,
     renewals: JoinHandle<()>,
     chores: JoinHandle<()>,
+    /// None where nobody waits for what others put in.
+    wakes: Option<JoinHandle<()>>,
     done: CancellationToken,
     /// If the worker's future is dropped, nothing of it goes on without it.
     undone: Undone,
@@ -215,13 +240,15 @@ impl Loops {
         } else {
             tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
         };
+        let listens = !bench.direct && bench.options.batch.is_none();
+        let wakes = listens.then(|| tokio::spawn(wakes::keep(Arc::clone(bench), done.clone())));
         tracing::info!(lease.id = %bench.lease.id(), "worker started");
-        Ok(Self { finisher, saved, renewals, chores, done, undone })
+        Ok(Self { finisher, saved, renewals, chores, wakes, done, undone })
     }
 
     /// Waits for what is still being saved, then closes the lease.
     async fn end(self, bench: &Arc<Bench>) {
-        let Self { finisher, mut saved, renewals, chores, done, undone } = self;
+        let Self { finisher, mut saved, renewals, chores, wakes, done, undone } = self;
         drop(finisher);
         let saving = Duration::from_millis(bench.options.drain_hard_ms);
         if tokio::time::timeout(saving, &mut saved).await.is_err() {
@@ -229,8 +256,8 @@ impl Loops {
             tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
         }
         done.cancel();
-        for ended in [renewals.await, chores.await] {
-            if let Err(error) = ended {
+        for ended in [Some(renewals), Some(chores), wakes].into_iter().flatten() {
+            if let Err(error) = ended.await {
                 tracing::error!(%error, "a loop of the worker broke");
             }
         }
@@ -262,6 +289,17 @@ impl Bench {
 
     fn wait_for(&self, waiting: Option<WaitingFor>) {
         self.status.update(|status| status.waiting = waiting);
+    }
+
+    /// It claims nothing more, or is about to stop claiming.
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+            || self.drain.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The finisher holds answers that the store does not take.
+    fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
     }
 
     /// The lease's present id.

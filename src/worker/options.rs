@@ -30,6 +30,8 @@ pub struct WorkerOptions {
     pub lease_ms: u64,
     /// How often the lease is renewed, in milliseconds.
     pub beat_ms: u64,
+    /// A loop that has not come round for so long is stuck, in milliseconds.
+    pub stuck_ms_max: u64,
     /// How long calls in flight may run on after a drain began, in milliseconds.
     pub drain_soft_ms: u64,
     /// How long aborted calls may take to be recorded, in milliseconds.

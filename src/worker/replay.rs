@@ -46,6 +46,7 @@ async fn file(bench: &Bench, path: &Path) -> Result<(), Away> {
     };
     let mut refused = 0;
     for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
+        bench.pulses.upkeep.lap_if_going(bench.clock.now().mono_ms);
         refused += store(bench, group).await?;
     }
     let aside = match (refused, unreadable) {

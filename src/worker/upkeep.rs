@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,29 +30,41 @@ pub(super) struct Watch {
 
 /// Does the rounds until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
-    let mut next_ms = 0;
+    // A moment and not a wait: what comes in between must not put the round off for ever.
+    let mut next_at = Instant::now();
     let mut round: u64 = 0;
+    let _going = bench.pulses.upkeep.begin(bench.clock.now().mono_ms);
     loop {
+        lap(&bench);
         let is_round = tokio::select! {
             () = done.cancelled() => return,
             () = bench.due.notified() => false,
-            () = tokio::time::sleep(Duration::from_millis(next_ms)) => true,
+            () = bench.submitted.notified() => {
+                admit_submitted(&bench).await;
+                continue;
+            }
+            () = tokio::time::sleep_until(next_at) => true,
         };
-        next_ms = match promote(&bench).await {
+        let next_ms = match promote(&bench).await {
             Ok(due_in_ms) => due_in_ms.min(bench.options.poll_ms.saturating_mul(IDLE_POLLS)),
             Err(error) => {
                 tracing::warn!(%error, "due jobs not promoted");
                 bench.options.poll_ms
             }
         };
+        // Rounds further apart than half a lease would take every beat for unwatched, and rescue
+        // nobody; a beat is at most a third of it.
+        let then = Instant::now() + Duration::from_millis(next_ms.min(bench.options.beat_ms));
+        next_at = if is_round { then } else { next_at.min(then) };
         if !is_round {
             continue;
         }
         round += 1;
-        if let Err(error) = submissions(&bench).await {
-            tracing::warn!(%error, "submissions not admitted");
-        }
+        lap(&bench);
+        admit_submitted(&bench).await;
+        lap(&bench);
         rescue(&bench, &mut watch).await;
+        lap(&bench);
         replay::spool(&bench).await;
         if round.is_multiple_of(FORGET_EVERY_ROUNDS)
             && let Err(error) = bench.store.forget_seen(bench.options.write_rows_max).await
@@ -66,7 +79,9 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
 pub(super) async fn keep_direct(bench: Arc<Bench>, mut watch: Watch, done: CancellationToken) {
     let period = Duration::from_millis(bench.options.poll_ms.max(1));
     let mut rescue_mono_ms = 0;
+    let _going = bench.pulses.upkeep.begin(bench.clock.now().mono_ms);
     loop {
+        lap(&bench);
         tokio::select! {
             () = done.cancelled() => return,
             () = tokio::time::sleep(period) => {}
@@ -80,6 +95,11 @@ pub(super) async fn keep_direct(bench: Arc<Bench>, mut watch: Watch, done: Cance
             replay::spool(&bench).await;
         }
     }
+}
+
+/// One step further. Before the loop begins, a predecessor's work is seen to by the same steps.
+fn lap(bench: &Bench) {
+    bench.pulses.upkeep.lap_if_going(bench.clock.now().mono_ms);
 }
 
 /// Returns in how many ms the next job becomes due.
@@ -105,6 +125,12 @@ async fn promote(bench: &Bench) -> StoreResult<u64> {
     Ok(due_in_ms.max(bench.options.claim_interval_ms))
 }
 
+async fn admit_submitted(bench: &Bench) {
+    if let Err(error) = submissions(bench).await {
+        tracing::warn!(%error, "submissions not admitted");
+    }
+}
+
 /// Admits what other programs have put into the store.
 async fn submissions(bench: &Bench) -> StoreResult<()> {
     let submissions = bench.store.submissions(bench.options.write_rows_max).await?;
@@ -114,24 +140,28 @@ async fn submissions(bench: &Bench) -> StoreResult<()> {
     let limits = bench.store.limits().await?;
     let now = bench.clock.now();
     let jobs = submissions.into_iter().map(|submission| {
-        // The row's own id makes a second admission after a lost commit find the first.
-        let identity = Some(format!("submission:{}", submission.id));
-        let origin = Origin { identity, batch: None };
+        // With it a second admission after a lost commit finds the first.
+        let origin = Origin { identity: submission.identity, batch: None };
         let text = &submission.document;
         let prepared = bench.admission.prepare(text, &Overrides::default(), origin, &limits, now);
-        let job = prepared.unwrap_or_else(|problems| {
+        let mut job = prepared.unwrap_or_else(|problems| {
             tracing::warn!(submission.id, "submission rejected: {}", summary(&problems));
             bench.admission.rejected(text, &problems, now)
         });
+        job.job_id = submission.job_id.unwrap_or(job.job_id);
         (submission.id, job)
     });
     let jobs: Vec<(String, NewJob)> = jobs.collect();
+    let is_full = jobs.len() >= usize::try_from(bench.options.write_rows_max).unwrap_or(usize::MAX);
     match bench.store.admit_submissions(jobs.clone()).await {
         // One that cannot be stored must not keep the others waiting.
         Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
         admitted => admitted?,
     }
     bench.wake.notify_one();
+    if is_full {
+        bench.submitted.notify_one();
+    }
     Ok(())
 }
 
@@ -179,6 +209,7 @@ pub(super) async fn rescue(bench: &Bench, watch: &mut Watch) {
     watch.looked_mono_ms = now_ms;
     watch.seen.retain(|id, _| others.iter().any(|other| other.id == *id));
     for other in others {
+        lap(bench);
         let (beat, since_ms) = *watch.seen.entry(other.id).or_insert((other.beat, now_ms));
         if beat != other.beat {
             watch.seen.insert(other.id, (other.beat, now_ms));

@@ -2,6 +2,7 @@
 //! template that is made once, and dropped with its test.
 //! Must not know: tables, or what a test does with its database.
 
+use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use quarrier::store::postgres::{PostgresOptions, PostgresStore};
@@ -67,6 +68,22 @@ impl Database {
 
     pub(crate) fn url(&self) -> String {
         url_of(CLUSTER, &self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let options = PgConnectOptions::from_str(&self.url()).unwrap();
+        let folder = options.get_socket().unwrap();
+        folder.join(format!(".s.PGSQL.{}", options.get_port()))
+    }
+
+    /// A connection of another program.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.unwrap()
     }
 
     /// Its address through the pooler.

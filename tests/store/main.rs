@@ -67,6 +67,7 @@ macro_rules! on_sqlite {
 }
 
 mod admission;
+mod bench;
 mod budget;
 mod claim;
 mod claim_new;
@@ -82,7 +83,9 @@ mod order;
 mod pausing;
 mod postgres;
 mod processes;
+mod reach;
 mod reads;
 mod statements;
 mod texts;
+mod wakes;
 mod world;

@@ -23,7 +23,7 @@ const ENGINE: &[&str] = &["admit", "relay", "scheduler", "worker"];
 const ADAPTERS: &[&str] =
     &["provider::bedrock", "provider::openai", "sqs", "store::postgres", "store::sqlite"];
 const SHELL: &[&str] =
-    &["cli", "client", "config", "http", "lib", "main", "rooms", "simulator", "telemetry"];
+    &["bench", "cli", "client", "config", "http", "lib", "main", "rooms", "simulator", "telemetry"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {

@@ -312,6 +312,7 @@ fn options(spool_dir: PathBuf) -> WorkerOptions {
         pass_ms_max: 30_000,
         lease_ms: 60_000,
         beat_ms: 50,
+        stuck_ms_max: 120_000,
         drain_soft_ms: 50_000,
         drain_hard_ms: 50_000,
         finish_rows_max: 100,

@@ -82,6 +82,58 @@ fn a_dead_process_is_rescued_by_its_still_beat_where_its_lock_says_nothing() {
 }
 
 #[test]
+fn a_worker_that_polls_rarely_still_rescues_the_dead() {
+    within(async {
+        let bed = Bed::new().await;
+        let id = bed.job().await;
+        let mortal = bed.start_mortal(Scripted::new(|_, _| Step::Hang), bed.options()).await;
+        until(|| async { bed.state(id).await == State::Running }).await;
+        let _still_locked = mortal.kill_keeping_its_lock();
+        let mut options = bed.options();
+        (options.lease_ms, options.beat_ms, options.poll_ms) = (1_000, 200, 200);
+        let running = bed.start_with(Scripted::saying("Again."), options);
+        running.ended(1).await;
+        running.drained().await;
+        assert_eq!(bed.page(id).await.row.counters.crashes, 1);
+    });
+}
+
+/// What a standby that lagged makes of a job that has ended: its claim is there, its finish is not.
+#[test]
+fn an_answer_whose_commit_a_failover_lost_is_recorded_again_and_not_paid_again() {
+    within(async {
+        let bed = Bed::new().await;
+        let id = bed.job().await;
+        let gate = Arc::new(Semaphore::new(0));
+        let provider = Scripted::new({
+            let gate = Arc::clone(&gate);
+            move |_, _| gated(&gate, "Paid for.")
+        });
+        let running = bed.start(provider.clone());
+        provider.begun(1).await;
+        bed.sql("create table budget_before as select * from budget").await;
+        gate.add_permits(1);
+        running.ended(1).await;
+        bed.sql("delete from result").await;
+        bed.sql("update attempt set outcome = null, settled_tokens = null").await;
+        bed.sql("delete from budget").await;
+        bed.sql("insert into budget select * from budget_before").await;
+        bed.sql(
+            "update job set state = 'running', ended_at = null, \
+             fence = (select fence from attempt), lease_id = (select id from lease)",
+        )
+        .await;
+        until(|| async { bed.state(id).await == State::Succeeded }).await;
+        running.drained().await;
+        let page = bed.page(id).await;
+        assert_eq!(page.attempts.len(), 1);
+        assert_eq!(page.attempts[0].outcome.as_deref(), Some("completed"));
+        assert_eq!(page.result.unwrap().text.as_deref(), Some("Paid for."));
+        assert_eq!(provider.seen().begun, 1);
+    });
+}
+
+#[test]
 fn a_job_that_asks_for_it_is_held_after_a_crash() {
     within(async {
         let bed = Bed::new().await;

@@ -10,6 +10,7 @@ mod control;
 mod direct;
 mod doors;
 mod failures;
+mod health;
 mod leases;
 mod outages;
 mod pauses;

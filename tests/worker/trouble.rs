@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
     Away,
     /// It is done, but nobody hears of it.
     Lost,
+    /// It is not done, and not refused, until the store is back.
+    Hangs,
 }
 
 #[derive(Default)]
@@ -95,6 +97,15 @@ impl Troubled {
         crate::until(|| async { self.failed(method) >= before + times }).await;
     }
 
+    /// Waits while it is told to; that counts as one failure.
+    async fn hang(&self, method: &'static str) {
+        let is_told = || self.told.lock().unwrap().troubles.get(method) == Some(&Trouble::Hangs);
+        if is_told() {
+            *self.told.lock().unwrap().failed.entry(method).or_default() += 1;
+        }
+        crate::until(|| async { !is_told() }).await;
+    }
+
     fn before(&self, method: &'static str) -> StoreResult<()> {
         self.stumble(method, Trouble::Away)
     }
@@ -146,6 +157,7 @@ const METHODS: [&str; 14] = [
 /// Each method: fail before, do, fail after.
 macro_rules! through {
     ($self:ident, $method:ident ( $($argument:expr),* )) => {{
+        $self.hang(stringify!($method)).await;
         $self.before(stringify!($method))?;
         let done = $self.inner.$method($($argument),*).await?;
         $self.after(stringify!($method))?;

@@ -352,8 +352,8 @@ mod tests {
             &expect![[r#"
                 error    configuration              failed to read the setting worker.concurency (DIR/quarrier.toml): there is no such setting, did you mean worker.concurrency?; `quarrier config show` lists them
                                                     -> write worker.concurrency in place of worker.concurency, or remove it
-                error    configuration              failed to read the setting worker_concurrency (environment QUARRIER_WORKER_CONCURRENCY): there is no such setting, did you mean worker.concurrency?; `quarrier config show` lists them
-                                                    -> write QUARRIER_WORKER__CONCURRENCY in place of QUARRIER_WORKER_CONCURRENCY, or remove it
+                error    configuration              failed to read the setting worker_concurrency (environment QUARRIER_WORKER_CONCURRENCY): there is no such setting, did you mean worker.concurrency (QUARRIER_WORKER__CONCURRENCY)?; `quarrier config show` lists them
+                                                    -> write QUARRIER_WORKER__CONCURRENCY (QUARRIER_WORKER__CONCURRENCY) in place of QUARRIER_WORKER_CONCURRENCY, or remove it
                 error    configuration              failed to read the setting worker.beat_ms (environment QUARRIER_WORKER__BEAT_MS): it must be at most a third of worker.lease_ms (4000): two late beats must not lose the lease
                                                     -> change the variable QUARRIER_WORKER__BEAT_MS
                 ok       configuration              its file left out; every setting has its default

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::end::{self, End};
 use super::error::{Fault, Outcome};
+use super::listen;
 use super::place::{self, Given};
 use super::session::Tx;
 use super::{PostgresStore, bulk, draws};
@@ -25,27 +26,15 @@ pub(super) const OVERTAKEN_MAX: u32 = 5;
 #[async_trait]
 impl AdmitStore for PostgresStore {
     async fn admit(&self, jobs: Vec<NewJob>) -> StoreResult<Vec<Admitted>> {
-        self.within(self.admit_all(&jobs, None)).await
+        self.within(self.admit_all(&jobs)).await
     }
 
     async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>> {
-        self.within(async {
-            let mut tx = self.look().await?;
-            let rows =
-                sqlx::query_file!("src/store/postgres/submission_read.sql", i64::from(rows_max))
-                    .fetch_all(tx.on())
-                    .await?;
-            tx.commit().await?;
-            let submissions = rows.into_iter();
-            Ok(submissions.map(|row| Submission { id: row.id, document: row.document }).collect())
-        })
-        .await
+        self.within(self.waiting_submissions(rows_max)).await
     }
 
     async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
-        let (ids, jobs): (Vec<String>, Vec<NewJob>) = jobs.into_iter().unzip();
-        self.within(self.admit_all(&jobs, Some(&ids))).await?;
-        Ok(())
+        self.within(self.admit_submitted(jobs)).await
     }
 
     async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
@@ -64,31 +53,22 @@ impl AdmitStore for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Admits jobs, and with them deletes the submissions that they came from.
-    async fn admit_all(
-        &self,
-        jobs: &[NewJob],
-        submissions: Option<&[String]>,
-    ) -> Outcome<Vec<Admitted>> {
-        if jobs.is_empty() && submissions.is_none_or(<[String]>::is_empty) {
+    async fn admit_all(&self, jobs: &[NewJob]) -> Outcome<Vec<Admitted>> {
+        if jobs.is_empty() {
             return Ok(Vec::new());
         }
         let mut overtaken = 0;
         loop {
-            match self.admit_once(jobs, submissions).await {
+            match self.admit_once(jobs).await {
                 Err(Fault::Overtaken) if overtaken < OVERTAKEN_MAX => overtaken += 1,
                 done => return done,
             }
         }
     }
 
-    async fn admit_once(
-        &self,
-        jobs: &[NewJob],
-        submissions: Option<&[String]>,
-    ) -> Outcome<Vec<Admitted>> {
+    async fn admit_once(&self, jobs: &[NewJob]) -> Outcome<Vec<Admitted>> {
         let mut tx = self.begin().await?;
-        match self.admit_with(&mut tx, jobs, submissions).await {
+        match self.admit_with(&mut tx, jobs).await {
             Ok(admitted) => {
                 tx.commit().await?;
                 Ok(admitted)
@@ -101,32 +81,19 @@ impl PostgresStore {
         }
     }
 
-    async fn admit_with(
-        &self,
-        tx: &mut Tx,
-        jobs: &[NewJob],
-        submissions: Option<&[String]>,
-    ) -> Outcome<Vec<Admitted>> {
+    async fn admit_with(&self, tx: &mut Tx, jobs: &[NewJob]) -> Outcome<Vec<Admitted>> {
         let now = self.now(tx).await?;
         let (admitted, given) = admit_in(tx, jobs, now).await?;
-        if let Some(ids) = submissions {
-            let refused: Vec<NewJob> = jobs
-                .iter()
-                .zip(&admitted)
-                .filter_map(|(job, answer)| admission::refused(job, answer))
-                .collect();
-            // They end at once and take no place.
-            admit_in(tx, &refused, now).await?;
-            sqlx::query_file!("src/store/postgres/submission_delete.sql", ids)
-                .execute(tx.on())
-                .await?;
+        if !given.places.is_empty() {
+            listen::wake(tx).await?;
         }
         place::remember(tx, &given).await?;
         Ok(admitted)
     }
 }
 
-async fn admit_in<'a>(
+/// Admits jobs within a transaction; their places are remembered by its end.
+pub(super) async fn admit_in<'a>(
     tx: &mut Tx,
     jobs: &'a [NewJob],
     now: i64,

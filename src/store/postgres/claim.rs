@@ -85,6 +85,7 @@ impl PostgresStore {
             waiting: sorted.waiting,
             never_fit,
             money_exhausted,
+            now_ms: Some(now),
             ..Claimed::default()
         })
     }

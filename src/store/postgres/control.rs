@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::end::{self, End};
 use super::error::Outcome;
+use super::listen;
 use super::place;
 use super::{PostgresStore, bulk};
 use crate::budget::Limit;
@@ -18,7 +19,7 @@ use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
     OtherLease, Pause, PauseAsk, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
-    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, WorkStore,
+    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -76,6 +77,18 @@ impl WorkStore for PostgresStore {
 
     async fn rescue(&self, ask: &RescueAsk) -> StoreResult<Rescued> {
         self.within(self.rescue_lease(ask)).await
+    }
+
+    async fn listen(&self, woken: Woken<'_>) {
+        self.listener().listen(woken).await;
+    }
+
+    fn hears(&self) -> bool {
+        self.listener().hears()
+    }
+
+    async fn want_wake(&self, lease: Uuid, wanted: bool) -> StoreResult<()> {
+        self.within(self.note_wake_wanted(lease, wanted)).await
     }
 
     async fn close_lease(&self, lease: Uuid) -> StoreResult<()> {
@@ -268,6 +281,7 @@ impl PostgresStore {
         .await?;
         sqlx::query_file!("src/store/postgres/retry_spec.sql", id).execute(tx.on()).await?;
         sqlx::query_file!("src/store/postgres/retry_result.sql", id).execute(tx.on()).await?;
+        listen::wake(&mut tx).await?;
         place::remember(&mut tx, &given).await?;
         tx.commit().await?;
         self.forget_low_water();

@@ -13,6 +13,7 @@ mod admit;
 mod bulk;
 mod claim;
 mod claim_new;
+mod connect;
 mod control;
 mod draws;
 mod end;
@@ -21,21 +22,24 @@ mod finish;
 mod health;
 mod lease;
 mod limits;
+mod listen;
 mod migrate;
 mod pause;
 mod place;
 mod promote;
 mod read;
 mod session;
+mod submissions;
 mod time;
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
+use self::connect::{Connections, Connector};
+pub use self::connect::{Login, LoginAsk, Logins, Transport, has_password};
 use self::draws::Trimmed;
 use self::error::{Fault, Outcome};
 use self::session::Tx;
@@ -60,6 +64,15 @@ pub struct PostgresOptions {
     /// The address leads to a pooler in transaction mode (PgBouncer): statements are then sent
     /// without names, and time-outs with each transaction.
     pub pooled: bool,
+    /// An address that leads past the pooler, for migrations and for listening. Without one a
+    /// pooled store cannot listen, and migrates through the pooler.
+    pub direct_url: Option<String>,
+    /// Whether to listen for new work ([`crate::store::WorkStore::listen`]).
+    pub listen: bool,
+    /// A listener that heard nothing for so long asks whether the server is still there.
+    pub probe: Duration,
+    /// Where passwords come from that are not in the address.
+    pub logins: Option<Logins>,
     /// How many connections this process holds at most.
     pub connections_max: u32,
     /// How long one statement may run on the server, in milliseconds. A whole operation has twice
@@ -80,6 +93,10 @@ impl PostgresOptions {
         Self {
             url: url.to_owned(),
             pooled: false,
+            direct_url: None,
+            listen: true,
+            probe: Duration::from_secs(30),
+            logins: None,
             connections_max: 8,
             statement_timeout_ms: 15_000,
             lock_timeout_ms: 5_000,
@@ -87,12 +104,47 @@ impl PostgresOptions {
             time: TimeSource::Database,
         }
     }
+
+    /// The same database, past the pooler where there is a way.
+    fn direct(&self) -> Self {
+        match &self.direct_url {
+            Some(url) if self.pooled => Self { url: url.clone(), pooled: false, ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
+    /// What a session begins with.
+    fn timeouts(&self) -> [(&'static str, u64); 3] {
+        [
+            ("statement_timeout", self.statement_timeout_ms),
+            ("lock_timeout", self.lock_timeout_ms),
+            // A process that vanished in the middle must not hold a lane for long.
+            ("idle_in_transaction_session_timeout", self.statement_timeout_ms),
+        ]
+    }
+
+    fn connector(&self) -> Connector {
+        let connector = Connector::plain(&self.url, self.logins.clone());
+        if self.pooled { connector } else { connector.with_session(&self.timeouts()) }
+    }
+
+    /// Makes the connections that must lead to one server session each; none where only the pooler
+    /// is known.
+    fn direct_connector(&self) -> Option<Connector> {
+        let direct = self.direct();
+        let is_other = direct.url != self.url;
+        (!direct.pooled).then(|| {
+            let connector = direct.connector();
+            if is_other { connector.fixed() } else { connector }
+        })
+    }
 }
 
 /// The store on one Postgres database.
 #[derive(Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    connections: Connections,
+    listener: listen::Listener,
     /// What a transaction begins with. Leaked once a store: sqlx takes static statements.
     begin: &'static str,
     pooled: bool,
@@ -119,9 +171,9 @@ impl PostgresStore {
     /// Brings the database's tables up to date and says at which migration they stood before; none
     /// where there was no store. Safe from several processes at once.
     pub async fn migrate(options: &PostgresOptions) -> StoreResult<Option<i64>> {
-        let store = Self::connect(options, Clock::real())?;
+        let store = Self::connect(&options.direct(), Clock::real())?;
         let done = store.within(store.bring_up_to_date()).await;
-        store.pool.close().await;
+        store.close().await;
         done.map_err(|error| store.unusable(error))
     }
 
@@ -129,8 +181,13 @@ impl PostgresStore {
     pub async fn migration_of(options: &PostgresOptions) -> StoreResult<Option<i64>> {
         let store = Self::connect(options, Clock::real())?;
         let found = store.within(store.standing()).await;
-        store.pool.close().await;
+        store.close().await;
         found.map_err(|error| store.unusable(error))
+    }
+
+    /// What stands between this process and a database's server.
+    pub fn transport(options: &PostgresOptions) -> StoreResult<Transport> {
+        options.connector().transport()
     }
 
     /// Every migration as one script for `psql`, in one transaction.
@@ -140,43 +197,22 @@ impl PostgresStore {
     }
 
     fn connect(options: &PostgresOptions, clock: Clock) -> StoreResult<Self> {
-        // The error's words could quote the address, and with it the password.
-        let connect = PgConnectOptions::from_str(&options.url).map_err(|_| {
-            StoreError::Refused(
-                "the store's address is none of Postgres; write \
-                 postgres://user:password@host:port/database"
-                    .to_owned(),
-            )
-        })?;
-        let location = location(&connect);
-        // A pooler refuses settings that it does not know when a connection begins.
-        let mut connect = connect.application_name("quarrier").extra_float_digits(None);
-        let timeouts = [
-            ("statement_timeout", options.statement_timeout_ms),
-            ("lock_timeout", options.lock_timeout_ms),
-            // A process that vanished in the middle must not hold a lane for long.
-            ("idle_in_transaction_session_timeout", options.statement_timeout_ms),
-        ];
+        let connector = options.connector();
+        let location = location(&connector.address()?);
         let mut begin = vec!["begin isolation level read committed read write".to_owned()];
         if options.pooled {
+            let timeouts = options.timeouts();
             begin.extend(timeouts.map(|(name, ms)| format!("; set local {name} = {ms}")));
-        } else {
-            connect = connect.options(timeouts.map(|(name, ms)| (name, ms.to_string())));
         }
         let operation_timeout =
             Duration::from_millis(options.statement_timeout_ms.saturating_mul(2)) + REACH;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections_max)
-            .min_connections(0)
-            .acquire_timeout(operation_timeout)
-            .idle_timeout(IDLE)
-            .max_lifetime(LIFETIME)
-            // What breaks off in the middle is closed; a connection that died in the pool shows at
-            // its first statement, and the operation is repeated.
-            .test_before_acquire(false)
-            .connect_lazy_with(connect);
+        let listener = listen::Listener::new(
+            options.direct_connector().filter(|_| options.listen),
+            options.probe,
+        );
         Ok(Self {
-            pool,
+            connections: Connections::new(connector, options.connections_max, operation_timeout)?,
+            listener,
             begin: Box::leak(begin.concat().into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
@@ -195,9 +231,12 @@ impl PostgresStore {
         &self.location
     }
 
-    /// Closes the connections; what was committed stays.
+    /// Closes the connections; what was committed stays. One that is half-open would never say
+    /// goodbye, and the process's end closes it too.
     pub async fn close(&self) {
-        self.pool.close().await;
+        if tokio::time::timeout(REACH, self.connections.close()).await.is_err() {
+            tracing::warn!("connections to {} do not close, left as they are", self.location);
+        }
     }
 
     fn unusable(&self, error: StoreError) -> StoreError {
@@ -254,7 +293,7 @@ impl PostgresStore {
 
     /// Begins a transaction.
     async fn begin(&self) -> Outcome<Tx> {
-        Tx::begin(self.pool.acquire().await?, self.begin, !self.pooled).await
+        Tx::begin(self.connections.acquire().await?, self.begin, !self.pooled).await
     }
 
     /// A connection to read on. Behind a pooler that is a transaction too, because a statement and
@@ -263,7 +302,7 @@ impl PostgresStore {
         if self.pooled {
             return self.begin().await;
         }
-        Ok(Tx::plain(self.pool.acquire().await?, true))
+        Ok(Tx::plain(self.connections.acquire().await?, true))
     }
 
     /// Runs an operation to its deadline: no lost packet may hold a worker for ever. What is cut
@@ -282,12 +321,6 @@ impl PostgresStore {
 
 /// How much longer than its statements an operation may take to reach the server.
 const REACH: Duration = Duration::from_secs(5);
-
-/// Connections unused for so long are closed; an idle process stays small.
-const IDLE: Duration = Duration::from_mins(2);
-
-/// Connections are renewed after so long, so that a failover or a new password spreads.
-const LIFETIME: Duration = Duration::from_mins(30);
 
 fn location(connect: &PgConnectOptions) -> String {
     let user = connect.get_username();

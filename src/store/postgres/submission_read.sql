@@ -1,2 +1,2 @@
 -- postgres: what other programs have put in, oldest first.
-select id, document from quarrier.submission order by seq limit $1
+select id, job_id, document from quarrier.submission order by seq limit $1

@@ -68,9 +68,12 @@ impl AdmitStore for SqliteStore {
         let rows = sqlx::query_file!("src/store/sqlite/submission_read.sql", rows_max)
             .fetch_all(&self.reader)
             .await?;
-        let submissions = rows
-            .into_iter()
-            .map(|row| Submission { id: row.id, document: document_text(row.document) });
+        let submissions = rows.into_iter().map(|row| Submission {
+            identity: Some(Submission::identity_of(&row.id)),
+            id: row.id,
+            job_id: None,
+            document: document_text(row.document),
+        });
         Ok(submissions.collect())
     }
 

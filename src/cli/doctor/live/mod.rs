@@ -112,7 +112,7 @@ async fn named_store(args: &DoctorArgs, subject: &Subject<'_>) -> Option<StorePl
     if path.file().is_some() {
         // Opening a file would change one that is older.
         let newest = SqliteStore::newest_migration();
-        if path.migration().await.ok()? != Some(newest) {
+        if path.migration(subject.settings).await.ok()? != Some(newest) {
             return None;
         }
     }

@@ -92,6 +92,14 @@ async fn server(
     place: &StorePlace,
     report: &mut Report,
 ) -> Vec<WaitingJobs> {
+    if place.is_unverified(subject.settings).unwrap_or(false) {
+        report.warning(
+            "store.tls",
+            format!("nobody checks that it is {place} that answers"),
+            "add ?sslmode=verify-full to store.url, and &sslrootcert=FILE where its authority is not a \
+             public one (RDS: the bundle of its region)",
+        );
+    }
     let opened = rooms::open_store(subject.settings, place, None, subject.clock.clone()).await;
     let looked = match opened {
         Ok(store) => {
