@@ -56,7 +56,7 @@ struct Shown {
     levels: Vec<KeyLevel>,
     rules: Vec<LimitRule>,
     paused: Vec<PausedLane>,
-    pauses: Vec<Pause>,
+    by_people: Vec<Pause>,
     disagreements: Vec<Disagreement>,
     /// By lane, and `all` where there are several.
     forecasts: Vec<(String, Forecast)>,
@@ -90,10 +90,10 @@ pub async fn run(
 
 async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
     let (levels, rules) = (store.levels().await?, store.limits().await?);
-    let (paused, pauses) = (store.paused_lanes().await?, store.pauses().await?);
+    let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
     let backlog = store.backlog(GROUPS_MAX).await?;
     let is_halted = |one: &Backlog| {
-        pauses.iter().any(|pause| pause.scope.covers(&one.lane, &one.queue))
+        by_people.iter().any(|pause| pause.scope.covers(&one.lane, &one.queue))
             || paused.iter().any(|lane| lane.lane == one.lane)
     };
     let (halted, free): (Vec<&Backlog>, Vec<&Backlog>) =
@@ -114,7 +114,7 @@ async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
         levels,
         rules,
         paused,
-        pauses,
+        by_people,
         now,
     })
 }
@@ -122,7 +122,7 @@ async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
 fn as_json(shown: &Shown) -> Value {
     let keys: Vec<Value> = shown.levels.iter().map(key_json).collect();
     let paused: Vec<Value> = shown.paused.iter().map(paused_json).collect();
-    let pauses: Vec<Value> = shown.pauses.iter().map(pause_json).collect();
+    let by_people: Vec<Value> = shown.by_people.iter().map(pause_json).collect();
     let forecasts: Vec<Value> = shown
         .forecasts
         .iter()
@@ -141,7 +141,7 @@ fn as_json(shown: &Shown) -> Value {
         "keys": keys,
         "rules": shown.rules,
         "paused": paused,
-        "pauses": pauses,
+        "pauses": by_people,
         "forecast": { "lanes": forecasts, "paused_jobs": shown.halted_jobs },
         "disagreements": shown.disagreements,
     })
@@ -153,15 +153,15 @@ fn done_by(forecast: &Forecast, now: i64) -> Option<String> {
 }
 
 fn write_text(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
-    let Shown { levels, rules, paused, pauses, .. } = shown;
-    for pause in pauses {
+    let Shown { levels, rules, paused, by_people, .. } = shown;
+    for pause in by_people {
         writeln!(out, "{}", one_line(&paused_words(pause)))?;
     }
     for lane in paused {
         let until = rfc3339(lane.until);
         writeln!(out, "{} is paused until {until}{}", lane.lane, why_paused(lane))?;
     }
-    if !paused.is_empty() || !pauses.is_empty() {
+    if !paused.is_empty() || !by_people.is_empty() {
         writeln!(out)?;
     }
     if levels.is_empty() {
@@ -489,9 +489,15 @@ mod tests {
         scene.store.seed_limits(vec![total], "there/2").await.unwrap();
         let text = does(&scene, "").await;
         let shown: Vec<&str> = text.lines().skip_while(|line| !line.contains("disagree")).collect();
-        expect![""].assert_eq(&shown.join("\n"));
+        expect![[r#"
+            Workers whose configurations disagree; the last to begin is in force:
+              here/1 has lane:*haiku*: 20000 tokens a minute; there/2 has lane:*haiku*: no limit
+              here/1 has queue:reports: 5 requests a minute; there/2 has queue:reports: no limit
+              here/1 has total: 50 requests a minute; there/2 has total: 60 requests a minute
+            Give them the same, or say what holds by `quarrier limits set`."#]]
+        .assert_eq(&shown.join("\n"));
         let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
-        expect![""].assert_eq(&json["disagreements"][2].to_string());
+        expect![[r#"{"pattern":"total","in_force_of":"there/2","in_force":{"requests_per_minute":60},"seeder":"here/1","configured":{"requests_per_minute":50}}"#]].assert_eq(&json["disagreements"][2].to_string());
     }
 
     #[test]

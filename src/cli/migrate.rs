@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(SqliteStore::migration_of(&path).await, Ok(None));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
         let scene = Scene::new().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(1)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(3)));
         scene.store.close().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(1)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(3)));
     }
 }

@@ -54,6 +54,7 @@ async fn a_limit_that_is_set_holds_for_every_process_from_the_next_claim_on(mut 
     let denied = world.claim(10).await;
     assert!(denied.jobs.is_empty() && denied.fits_in_ms.is_some());
     world.store.set_limit("total", limit(Some(60_000), None)).await.unwrap();
+    world.hand.advance(1_000);
     let ask = world.ask(10);
     assert_eq!(other.claim(ask).await.unwrap().jobs.len(), 7);
 }

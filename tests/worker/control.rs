@@ -9,7 +9,7 @@ use quarrier::provider::FailedCharge;
 use quarrier::retry::Policy;
 use quarrier::simulator::{Fault, Faults, SimulatorOptions};
 use quarrier::store::{ControlStore as _, PauseAsk, ReadStore as _, Scope};
-use quarrier::worker::WaitingFor;
+use quarrier::worker::{WaitingFor, WorkerOptions};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -53,33 +53,57 @@ fn a_paused_queues_jobs_wait_the_worker_says_for_whom_and_others_go_on() {
 }
 
 #[test]
-fn a_person_who_resumes_a_lane_that_a_failure_paused_has_every_worker_try_it() {
+fn a_person_who_resumes_a_lane_has_the_worker_that_paused_it_try_it_at_once() {
     within(async {
         let bed = Bed::new().await;
         for _ in 0..20 {
             bed.job().await;
         }
-        let mut options = bed.options();
-        options.concurrency = 4;
-        options.retry = Policy { throttled_day_ms: 3_600_000, ..policy() };
-        let first = Scripted::new(|number, _| match number {
-            1..=4 => fail(ErrorKind::ThrottledDay, FailedCharge::None),
-            _ => answer("A new day."),
-        });
-        let running = bed.start_with(first.clone(), options.clone());
+        let running = bed.start_with(used_up(4), for_an_hour(&bed));
         running.until(|status| status.pauses == 1 && status.in_flight == 0).await;
-        // Another worker hears of it from the store alone.
-        let second = Scripted::saying("Here too.");
-        let other = bed.start_on(bed.another_store().await, second.clone(), options);
-        other.until(|status| matches!(status.waiting, Some(WaitingFor::Pause { .. }))).await;
         let resumed = bed.store.resume(&Scope::Lane("scripted/*".to_owned())).await.unwrap();
         assert_eq!(resumed.lanes.len(), 1);
-        let done = || running.now().succeeded + other.now().succeeded;
-        crate::until(|| async { done() >= 20 }).await;
-        let (one, two) = (running.drained().await, other.drained().await);
-        assert_eq!((one.failed + two.failed, one.pauses + two.pauses), (0, 1));
-        assert!(first.seen().begun > 4 && second.seen().begun > 0, "both went on");
+        running.ended(20).await;
+        let status = running.drained().await;
+        assert_eq!((status.succeeded, status.failed, status.pauses), (20, 0, 1));
     });
+}
+
+#[test]
+fn a_worker_that_heard_of_a_pause_hears_of_its_end() {
+    within(async {
+        let bed = Bed::new().await;
+        for _ in 0..20 {
+            bed.job().await;
+        }
+        let first = bed.start_with(used_up(usize::MAX), for_an_hour(&bed));
+        first.until(|status| status.pauses == 1 && status.in_flight == 0).await;
+        let store = bed.another_store().await;
+        let other = bed.start_on(store, Scripted::saying("Here too."), for_an_hour(&bed));
+        other.until(|status| matches!(status.waiting, Some(WaitingFor::Pause { .. }))).await;
+        first.drained().await;
+        bed.store.resume(&Scope::All).await.unwrap();
+        other.ended(20).await;
+        let status = other.drained().await;
+        assert_eq!((status.succeeded, status.failed, status.pauses), (20, 0, 0));
+    });
+}
+
+/// Its first calls find the day's quota used up.
+fn used_up(calls: usize) -> Arc<Scripted> {
+    Scripted::new(move |number, _| {
+        if number <= calls {
+            fail(ErrorKind::ThrottledDay, FailedCharge::None)
+        } else {
+            answer("A new day.")
+        }
+    })
+}
+
+/// Four calls at once, and a used-up day pauses for an hour.
+fn for_an_hour(bed: &Bed) -> WorkerOptions {
+    let retry = Policy { throttled_day_ms: 3_600_000, ..policy() };
+    WorkerOptions { concurrency: 4, retry, ..bed.options() }
 }
 
 #[test]

@@ -73,11 +73,11 @@ pub(super) async fn run(
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let (paused, pauses) = (store.paused_lanes().await?, store.pauses().await?);
+    let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
     if args.json {
         let jobs: Vec<JobJson<'_>> = rows
             .iter()
-            .map(|row| JobJson::of(row, waits::why(row, (&paused, &pauses), now)))
+            .map(|row| JobJson::of(row, waits::why(row, (&paused, &by_people), now)))
             .collect();
         serde_json::to_writer_pretty(&mut *out, &jobs)?;
         writeln!(out)?;
@@ -87,8 +87,8 @@ pub(super) async fn run(
         writeln!(out, "no such jobs")?;
         return Ok(true);
     }
-    write!(out, "{}", as_table(&rows, (&paused, &pauses), now))?;
-    for (position, line) in waits::pauses_of(&rows, &paused, &pauses).iter().enumerate() {
+    write!(out, "{}", as_table(&rows, (&paused, &by_people), now))?;
+    for (position, line) in waits::pauses_of(&rows, &paused, &by_people).iter().enumerate() {
         let gap = if position == 0 { "\n" } else { "" };
         writeln!(out, "{gap}{}", one_line(line))?;
     }

@@ -73,8 +73,8 @@ pub(super) async fn run(
 
 async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Result<Around> {
     let paused = store.paused_lanes().await?;
-    let pauses = store.pauses().await?;
-    let waits = waits::why(&page.row, (&paused, &pauses), now);
+    let by_people = store.pauses().await?;
+    let waits = waits::why(&page.row, (&paused, &by_people), now);
     let is_due = page.row.state == State::Ready && page.row.run_at <= now;
     let mut holds_back = if is_due {
         // No lease is nobody's own: all are seen.
@@ -84,7 +84,7 @@ async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Res
     } else {
         Vec::new()
     };
-    if let Some(pause) = waits::halted_by(&page.row, &pauses) {
+    if let Some(pause) = waits::halted_by(&page.row, &by_people) {
         holds_back.insert(0, paused_words(pause));
     }
     let simulated = store.about().await?.simulated.unwrap_or(false);

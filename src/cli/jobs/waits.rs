@@ -12,7 +12,7 @@ use crate::worker::paused_words;
 /// Why a job has not ended yet; none if it has. One short line.
 pub(super) fn why(
     row: &JobRow,
-    (paused, pauses): (&[PausedLane], &[Pause]),
+    (paused, by_people): (&[PausedLane], &[Pause]),
     now: i64,
 ) -> Option<String> {
     let text = match row.state {
@@ -32,7 +32,7 @@ pub(super) fn why(
         }
         State::Ready => {
             let lane = paused.iter().find(|lane| lane.lane == row.lane);
-            match (halted_by(row, pauses), lane) {
+            match (halted_by(row, by_people), lane) {
                 (Some(pause), _) => format!("{} is paused by a person", pause.scope.words()),
                 (None, Some(lane)) => lane_words(lane, now),
                 (None, None) => "for its turn".to_owned(),
@@ -56,14 +56,18 @@ fn lane_words(lane: &PausedLane, now: i64) -> String {
 }
 
 /// The pauses that keep some of these jobs waiting, in a line each with the way out.
-pub(super) fn pauses_of(rows: &[JobRow], paused: &[PausedLane], pauses: &[Pause]) -> Vec<String> {
-    let holds = |pause: &&Pause| rows.iter().any(|row| halted_by(row, pauses) == Some(*pause));
+pub(super) fn pauses_of(
+    rows: &[JobRow],
+    paused: &[PausedLane],
+    by_people: &[Pause],
+) -> Vec<String> {
+    let holds = |pause: &&Pause| rows.iter().any(|row| halted_by(row, by_people) == Some(*pause));
     let waits = |lane: &&PausedLane| {
         rows.iter().any(|row| row.state == State::Ready && row.lane == lane.lane)
     };
     let lane_line = |lane: &PausedLane| format!("{} is paused{}", lane.lane, why_paused(lane));
-    let by_people = pauses.iter().filter(holds).map(paused_words);
-    by_people.chain(paused.iter().filter(waits).map(lane_line)).collect()
+    let held = by_people.iter().filter(holds).map(paused_words);
+    held.chain(paused.iter().filter(waits).map(lane_line)).collect()
 }
 
 /// What a person can do so that a job whose lane is paused waits no longer.
