@@ -3,11 +3,13 @@
 //!
 //! Four loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, submissions, the spool).
+//! process may do for all (promotion, rescue, the spool). `doors` lets in what others put before
+//! the store.
 
 mod attempt;
 mod claims;
 mod direct;
+mod doors;
 mod finisher;
 mod flight;
 mod lanes;
@@ -80,6 +82,8 @@ struct Bench {
     wake: Notify,
     /// A job was put back for later: upkeep looks anew at when the next one becomes due.
     due: Notify,
+    /// Others may have put in work that nobody has admitted yet.
+    submitted: Notify,
     /// The worst that claimed calls may still cost, and what finished ones did, in micro-dollars.
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
@@ -121,6 +125,7 @@ impl Worker {
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),
+            submitted: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
             store,
@@ -141,6 +146,7 @@ impl Worker {
 
     /// Tells it that there may be new work, so that it need not wait for its next look.
     pub fn wake(&self) {
+        self.bench.submitted.notify_one();
         self.bench.wake.notify_one();
     }
 
@@ -212,7 +218,11 @@ impl Loops {
         let chores = if bench.direct {
             tokio::spawn(upkeep::keep_direct(Arc::clone(bench), watch, done.clone()))
         } else {
-            tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
+            let keep = upkeep::keep(Arc::clone(bench), watch, done.clone());
+            let doors = doors::keep(Arc::clone(bench), done.clone());
+            tokio::spawn(async {
+                tokio::join!(keep, doors);
+            })
         };
         tracing::info!(lease.id = %bench.lease.id(), "worker started");
         Ok(Self { finisher, saved, renewals, chores, done, undone })

@@ -88,13 +88,76 @@ async fn a_store_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn the_printed_script_makes_the_same_store() {
     let database = Database::empty().await;
-    let script = PostgresStore::migrations_as_sql();
-    let mut psql = PgConnection::connect(&database.url()).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut psql).await.unwrap();
-    let store = open(&database, Some(false)).await.unwrap();
-    assert_eq!(store.about().await.unwrap().migration, 2);
+    for _ in 0..2 {
+        run_script(&database, &PostgresStore::migrations_as_sql());
+        let store = open(&database, Some(false)).await.unwrap();
+        assert_eq!(store.about().await.unwrap().migration, 2);
+    }
     let options = PostgresOptions::new(&database.url(), None);
     assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(2)), "nothing is left to do");
+}
+
+#[tokio::test]
+async fn the_printed_script_brings_an_old_store_up_to_date() {
+    let database = Database::empty().await;
+    let script = PostgresStore::migrations_as_sql();
+    let (first, _) = script.split_once("-- Migration 2").unwrap();
+    run_script(&database, &format!("{first}commit;"));
+    let words = refused(&database, Some(false)).await;
+    assert!(words.contains("version 1") && words.contains("quarrier migrate"), "{words}");
+    run_script(&database, &script);
+    open(&database, Some(false)).await.unwrap();
+}
+
+/// As its user does it.
+fn run_script(database: &Database, script: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script.sql");
+    std::fs::write(&path, script).unwrap();
+    let mut psql = std::process::Command::new("psql");
+    let output = psql.args(["-X", "-q", "-f"]).arg(path).arg(database.url()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_later_store_that_has_only_more_is_worked_on() {
+    let world = World::open(Engine::Postgres).await;
+    world
+        .run_sql(
+            "insert into migration (version, description, checksum, compatible_from)
+             values (9998, 'more', '', 2), (9999, 'more', '', 2)",
+        )
+        .await;
+    let options = PostgresOptions::new(&world.location(), Some(false));
+    let store = PostgresStore::open(&options, Clock::real()).await.unwrap();
+    one_job_through(&store).await;
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(9999)), "nothing is done");
+    world.run_sql("update migration set compatible_from = 9998 where version = 9998").await;
+    let error = PostgresStore::open(&options, Clock::real()).await.unwrap_err().to_string();
+    assert!(error.contains("9999") && error.contains("release"), "{error}");
+}
+
+/// As on a server where somebody else makes roles.
+#[tokio::test]
+async fn a_role_that_may_make_no_roles_migrates_too() {
+    let database = Database::empty().await;
+    let make = "
+        do $$ begin create role quarrier_owner login;
+        exception when duplicate_object or unique_violation then null; end $$;
+        do $$ begin execute format('grant create on database %I to quarrier_owner',
+            current_database()); end $$";
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    sqlx::raw_sql(make).execute(&mut connection).await.unwrap();
+    let url = database.url().replace("postgres://postgres@", "postgres://quarrier_owner@");
+    let options = PostgresOptions::new(&url, Some(false));
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(None));
+    let store = PostgresStore::open(&options, Clock::real()).await.unwrap();
+    one_job_through(&store).await;
+    let answer: String = sqlx::query_scalar("select quarrier.grant_roles()")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(answer.contains("quarrier_producer"), "{answer}");
 }
 
 #[tokio::test]
