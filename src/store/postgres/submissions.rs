@@ -15,13 +15,17 @@ use crate::store::shared::admission;
 use crate::store::{NewJob, Submission};
 
 impl PostgresStore {
-    /// The oldest submissions: a look without a lock.
+    /// The oldest submissions: a look without a lock. Where there is none, lane time is kept, which
+    /// the claim of one that comes next would else have to do.
     pub(super) async fn waiting_submissions(&self, rows_max: u32) -> Outcome<Vec<Submission>> {
         let mut tx = self.look().await?;
         let rows = sqlx::query_file!("src/store/postgres/submission_read.sql", i64::from(rows_max))
             .fetch_all(tx.on())
             .await?;
         tx.commit().await?;
+        if rows.is_empty() {
+            self.keep_lane_time_ahead().await?;
+        }
         let submission = rows.into_iter().map(|row| Submission {
             // A row of the functions is there once: its producer cannot put it in again.
             identity: row.id.as_ref().map(|id| Submission::identity_of(id)),
