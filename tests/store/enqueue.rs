@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use quarrier::job::State;
-use quarrier::store::{AdmitStore as _, NewJob, ReadStore as _, Submission};
+use quarrier::store::{NewJob, Submission};
 use serde_json::Value;
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
@@ -223,7 +223,6 @@ async fn the_same_id_and_document_is_the_same_job_before_and_after_its_admission
             let other = enqueue(&mut producer, r#"{"id":"a","prompt":"Ho"}"#).await.unwrap_err();
             assert!(other.contains("$.id: 'a' belongs") && other.contains("another id"), "{other}");
             admit(&world).await;
-            jobs += 0;
         }
         // Admitted here under the tenant of the world's jobs, so it is new again.
         run(&mut producer, "delete from submission where tenant = 'other'").await;
