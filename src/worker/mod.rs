@@ -3,11 +3,13 @@
 //!
 //! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, submissions, the spool). `wakes` is told of new work.
+//! process may do for all (promotion, rescue, the spool). `doors` lets in what others put before
+//! the store, `wakes` is told of new work.
 
 mod attempt;
 mod claims;
 mod direct;
+mod doors;
 mod finisher;
 mod flight;
 mod health;
@@ -160,6 +162,7 @@ impl Worker {
 
     /// Tells it that there may be new work, so that it need not wait for its next look.
     pub fn wake(&self) {
+        self.bench.submitted.notify_one();
         self.bench.wake.notify_one();
     }
 
@@ -237,7 +240,11 @@ impl Loops {
         let chores = if bench.direct {
             tokio::spawn(upkeep::keep_direct(Arc::clone(bench), watch, done.clone()))
         } else {
-            tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
+            let keep = upkeep::keep(Arc::clone(bench), watch, done.clone());
+            let doors = doors::keep(Arc::clone(bench), done.clone());
+            tokio::spawn(async {
+                tokio::join!(keep, doors);
+            })
         };
         let listens = !bench.direct && bench.options.batch.is_none();
         let wakes = listens.then(|| tokio::spawn(wakes::keep(Arc::clone(bench), done.clone())));
