@@ -154,6 +154,13 @@ impl PostgresStore {
             ("lock_timeout", options.lock_timeout_ms),
             // A process that vanished in the middle must not hold a lane for long.
             ("idle_in_transaction_session_timeout", options.statement_timeout_ms),
+            // Every statement goes from a few rows by an index to a few others. A plan that reads
+            // a whole table looks cheap while the table is small or its statistics are old, and is
+            // kept when it has grown. Zero is off.
+            ("enable_seqscan", 0),
+            ("enable_hashjoin", 0),
+            ("enable_mergejoin", 0),
+            ("jit", 0),
         ];
         let mut begin = vec!["begin isolation level read committed read write".to_owned()];
         if options.pooled {
