@@ -378,11 +378,12 @@ comment on column quarrier.batch_line.job_id is 'Of quarrier.job.';
 comment on column quarrier.batch_line.line is 'From 1.';
 create index batch_line_job on quarrier.batch_line (job_id, batch_id);
 
--- What users and their programs read. Columns are added at the end; none is taken away.
+-- What users and their programs read. Columns are added at the end; none is taken away. The
+-- producer's id is taken from where its index is, so that asking for one job reads one row.
 
 create view quarrier.jobs as
 select
-    job.id, job.external_id, job.state, job.tenant, job.queue, job.model, job.lane, job.priority,
+    job.id, job_spec.external_id, job.state, job.tenant, job.queue, job.model, job.lane, job.priority,
     job.created_at, job.run_at, job.deadline_at, job.ended_at, job.reason,
     job.calls, job.failures, job.reasks, job.crashes, job.throttles, job.dedupe_key,
     quarrier.jsonb_or_null(job_spec.document) as document
@@ -392,7 +393,7 @@ comment on view quarrier.jobs is 'Every job with its document; the stable way to
 
 create view quarrier.results as
 select
-    result.seq, result.job_id, job.external_id, result.state, job.tenant, job.queue, job.model,
+    result.seq, result.job_id, job_spec.external_id, result.state, job.tenant, job.queue, job.model,
     result.output, quarrier.jsonb_or_null(result.output) as output_jsonb, result.text,
     result.error_kind, result.error_message, result.provenance, result.ended_at,
     used.input_tokens, used.output_tokens, used.cache_read, used.cache_write, used.cost_micros,
