@@ -148,7 +148,7 @@ pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Standin
             lane: lane.clone(),
             current: *running == Some(row.fence),
         };
-        records.insert(row.fence, record);
+        records.insert(record.fence, record);
     }
     Ok(Standing { records, read_ms })
 }
