@@ -69,6 +69,10 @@ pub struct Worker {
     bench: Arc<Bench>,
 }
 
+/// The share of the slots, one in so many, that work again while their last answers are saved: so
+/// many more answers may be lost with a process, and no more.
+const SAVING_SHARE: usize = 4;
+
 /// What the loops of one worker share.
 struct Bench {
     store: Arc<dyn Store>,
@@ -84,6 +88,8 @@ struct Bench {
     schemas: schemas::Schemas,
     spool: spool::Spool,
     slots: Arc<Semaphore>,
+    /// For calls that are over and not saved yet: who gets one of these frees its slot at once.
+    saving: Arc<Semaphore>,
     /// Something may have changed for the claim loop: a slot, a settlement, a new job.
     wake: Notify,
     /// A job was put back for later: upkeep looks anew at when the next one becomes due.
@@ -131,6 +137,7 @@ impl Worker {
             spool: spool::Spool::new(options.spool_dir.clone(), options.spool_bytes_max),
             lease: lease::Lease::new(&clock, options.lease_ms, options.beat_ms),
             slots: Arc::new(Semaphore::new(slots)),
+            saving: Arc::new(Semaphore::new(slots / SAVING_SHARE)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
             kept: kept::Kept::default(),

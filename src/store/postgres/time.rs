@@ -80,6 +80,14 @@ impl PostgresStore {
         }
     }
 
+    /// The same, from the statement that brought it or by one of its own.
+    pub(super) async fn now_or_read(&self, tx: &mut Tx, read_ms: Option<i64>) -> Outcome<i64> {
+        match read_ms {
+            Some(read_ms) => Ok(self.read_now(read_ms)),
+            None => self.now(tx).await,
+        }
+    }
+
     /// Lane time at a wall time that was read while the budget's locks were held.
     pub(super) fn lane_time(&self, wall_ms: i64) -> LaneTime {
         let steady_ms = self.clock.now().mono_ms;
