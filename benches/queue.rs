@@ -1,8 +1,8 @@
-//! What the queue itself costs: jobs admitted, claimed, finished and settled on SQLite, with
-//! results and attempts written as always. Knows the public ports, and no wire.
+//! What the queue itself costs: jobs admitted, claimed, finished and settled on SQLite or Postgres,
+//! with results and attempts written as always. Knows the public ports, and no wire.
 //!
 //! `cargo bench --bench queue -- [--jobs N] [--in-flight N] [--latency-ms N] [--endpoint URL]
-//! [--store FILE] [--hold-all]`
+//! [--store FILE or postgres://...] [--only admit|drain] [--budget] [--prompt-bytes N] [--hold-all]`
 //!
 //! Without an endpoint the calls are answered inside this process, after `--latency-ms`. With one
 //! they go through the real SDK to a simulator there (`quarrier simulate`). With `--hold-all` no
@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides};
+use quarrier::budget::Limit;
 use quarrier::catalogue::Catalogue;
 use quarrier::check;
 use quarrier::clock::Clock;
@@ -26,8 +27,9 @@ use quarrier::job::{IfOutcomeUnknown, State};
 use quarrier::provider::bedrock::{Bedrock, BedrockOptions};
 use quarrier::provider::{CallError, Clocks, GenerateRequest, Provider};
 use quarrier::retry::Policy;
+use quarrier::store::postgres::{PostgresOptions, PostgresStore};
 use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
-use quarrier::store::{AdmitStore as _, NewJob, ReadStore as _};
+use quarrier::store::{LimitRule, NewJob, Store};
 use quarrier::worker::{Worker, WorkerOptions};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -35,6 +37,17 @@ use tokio_util::sync::CancellationToken;
 
 /// How many jobs one admission takes.
 const CHUNK: usize = 500;
+
+/// A limit that never holds anybody back, so that the budget's own work is all that it costs.
+const AMPLE: u64 = 1_000_000_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Put the jobs in and end.
+    Admit,
+    /// Work off what an earlier `admit` put in.
+    Drain,
+}
 
 #[derive(Debug, Clone, Parser)]
 struct Options {
@@ -50,9 +63,18 @@ struct Options {
     /// A simulator; inside this process where absent.
     #[arg(long)]
     endpoint: Option<String>,
-    /// The store's file; a temporary one where absent.
+    /// The store's file or its `postgres://` address; a temporary file where absent.
     #[arg(long)]
-    store: Option<PathBuf>,
+    store: Option<String>,
+    /// One part alone, so that what it costs can be told apart.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// A limit on requests and tokens that is never reached.
+    #[arg(long)]
+    budget: bool,
+    /// How much longer a prompt is made.
+    #[arg(long, default_value_t = 0)]
+    prompt_bytes: usize,
     /// Answer nothing before all jobs are in flight.
     #[arg(long)]
     hold_all: bool,
@@ -105,16 +127,24 @@ impl Provider for Inside {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let folder = tempfile::tempdir()?;
-    let path = options.store.clone().unwrap_or_else(|| folder.path().join("bench.db"));
     let clock = Clock::real();
-    let open = SqliteOptions { path, busy_timeout_ms: 10_000, simulated: Some(true) };
-    let store = Arc::new(SqliteStore::open(&open, clock.clone()).await?);
+    let store = open(&options, folder.path().join("bench.db"), &clock).await?;
+    if options.budget {
+        let limit = Limit { requests_per_minute: Some(AMPLE), tokens_per_minute: Some(AMPLE) };
+        let rule = LimitRule { pattern: "total".to_owned(), limit, origin: "flag".to_owned() };
+        store.seed_limits(vec![rule]).await?;
+    }
     let admission = Arc::new(Admission::new(admit_settings(), Arc::new(Catalogue::embedded()?)));
     let memory_before = resident_kb()?;
 
     let began = seconds();
-    admit(&store, &admission, &clock, options.jobs).await?;
+    if options.only != Some(Part::Drain) {
+        admit(&*store, &admission, &clock, &options).await?;
+    }
     let admitted = seconds();
+    if options.only == Some(Part::Admit) {
+        return report(&options, (began, admitted, admitted), 0);
+    }
     let inside = Inside {
         latency: Duration::from_millis(options.latency_ms),
         waiting: AtomicU64::new(0),
@@ -128,7 +158,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let folder = folder.path().join("spool");
     let worker = Worker::new(
-        Arc::<SqliteStore>::clone(&store),
+        Arc::clone(&store),
         provider,
         admission,
         clock,
@@ -166,6 +196,8 @@ fn report(options: &Options, times: (f64, f64, f64), memory_kb: u64) -> anyhow::
         "jobs": options.jobs,
         "in_flight": options.in_flight,
         "latency_ms": options.latency_ms,
+        "only": options.only.map(|part| format!("{part:?}").to_lowercase()),
+        "budget": options.budget,
         "admit_jobs_per_s": rate(began, admitted),
         "drain_jobs_per_s": rate(admitted, drained),
         "whole_jobs_per_s": rate(began, drained),
@@ -178,18 +210,32 @@ fn report(options: &Options, times: (f64, f64, f64), memory_kb: u64) -> anyhow::
     Ok(())
 }
 
+async fn open(options: &Options, file: PathBuf, clock: &Clock) -> anyhow::Result<Arc<dyn Store>> {
+    let place = options.store.as_deref();
+    if let Some(url) = place.filter(|place| place.starts_with("postgres://")) {
+        let open = PostgresOptions::new(url, Some(true));
+        PostgresStore::migrate(&open).await?;
+        return Ok(Arc::new(PostgresStore::open(&open, clock.clone()).await?));
+    }
+    let path = place.map_or(file, PathBuf::from);
+    let open = SqliteOptions { path, busy_timeout_ms: 10_000, simulated: Some(true) };
+    Ok(Arc::new(SqliteStore::open(&open, clock.clone()).await?))
+}
+
 async fn admit(
-    store: &SqliteStore,
+    store: &dyn Store,
     admission: &Admission,
     clock: &Clock,
-    jobs: u64,
+    options: &Options,
 ) -> anyhow::Result<()> {
+    let jobs = options.jobs;
+    let filling = "x".repeat(options.prompt_bytes);
     let mut chunk: Vec<NewJob> = Vec::with_capacity(CHUNK);
     for number in 0..jobs {
         let text = json!({
             "id": format!("job-{number}"),
             "model": "claude-haiku-4.5",
-            "prompt": format!("Summarise finding {number} in one sentence."),
+            "prompt": format!("Summarise finding {number} in one sentence.{filling}"),
             "max_tokens": 100,
         });
         let job = admission

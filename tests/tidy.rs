@@ -36,12 +36,18 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/budget_trim", "SQLite updates a key's state in place"),
     ("postgres/claim_passing", "SQLite's planner does not guess by what the queues hold"),
     ("postgres/claim_look", "one round trip for what SQLite reads by two"),
+    ("postgres/claim_take", "one round trip for what SQLite writes by two"),
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
+    ("postgres/finish_body_again", "SQLite's insert costs no more where nothing is in its way"),
+    ("postgres/finish_lock", "SQLite's one writer needs no locks of jobs"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/limit_turn", "SQLite has one writer at a time anyway"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
     ("postgres/lease_wake", "SQLite cannot tell other processes of new work"),
     ("postgres/wake", "SQLite cannot tell other processes of new work"),
+    ("sqlite/claim_attempt", "Postgres writes job and attempt of a claim in one round trip"),
+    ("sqlite/claim_job", "Postgres writes job and attempt of a claim in one round trip"),
+    ("sqlite/job_live", "Postgres hears from the update which jobs it has ended"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];
 

@@ -1,8 +1,9 @@
 -- postgres: what people decide for all workers: pauses, and which process was configured with which
 -- limits.
+-- Compatible from: 2. It only adds; a release that knows migrations 1 and 2 works beside this one, but
+-- reads none of it: pauses do not hold it back.
 -- Lock: the new tables are nobody's yet; `lane` is locked for an instant, because a column with a
 -- constant default rewrites no row. Time at 10 million jobs: the same, none.
--- The release before this one runs beside it: it reads none of this, so pauses do not hold it back.
 
 create table quarrier.pause (
     scope        text primary key,

@@ -52,7 +52,8 @@ impl From<Finish> for Made {
     }
 }
 
-/// Makes the attempt and keeps its slot until the finish is committed or spooled.
+/// Makes the attempt. Its slot is free when the finish is committed or spooled, or at once while
+/// only a few others are being saved: then the next claim and this finish run side by side.
 pub(super) async fn run(
     bench: Arc<Bench>,
     finisher: Finisher,
@@ -61,12 +62,22 @@ pub(super) async fn run(
 ) {
     let Made { finish, .. } = make_whole(&bench, &turn).await;
     let fence = finish.key.fence;
+    bench.flight.saving(fence);
+    let saving = Arc::clone(&bench.saving).try_acquire_owned();
+    let slot = if saving.is_ok() {
+        drop(slot);
+        bench.wake.notify_one();
+        None
+    } else {
+        Some(slot)
+    };
     // What could not be saved stays this process's own: rescuers see to it.
     if finisher.save(finish, turn.worst_micros, turn.job).await {
         bench.flight.end(fence);
     }
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
-    drop(slot);
+    drop((slot, saving));
+    // Also where the slot was free before: what was settled may let others in.
     bench.wake.notify_one();
 }
 

@@ -21,8 +21,9 @@ use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
 /// A little noise, so that workers that wait for the same moment do not come together.
 const JITTER_MS_MAX: u64 = 10;
 
-/// A claim is worth its commit when this fraction of the slots is free.
-const CLAIMS_WORTH: usize = 16;
+/// A claim is worth its commit when this fraction of the slots is free. While a claim runs more
+/// come free, so that a busy worker's claims are larger than this by themselves.
+const CLAIMS_WORTH: usize = 50;
 
 /// The same wait is logged again after this.
 const WAIT_LOG_MS: u64 = 60_000;
@@ -49,6 +50,19 @@ impl WaitLog {
     }
 }
 
+/// While there is more to claim, the lanes found are asked again for so long, in ms, before anybody
+/// looks for new ones: that look would cost each claim a round trip.
+const LANES_MS: u64 = 50;
+
+/// The lanes with due jobs, as they were found.
+#[derive(Default)]
+struct Lanes {
+    names: Vec<String>,
+    found_mono_ms: u64,
+    /// Which is asked first.
+    first: usize,
+}
+
 /// What one look at all lanes came to.
 #[derive(Default)]
 struct Look {
@@ -56,6 +70,10 @@ struct Look {
     claimed: usize,
     /// A lane gave all that was asked of it, so there may be more.
     more: bool,
+    /// No slot was left for the next lane.
+    full: bool,
+    /// The lanes were not looked up for this look.
+    remembered: bool,
     /// When the first waiting job may fit.
     again_in_ms: Option<u64>,
     /// Why nothing was claimed.
@@ -80,7 +98,7 @@ pub(super) async fn work(
     drain: &CancellationToken,
     stop: &CancellationToken,
 ) {
-    let mut first_lane = 0;
+    let mut lanes = Lanes::default();
     let mut log = WaitLog::default();
     let pulse = &bench.pulses.claims;
     let _going = pulse.begin(bench.clock.now().mono_ms);
@@ -88,7 +106,7 @@ pub(super) async fn work(
     while !drain.is_cancelled() && !stop.is_cancelled() {
         pulse.lap(bench.clock.now().mono_ms);
         let look = if may_claim(bench) {
-            look(bench, finisher, &mut first_lane, drain).await
+            look(bench, finisher, &mut lanes, drain).await
         } else {
             Look { waiting: Some(WaitingFor::Store), ..Look::default() }
         };
@@ -105,6 +123,13 @@ pub(super) async fn work(
         };
         if looks_again {
             continue;
+        }
+        if !look.full {
+            lanes.names.clear();
+            if look.remembered {
+                // A new lane may have come since its wake-up was used up.
+                continue;
+            }
         }
         let poll_ms = bench.options.poll_ms;
         let jitter_ms = rand::rng().random_range(0..=JITTER_MS_MAX);
@@ -150,34 +175,45 @@ fn may_claim(bench: &Bench) -> bool {
         && !bench.spool.waits()
 }
 
+/// A person may have ended the pause of a lane that this worker does not ask for now.
+async fn hear_resumes(bench: &Bench, names: &[String]) {
+    let is_out = |lane: &String| {
+        matches!(bench.lanes.allowed(lane, &bench.clock).0, Allowed::None { for_ms: 1.. })
+    };
+    if names.iter().any(is_out)
+        && let Err(error) = lanes::hear_resumes(bench).await
+    {
+        tracing::warn!(%error, "resumed lanes not read");
+    }
+}
+
 /// Asks every lane once, beginning with another one each time, so that no lane starves another of
 /// a limit that they share.
 async fn look(
     bench: &Arc<Bench>,
     finisher: &Finisher,
-    first_lane: &mut usize,
+    lanes: &mut Lanes,
     drain: &CancellationToken,
 ) -> Look {
     let mut look = Look::default();
-    let lanes = match bench.store.ready_lanes().await {
-        Ok(lanes) => lanes,
-        Err(error) => {
-            tracing::warn!(%error, "lanes not read");
-            look.waiting = Some(WaitingFor::Store);
-            return look;
+    let now_mono_ms = bench.clock.now().mono_ms;
+    if lanes.names.is_empty() || now_mono_ms.saturating_sub(lanes.found_mono_ms) > LANES_MS {
+        match bench.store.ready_lanes().await {
+            Ok(names) => lanes.names = names,
+            Err(error) => {
+                tracing::warn!(%error, "lanes not read");
+                look.waiting = Some(WaitingFor::Store);
+                return look;
+            }
         }
-    };
-    let is_out = |lane: &String| {
-        matches!(bench.lanes.allowed(lane, &bench.clock).0, Allowed::None { for_ms: 1.. })
-    };
-    if lanes.iter().any(is_out)
-        && let Err(error) = lanes::hear_resumes(bench).await
-    {
-        tracing::warn!(%error, "resumed lanes not read");
+        lanes.found_mono_ms = now_mono_ms;
+    } else {
+        look.remembered = true;
     }
-    let count = lanes.len().max(1);
-    *first_lane = (*first_lane + 1) % count;
-    for lane in lanes.iter().cycle().skip(*first_lane).take(lanes.len()) {
+    hear_resumes(bench, &lanes.names).await;
+    let count = lanes.names.len().max(1);
+    lanes.first = (lanes.first + 1) % count;
+    for lane in lanes.names.iter().cycle().skip(lanes.first).take(lanes.names.len()) {
         let (allowed, why) = bench.lanes.allowed(lane, &bench.clock);
         if let Allowed::None { for_ms } = allowed {
             note_pause(bench, lane, (for_ms, why), &mut look);
@@ -189,18 +225,19 @@ async fn look(
         }
         if slots.is_empty() || drain.is_cancelled() {
             // A freed slot wakes the loop.
+            look.full = slots.is_empty();
             return look;
         }
         let asked = slots.len();
         // Each claim has its own deadline; many lanes of a slow store are no stuck loop.
         bench.pulses.claims.lap(bench.clock.now().mono_ms);
         match claim(bench, lane, asked).await {
-            Ok((claimed, claimed_mono_ms)) => {
+            Ok((claimed, aborts, claimed_mono_ms)) => {
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
-                let claimed = (claimed.jobs, slots, claimed_mono_ms);
-                start(bench, finisher, lane, claimed, drain);
+                let begun = claimed.jobs.into_iter().zip(aborts).zip(slots);
+                start(bench, finisher, lane, (begun, claimed_mono_ms), drain);
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -224,7 +261,12 @@ fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
     slots
 }
 
-async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed, u64)> {
+/// The jobs, what aborts the call of each, and when they were asked for.
+async fn claim(
+    bench: &Bench,
+    lane: &str,
+    slots: usize,
+) -> StoreResult<(Claimed, Vec<CancellationToken>, u64)> {
     let fences = bench.flight.ask(slots);
     // The time of asking: the claim's own transaction may have waited.
     let asked_mono_ms = bench.clock.now().mono_ms;
@@ -238,17 +280,18 @@ async fn claim(bench: &Bench, lane: &str, slots: usize) -> StoreResult<(Claimed,
         batch: bench.options.batch,
     };
     let mut claimed = bench.store.claim(ask).await;
+    let mut aborts = Vec::with_capacity(slots);
     if let Ok(claimed) = &mut claimed {
         by_own_clock(claimed, bench.clock.now().wall_ms);
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
-            bench.flight.begin(key_of(job), asked_mono_ms);
+            aborts.push(bench.flight.begin(key_of(job), asked_mono_ms));
             bench.lanes.claimed(lane, key_of(job), &bench.clock);
         }
     }
     bench.flight.forget_asked(&fences);
-    Ok((claimed?, asked_mono_ms))
+    Ok((claimed?, aborts, asked_mono_ms))
 }
 
 /// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else
@@ -312,21 +355,23 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
     }
 }
 
+/// A claimed job, what aborts its call, and its slot.
+type Begun = ((ClaimedJob, CancellationToken), OwnedSemaphorePermit);
+
 fn start(
     bench: &Arc<Bench>,
     finisher: &Finisher,
     lane: &str,
-    (jobs, slots, claimed_mono_ms): (Vec<ClaimedJob>, Vec<OwnedSemaphorePermit>, u64),
+    (begun, claimed_mono_ms): (impl ExactSizeIterator<Item = Begun>, u64),
     drain: &CancellationToken,
 ) {
     let lane: Arc<str> = Arc::from(lane);
-    let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    let count = u32::try_from(begun.len()).unwrap_or(u32::MAX);
     bench.status.update(|status| {
         status.in_flight += count;
         status.claimed += u64::from(count);
     });
-    for (job, slot) in jobs.into_iter().zip(slots) {
-        let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
+    for ((job, abort), slot) in begun {
         if drain.is_cancelled() {
             // The drain began while the claim was on its way: it goes back unsent, uncounted.
             abort.cancel();

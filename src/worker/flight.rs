@@ -24,6 +24,8 @@ enum Entry {
         since_mono_ms: u64,
         /// Its answer waits outside the store: until it is stored, the row is ours.
         parked: bool,
+        /// Its call is over, and its finish is on its way to the store.
+        saving: bool,
     },
 }
 
@@ -55,9 +57,23 @@ impl Flight {
     pub(super) fn begin(&self, key: AttemptKey, mono_ms: u64) -> CancellationToken {
         let abort = CancellationToken::new();
         let since_mono_ms = mono_ms;
-        let entry = Entry::Running { key, abort: abort.clone(), since_mono_ms, parked: false };
+        let entry = Entry::Running {
+            key,
+            abort: abort.clone(),
+            since_mono_ms,
+            parked: false,
+            saving: false,
+        };
         self.entries().insert(key.fence, entry);
         abort
+    }
+
+    /// Its call is over: there is nothing left to abort, and the store may count it as ended before
+    /// this process hears of it.
+    pub(super) fn saving(&self, fence: Uuid) {
+        if let Some(Entry::Running { saving, .. }) = self.entries().get_mut(&fence) {
+            *saving = true;
+        }
     }
 
     /// Its finish is on its way to the spool (or, with false, was not written there after all).
@@ -131,7 +147,7 @@ impl Flight {
         let known: HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
         let entries = self.entries();
         let missing = entries.values().filter_map(|entry| match entry {
-            Entry::Running { key, since_mono_ms, parked: false, .. }
+            Entry::Running { key, since_mono_ms, parked: false, saving: false, .. }
                 if *since_mono_ms < mono_ms && !known.contains(&key.fence) =>
             {
                 Some(*key)

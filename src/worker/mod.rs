@@ -3,11 +3,13 @@
 //!
 //! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, submissions, the spool). `wakes` is told of new work.
+//! process may do for all (promotion, rescue, the spool). `doors` lets in what others put before
+//! the store, `wakes` is told of new work.
 
 mod attempt;
 mod claims;
 mod direct;
+mod doors;
 mod finisher;
 mod flight;
 mod health;
@@ -68,6 +70,10 @@ pub struct Worker {
     bench: Arc<Bench>,
 }
 
+/// The share of the slots, one in so many, that work again while their last answers are saved: so
+/// many more answers may be lost with a process, and no more.
+const SAVING_SHARE: usize = 4;
+
 /// What the loops of one worker share.
 struct Bench {
     store: Arc<dyn Store>,
@@ -83,6 +89,8 @@ struct Bench {
     schemas: schemas::Schemas,
     spool: spool::Spool,
     slots: Arc<Semaphore>,
+    /// For calls that are over and not saved yet: who gets one of these frees its slot at once.
+    saving: Arc<Semaphore>,
     /// Something may have changed for the claim loop: a slot, a settlement, a new job.
     wake: Notify,
     /// A job was put back for later: upkeep looks anew at when the next one becomes due.
@@ -130,6 +138,7 @@ impl Worker {
             spool: spool::Spool::new(options.spool_dir.clone(), options.spool_bytes_max),
             lease: lease::Lease::new(&clock, options.lease_ms, options.beat_ms),
             slots: Arc::new(Semaphore::new(slots)),
+            saving: Arc::new(Semaphore::new(slots / SAVING_SHARE)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
             kept: kept::Kept::default(),
@@ -161,6 +170,7 @@ impl Worker {
 
     /// Tells it that there may be new work, so that it need not wait for its next look.
     pub fn wake(&self) {
+        self.bench.submitted.notify_one();
         self.bench.wake.notify_one();
     }
 
@@ -238,7 +248,11 @@ impl Loops {
         let chores = if bench.direct {
             tokio::spawn(upkeep::keep_direct(Arc::clone(bench), watch, done.clone()))
         } else {
-            tokio::spawn(upkeep::keep(Arc::clone(bench), watch, done.clone()))
+            let keep = upkeep::keep(Arc::clone(bench), watch, done.clone());
+            let doors = doors::keep(Arc::clone(bench), done.clone());
+            tokio::spawn(async {
+                tokio::join!(keep, doors);
+            })
         };
         let listens = !bench.direct && bench.options.batch.is_none();
         let wakes = listens.then(|| tokio::spawn(wakes::keep(Arc::clone(bench), done.clone())));

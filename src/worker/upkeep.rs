@@ -1,4 +1,4 @@
-//! What any process does for all: promotion, expiry, submissions, rescue of the dead, the spool.
+//! What any process does for all: promotion, expiry, rescue of the dead, the spool.
 //! Must not know: what this worker itself has in flight.
 
 use std::collections::HashMap;
@@ -10,9 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Bench, replay};
-use crate::admit::{Origin, Overrides};
-use crate::job::Problem;
-use crate::store::{NewJob, RescueAsk, StoreError, StoreResult};
+use crate::store::{RescueAsk, StoreResult};
 
 /// How often identities that are over are looked for, in rounds of upkeep.
 const FORGET_EVERY_ROUNDS: u64 = 600;
@@ -39,10 +37,6 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
         let is_round = tokio::select! {
             () = done.cancelled() => return,
             () = bench.due.notified() => false,
-            () = bench.submitted.notified() => {
-                admit_submitted(&bench).await;
-                continue;
-            }
             () = tokio::time::sleep_until(next_at) => true,
         };
         let next_ms = match promote(&bench).await {
@@ -60,8 +54,6 @@ pub(super) async fn keep(bench: Arc<Bench>, mut watch: Watch, done: Cancellation
             continue;
         }
         round += 1;
-        lap(&bench);
-        admit_submitted(&bench).await;
         lap(&bench);
         rescue(&bench, &mut watch).await;
         lap(&bench);
@@ -123,70 +115,6 @@ async fn promote(bench: &Bench) -> StoreResult<u64> {
         .map_or(u64::MAX, |at| u64::try_from(at.saturating_sub(now)).unwrap_or(0));
     // A round is never quicker than a claim.
     Ok(due_in_ms.max(bench.options.claim_interval_ms))
-}
-
-async fn admit_submitted(bench: &Bench) {
-    if let Err(error) = submissions(bench).await {
-        tracing::warn!(%error, "submissions not admitted");
-    }
-}
-
-/// Admits what other programs have put into the store.
-async fn submissions(bench: &Bench) -> StoreResult<()> {
-    let submissions = bench.store.submissions(bench.options.write_rows_max).await?;
-    if submissions.is_empty() {
-        return Ok(());
-    }
-    let limits = bench.store.limits().await?;
-    let now = bench.clock.now();
-    let jobs = submissions.into_iter().map(|submission| {
-        // With it a second admission after a lost commit finds the first.
-        let origin = Origin { identity: submission.identity, batch: None };
-        let text = &submission.document;
-        let prepared = bench.admission.prepare(text, &Overrides::default(), origin, &limits, now);
-        let mut job = prepared.unwrap_or_else(|problems| {
-            tracing::warn!(submission.id, "submission rejected: {}", summary(&problems));
-            bench.admission.rejected(text, &problems, now)
-        });
-        job.job_id = submission.job_id.unwrap_or(job.job_id);
-        (submission.id, job)
-    });
-    let jobs: Vec<(String, NewJob)> = jobs.collect();
-    let is_full = jobs.len() >= usize::try_from(bench.options.write_rows_max).unwrap_or(usize::MAX);
-    match bench.store.admit_submissions(jobs.clone()).await {
-        // One that cannot be stored must not keep the others waiting.
-        Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
-        admitted => admitted?,
-    }
-    bench.wake.notify_one();
-    if is_full {
-        bench.submitted.notify_one();
-    }
-    Ok(())
-}
-
-async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
-    for (id, job) in jobs {
-        let document = job.document.clone();
-        let refusal = match bench.store.admit_submissions(vec![(id.clone(), job)]).await {
-            Err(StoreError::Data(refusal)) => refusal,
-            admitted => {
-                admitted?;
-                continue;
-            }
-        };
-        tracing::warn!(submission.id = id, "submission cannot be stored: {refusal}");
-        let problems = [Problem::new("$", format!("cannot be stored: {refusal}"))];
-        let rejected = bench.admission.rejected(&document, &problems, bench.clock.now());
-        if let Err(error) = bench.store.admit_submissions(vec![(id.clone(), rejected)]).await {
-            tracing::error!(submission.id = id, %error, "submission stays where it is");
-        }
-    }
-    Ok(())
-}
-
-fn summary(problems: &[Problem]) -> String {
-    problems.first().map_or_else(String::new, ToString::to_string)
 }
 
 /// Ends the leases of dead processes: at once where the system says so, else when this process has

@@ -83,11 +83,11 @@ async fn one_workers_clock_steps_by_an_hour_either_way() {
     let size = Size::asked();
     let steps = Steps::new();
     // Half an hour: the worker that is an hour ahead must not take it for over.
-    let mut scene = Scene::with_deadline(size, size.of(220, 9_000), 1_800);
+    let mut scene = Scene::with_deadline(size, size.of(400, 9_000), 1_800);
     scene.start_workers(2).await;
     scene.start_worker_under(&steps).await;
     for offset in OFFSETS {
-        scene.until_calls_more(size.of(40, 2_000)).await;
+        scene.until_calls_more(size.of(20, 2_000)).await;
         steps.step_to(offset);
         scene.fault_hits().await;
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -53,17 +53,18 @@ impl Scene {
         found
     }
 
-    /// Of these attempts: how many there are, and of how many the answer is recorded.
-    pub(crate) async fn answered(&self, fences: &HashSet<Uuid>) -> (u64, u64) {
+    /// Of these attempts: how many there are, and of how many it is known that they were answered,
+    /// or never sent.
+    pub(crate) async fn told(&self, fences: &HashSet<Uuid>) -> (u64, u64) {
         let fences: Vec<Uuid> = fences.iter().copied().collect();
-        let query = "select count(*), count(*) filter (where outcome = 'completed') \
+        let query = "select count(*), count(*) filter (where outcome in ('completed', 'not_sent')) \
                      from quarrier.attempt where fence = any($1)";
-        let (all, answered): (i64, i64) = sqlx::query_as(query)
+        let (all, told): (i64, i64) = sqlx::query_as(query)
             .bind(fences)
             .fetch_one(&mut self.cluster.connect().await)
             .await
             .unwrap();
-        (u64::try_from(all).unwrap(), u64::try_from(answered).unwrap())
+        (u64::try_from(all).unwrap(), u64::try_from(told).unwrap())
     }
 
     async fn until_all_ended(&self) {

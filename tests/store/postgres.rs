@@ -26,6 +26,12 @@ async fn refused(database: &Database, simulated: Option<bool>) -> String {
     }
 }
 
+/// The newest migration: they are numbered from 1 on.
+fn newest() -> i64 {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
+    std::fs::read_dir(folder).unwrap().count().try_into().unwrap()
+}
+
 #[tokio::test]
 async fn a_database_without_a_store_is_refused_and_left_alone() {
     let database = Database::empty().await;
@@ -40,10 +46,10 @@ async fn migrating_makes_a_store_once() {
     let database = Database::empty().await;
     let options = PostgresOptions::new(&database.url(), None);
     assert_eq!(PostgresStore::migrate(&options).await, Ok(None));
-    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(3)));
-    assert_eq!(PostgresStore::migration_of(&options).await, Ok(Some(3)));
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(newest())));
+    assert_eq!(PostgresStore::migration_of(&options).await, Ok(Some(newest())));
     let store = open(&database, Some(true)).await.unwrap();
-    assert_eq!(store.about().await.unwrap().migration, 3);
+    assert_eq!(store.about().await.unwrap().migration, newest());
 }
 
 #[tokio::test]
@@ -66,7 +72,7 @@ async fn many_may_migrate_at_once() {
     let all = (0..4).map(|_| PostgresStore::migrate(&options));
     let before = futures_util::future::join_all(all).await;
     let made = before.iter().filter(|before| **before == Ok(None)).count();
-    let found = before.iter().filter(|before| **before == Ok(Some(3))).count();
+    let found = before.iter().filter(|before| **before == Ok(Some(newest()))).count();
     assert_eq!((made, found), (1, 3), "{before:?}");
 }
 
@@ -88,13 +94,77 @@ async fn a_store_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn the_printed_script_makes_the_same_store() {
     let database = Database::empty().await;
-    let script = PostgresStore::migrations_as_sql();
-    let mut psql = PgConnection::connect(&database.url()).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut psql).await.unwrap();
-    let store = open(&database, Some(false)).await.unwrap();
-    assert_eq!(store.about().await.unwrap().migration, 3);
+    for _ in 0..2 {
+        run_script(&database, &PostgresStore::migrations_as_sql());
+        let store = open(&database, Some(false)).await.unwrap();
+        assert_eq!(store.about().await.unwrap().migration, newest());
+    }
     let options = PostgresOptions::new(&database.url(), None);
-    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(3)), "nothing is left to do");
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(newest())), "nothing is left to do");
+}
+
+#[tokio::test]
+async fn the_printed_script_brings_an_old_store_up_to_date() {
+    let database = Database::empty().await;
+    let script = PostgresStore::migrations_as_sql();
+    let (first, _) = script.split_once("-- Migration 2").unwrap();
+    run_script(&database, &format!("{first}commit;"));
+    let words = refused(&database, Some(false)).await;
+    assert!(words.contains("version 1") && words.contains("quarrier migrate"), "{words}");
+    run_script(&database, &script);
+    open(&database, Some(false)).await.unwrap();
+}
+
+/// As its user does it.
+fn run_script(database: &Database, script: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("script.sql");
+    std::fs::write(&path, script).unwrap();
+    let mut psql = std::process::Command::new("psql");
+    let output = psql.args(["-X", "-q", "-f"]).arg(path).arg(database.url()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_later_store_that_has_only_more_is_worked_on() {
+    let world = World::open(Engine::Postgres).await;
+    world
+        .run_sql(
+            "insert into migration (version, description, checksum, compatible_from)
+             select version, 'more', '', (select max(version) from migration)
+             from unnest('{9998,9999}'::bigint[]) as version",
+        )
+        .await;
+    let options = PostgresOptions::new(&world.location(), Some(false));
+    let store = PostgresStore::open(&options, Clock::real()).await.unwrap();
+    one_job_through(&store).await;
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(9999)), "nothing is done");
+    world.run_sql("update migration set compatible_from = 9998 where version = 9998").await;
+    let error = PostgresStore::open(&options, Clock::real()).await.unwrap_err().to_string();
+    assert!(error.contains("9999") && error.contains("release"), "{error}");
+}
+
+/// As on a server where somebody else makes roles.
+#[tokio::test]
+async fn a_role_that_may_make_no_roles_migrates_too() {
+    let database = Database::empty().await;
+    let make = "
+        do $$ begin create role quarrier_owner login;
+        exception when duplicate_object or unique_violation then null; end $$;
+        do $$ begin execute format('grant create on database %I to quarrier_owner',
+            current_database()); end $$";
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    sqlx::raw_sql(make).execute(&mut connection).await.unwrap();
+    let url = database.url().replace("postgres://postgres@", "postgres://quarrier_owner@");
+    let options = PostgresOptions::new(&url, Some(false));
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(None));
+    let store = PostgresStore::open(&options, Clock::real()).await.unwrap();
+    one_job_through(&store).await;
+    let answer: String = sqlx::query_scalar("select quarrier.grant_roles()")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(answer.contains("quarrier_producer"), "{answer}");
 }
 
 #[tokio::test]

@@ -222,7 +222,8 @@ async fn a_store_says_what_it_is(world: World) {
             assert!(about.location.starts_with("postgres://postgres@"), "{}", about.location);
         }
     }
-    assert_eq!((about.migration, about.simulated), (3, Some(false)));
+    assert!(about.migration >= 1);
+    assert_eq!(about.simulated, Some(false));
 }
 
 async fn a_stores_health_tells_what_keeps_its_commits_and_what_waits_in_it(world: World) {

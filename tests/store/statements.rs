@@ -66,7 +66,7 @@ async fn no_hot_statement_reads_a_whole_table_on_sqlite() {
 
 /// Where Postgres may walk: tables that stay small, and walks that stop early. Statement, then what
 /// is read: a table, and the index by whose order it is read.
-const ALLOWED_ON_POSTGRES: [(&str, &str); 20] = [
+const ALLOWED_ON_POSTGRES: [(&str, &str); 21] = [
     ("budget_all", "budget_key budget_key_pkey"),
     // For people, who may wait.
     ("health_waiting", "job"),
@@ -91,6 +91,8 @@ const ALLOWED_ON_POSTGRES: [(&str, &str); 20] = [
     ("ready_lanes", "job job_ready"),
     // In the order of arrival, as many as are wanted.
     ("submission_read", "submission submission_seq"),
+    // To the first process that waits.
+    ("wake", "lease"),
 ];
 
 /// Jobs in every state, most of them ended.

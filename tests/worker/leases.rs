@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use quarrier::admit::Origin;
 use quarrier::clock::Clock;
 use quarrier::job::State;
+use quarrier::store::{AdmitStore as _, NewJob};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, plain};
 use crate::scripted::{Scripted, Step, gated};
 use crate::trouble::{Trouble, Troubled};
 use crate::{until, within};
@@ -236,11 +238,13 @@ fn an_outage_of_the_store_rescues_nobody() {
     });
 }
 
-/// Waits until upkeep has been through so many rounds: it deletes a submission in each.
+/// Waits until upkeep has been through so many rounds: it ends an expired job in each.
 async fn rounds(bed: &Bed, rounds: usize) {
     for _ in 0..rounds {
-        bed.sql("insert into submission values ('round', 'not JSON')").await;
-        until(|| async { bed.number("select count(*) from submission").await == 0 }).await;
+        let job = bed.prepared(&plain(), Origin::default());
+        let id = job.job_id;
+        bed.store.admit(vec![NewJob { run_at: i64::MAX, deadline_at: 0, ..job }]).await.unwrap();
+        until(|| async { bed.state(id).await == State::Expired }).await;
     }
 }
 

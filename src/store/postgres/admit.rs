@@ -320,12 +320,15 @@ async fn insert_specs(tx: &mut Tx, jobs: &[&NewJob]) -> Outcome<()> {
         let settled = job.resolved.as_ref().ok();
         resolved.push(settled.map(serde_json::to_string).transpose()?);
     }
+    let external_ids: Vec<Option<&str>> =
+        jobs.iter().map(|job| job.external_id.as_deref()).collect();
     sqlx::query_file!(
         "src/store/postgres/job_spec_insert.sql",
         &ids,
         &documents as _,
         &metadata as _,
-        &resolved as _
+        &resolved as _,
+        &external_ids as _
     )
     .execute(tx.on())
     .await?;

@@ -1,7 +1,7 @@
 //! Room 3 on Postgres: candidates in place order, what fits of them, running, in one transaction.
 //! Must not know: how fitting is judged (`budget` does), or what a call is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::PoisonError;
 
 use uuid::Uuid;
@@ -326,15 +326,12 @@ pub(super) async fn take(
         .map(|taken| bulk::small_int(taken.candidate.calls.saturating_add(1)))
         .collect();
     let fences: Vec<Uuid> = taken.iter().map(|taken| taken.fence).collect();
-    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, lease)
-        .execute(tx.on())
-        .await?;
     let slots: Vec<i64> = taken.iter().map(|taken| bulk::int(taken.slot)).collect();
     let keys: Vec<String> = taken.iter().map(|taken| key_names(taken, draws)).collect();
     let reserved: Vec<i64> =
         taken.iter().map(|taken| bulk::int(taken.candidate.reservation.tokens)).collect();
-    sqlx::query_file!(
-        "src/store/postgres/claim_attempt.sql",
+    let specs = sqlx::query_file!(
+        "src/store/postgres/claim_take.sql",
         &ids,
         &numbers,
         &fences,
@@ -344,15 +341,14 @@ pub(super) async fn take(
         lease,
         bulk::instant(draws.wall_ms)
     )
-    .execute(tx.on())
+    .fetch_all(tx.on())
     .await?;
-    let specs =
-        sqlx::query_file!("src/store/postgres/claim_spec.sql", &ids).fetch_all(tx.on()).await?;
+    let mut specs: HashMap<Uuid, _> = specs.into_iter().map(|spec| (spec.job_id, spec)).collect();
     let mut jobs = Vec::with_capacity(taken.len());
-    for (taken, spec) in taken.iter().zip(specs) {
-        if spec.job_id != taken.candidate.id {
-            return Err(StoreError::Bug("specs came out of order".to_owned()).into());
-        }
+    for taken in taken {
+        let Some(spec) = specs.remove(&taken.candidate.id) else {
+            return Err(StoreError::Bug("a job without its spec".to_owned()).into());
+        };
         let resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
         jobs.push(taken.candidate.claimed(taken.fence, spec.document, resolved, spec.reask));
     }

@@ -124,6 +124,6 @@ fn bug(words: &str) -> Fault {
 /// The same job under the same fence, from an earlier try whose answer was lost on the way.
 async fn found_again(tx: &mut Tx, job: &NewJob, ask: &ClaimNewAsk) -> Outcome<Option<Record>> {
     let key = AttemptKey { job_id: job.job_id, number: 1, fence: ask.fence };
-    let record = finish::records(tx, &[key]).await?.remove(&ask.fence);
+    let record = finish::records(tx, &[key]).await?.records.remove(&ask.fence);
     Ok(record.filter(|record| record.current && record.is_open()))
 }

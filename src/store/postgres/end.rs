@@ -1,6 +1,7 @@
 //! The one operation by which every job ends (G2).
 //! Must not know: why it ends.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use uuid::Uuid;
@@ -28,6 +29,10 @@ impl End {
         Self { job, state, output: None, text: None, error, provenance: None }
     }
 
+    fn kind(&self) -> Option<&'static str> {
+        self.error.as_ref().map(|(kind, _)| kind.as_str())
+    }
+
     pub(super) fn failed(job: Uuid, kind: ErrorKind, message: String) -> Self {
         Self::with_error(job, State::Failed, kind, message)
     }
@@ -47,40 +52,45 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> Outcome<Has
     if ends.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids: Vec<Uuid> = ends.iter().map(|end| end.job).collect();
-    let live = sqlx::query_file!("src/store/postgres/job_live.sql", &ids).fetch_all(tx.on());
-    let mut live: HashSet<Uuid> = live.await?.into_iter().map(|row| row.id).collect();
-    if live.is_empty() {
-        return Ok(live);
-    }
-    let ended = live.clone();
-    // Removed as it is taken, so that of two ends of one job in one group the first wins.
-    let winners: Vec<&End> = ends.iter().filter(|end| live.remove(&end.job)).collect();
-    let ids: Vec<Uuid> = winners.iter().map(|end| end.job).collect();
-    let states: Vec<&str> = winners.iter().map(|end| end.state.as_str()).collect();
-    let kinds: Vec<Option<&str>> =
-        winners.iter().map(|end| end.error.as_ref().map(|(kind, _)| kind.as_str())).collect();
-    let messages: Vec<Option<String>> = winners
-        .iter()
-        // A message may quote a model.
-        .map(|end| end.error.as_ref().map(|(_, message)| bulk::shown(message)))
-        .collect();
-    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output.as_deref()).collect();
-    let texts: Vec<Option<String>> =
-        winners.iter().map(|end| end.text.as_deref().map(bulk::shown)).collect();
-    let exact: Vec<Option<Vec<u8>>> =
-        winners.iter().map(|end| end.text.as_deref().and_then(bulk::exact)).collect();
-    let provenances: Vec<Option<&str>> =
-        winners.iter().map(|end| end.provenance.as_deref()).collect();
-    sqlx::query_file!(
+    let mut first = HashSet::with_capacity(ends.len());
+    let firsts: Vec<&End> = ends.iter().filter(|end| first.insert(end.job)).collect();
+    let ids: Vec<Uuid> = firsts.iter().map(|end| end.job).collect();
+    let states: Vec<&str> = firsts.iter().map(|end| end.state.as_str()).collect();
+    let kinds: Vec<Option<&str>> = firsts.iter().map(|end| end.kind()).collect();
+    let ended = sqlx::query_file!(
         "src/store/postgres/job_end.sql",
         &ids,
         &states as _,
         &kinds as _,
         bulk::instant(now)
     )
-    .execute(tx.on())
+    .fetch_all(tx.on())
     .await?;
+    let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id).collect();
+    let winners: Vec<&End> = firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
+    insert_results(tx, &winners, now).await?;
+    Ok(ended)
+}
+
+async fn insert_results(tx: &mut Tx, winners: &[&End], now: i64) -> Outcome<()> {
+    if winners.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = winners.iter().map(|end| end.job).collect();
+    let states: Vec<&str> = winners.iter().map(|end| end.state.as_str()).collect();
+    let kinds: Vec<Option<&str>> = winners.iter().map(|end| end.kind()).collect();
+    let messages: Vec<Option<Cow<'_, str>>> = winners
+        .iter()
+        // A message may quote a model.
+        .map(|end| end.error.as_ref().map(|(_, message)| bulk::shown(message)))
+        .collect();
+    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output.as_deref()).collect();
+    let texts: Vec<Option<Cow<'_, str>>> =
+        winners.iter().map(|end| end.text.as_deref().map(bulk::shown)).collect();
+    let exact: Vec<Option<Vec<u8>>> =
+        winners.iter().map(|end| end.text.as_deref().and_then(bulk::exact)).collect();
+    let provenances: Vec<Option<&str>> =
+        winners.iter().map(|end| end.provenance.as_deref()).collect();
     sqlx::query_file!(
         "src/store/postgres/result_insert.sql",
         &ids,
@@ -95,7 +105,7 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> Outcome<Has
     )
     .execute(tx.on())
     .await?;
-    Ok(ended)
+    Ok(())
 }
 
 /// Marks the open attempts of these jobs as unknown: whoever makes those calls is dead or fenced.

@@ -2,7 +2,8 @@
 //! transaction.
 //! Must not know: why a job moves where it moves (`retry` has decided).
 
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -27,8 +28,8 @@ impl PostgresStore {
         self.keep_lane_time().await?;
         let mut tx = self.begin().await?;
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
-        let records = records(&mut tx, &keys).await?;
-        let now = self.now(&mut tx).await?;
+        let Standing { records, read_ms } = records(&mut tx, &keys).await?;
+        let now = self.now_or_read(&mut tx, read_ms).await?;
         let fresh = settling::fresh(group, &records);
         record(&mut tx, &fresh, now).await?;
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
@@ -51,8 +52,8 @@ impl PostgresStore {
         }
         self.keep_lane_time().await?;
         let mut tx = self.begin().await?;
-        let records = records(&mut tx, attempts).await?;
-        let now = self.now(&mut tx).await?;
+        let Standing { records, read_ms } = records(&mut tx, attempts).await?;
+        let now = self.now_or_read(&mut tx, read_ms).await?;
         let unsent = settling::unsent(attempts, &records);
         let ids: Vec<Uuid> = unsent.iter().map(|(key, _)| key.job_id).collect();
         let numbers: Vec<i32> = unsent.iter().map(|(key, _)| bulk::small_int(key.number)).collect();
@@ -112,25 +113,39 @@ impl PostgresStore {
     }
 }
 
+/// What stands of some attempts, and when that was read by the database's clock, if there is any.
+pub(super) struct Standing {
+    pub(super) records: Records,
+    pub(super) read_ms: Option<i64>,
+}
+
 /// Locks the jobs of these attempts, then reads what stands.
-pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Records> {
-    end::lock_jobs(tx, keys.iter().map(|key| key.job_id)).await?;
+pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Standing> {
     let ids: Vec<Uuid> = keys.iter().map(|key| key.job_id).collect();
+    let jobs = sqlx::query_file!("src/store/postgres/finish_lock.sql", &ids).fetch_all(tx.on());
+    let jobs: HashMap<Uuid, (String, Option<Uuid>)> =
+        jobs.await?.into_iter().map(|job| (job.id, (job.lane, job.running))).collect();
     let numbers: Vec<i32> = keys.iter().map(|key| bulk::small_int(key.number)).collect();
     let fences: Vec<Uuid> = keys.iter().map(|key| key.fence).collect();
     let rows = sqlx::query_file!("src/store/postgres/finish_read.sql", &ids, &numbers, &fences)
         .fetch_all(tx.on())
         .await?;
-    let record = rows.into_iter().map(|row| Record {
-        fence: row.fence,
-        slot: bulk::uint(row.slot),
-        keys: row.keys,
-        reserved_tokens: bulk::uint(row.reserved_tokens),
-        outcome: row.outcome,
-        lane: row.lane,
-        current: row.current,
-    });
-    Ok(record.map(|record| (record.fence, record)).collect())
+    let read_ms = rows.first().map(|row| row.now);
+    let mut records = Records::with_capacity(rows.len());
+    for row in rows {
+        let Some((lane, running)) = jobs.get(&row.job_id) else { continue };
+        let record = Record {
+            fence: row.fence,
+            slot: bulk::uint(row.slot),
+            keys: row.keys,
+            reserved_tokens: bulk::uint(row.reserved_tokens),
+            outcome: row.outcome,
+            lane: lane.clone(),
+            current: *running == Some(row.fence),
+        };
+        records.insert(record.fence, record);
+    }
+    Ok(Standing { records, read_ms })
 }
 
 fn ended(finish: &Finish) -> Option<End> {
@@ -170,7 +185,7 @@ async fn record(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> Outcome<()> {
         all().map(|finish| settling::settled_tokens(finish.settlement).map(bulk::int)).collect();
     let kinds: Vec<Option<&str>> =
         all().map(|finish| finish.error.as_ref().map(|(kind, _)| kind.as_str())).collect();
-    let messages: Vec<Option<String>> =
+    let messages: Vec<Option<Cow<'_, str>>> =
         all().map(|finish| finish.error.as_ref().map(|(_, text)| bulk::shown(text))).collect();
     let inputs: Vec<Option<i64>> =
         all().map(|finish| finish.usage.map(|usage| bulk::int(usage.input))).collect();
@@ -181,7 +196,7 @@ async fn record(tx: &mut Tx, fresh: &[Fresh<'_>], now: i64) -> Outcome<()> {
     let writes: Vec<Option<i64>> =
         all().map(|finish| finish.usage.map(|usage| bulk::int(usage.cache_write))).collect();
     let costs: Vec<Option<i64>> = all().map(|finish| finish.cost_micros.map(bulk::int)).collect();
-    let requests: Vec<Option<String>> =
+    let requests: Vec<Option<Cow<'_, str>>> =
         all().map(|finish| finish.request_id.as_deref().map(bulk::shown)).collect();
     let firsts: Vec<Option<i64>> =
         all().map(|finish| finish.first_token_ms.map(bulk::int)).collect();
@@ -224,34 +239,59 @@ fn stop_name(finish: &Finish) -> Outcome<Option<String>> {
 
 /// What the models said, apart from the hot rows.
 async fn record_bodies(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Outcome<()> {
-    let bodies: Vec<&Finish> = fresh
-        .iter()
-        .map(|(finish, _)| *finish)
-        .filter(|finish| finish.raw_text.is_some() || finish.schema_errors.is_some())
-        .collect();
-    if bodies.is_empty() {
-        return Ok(());
+    let said =
+        |(finish, _): &&Fresh<'_>| finish.raw_text.is_some() || finish.schema_errors.is_some();
+    let (first, again): (Vec<&Fresh<'_>>, Vec<&Fresh<'_>>) =
+        fresh.iter().filter(said).partition(|(_, record)| record.outcome.is_none());
+    if !first.is_empty() {
+        let Bodies { ids, numbers, texts, exact, errors } = Bodies::of(&first);
+        sqlx::query_file!(
+            "src/store/postgres/finish_body.sql",
+            &ids,
+            &numbers,
+            &texts as _,
+            &exact as _,
+            &errors as _
+        )
+        .execute(tx.on())
+        .await?;
     }
-    let ids: Vec<Uuid> = bodies.iter().map(|finish| finish.key.job_id).collect();
-    let numbers: Vec<i32> =
-        bodies.iter().map(|finish| bulk::small_int(finish.key.number)).collect();
-    let texts: Vec<Option<String>> =
-        bodies.iter().map(|finish| finish.raw_text.as_deref().map(bulk::shown)).collect();
-    let exact: Vec<Option<Vec<u8>>> =
-        bodies.iter().map(|finish| finish.raw_text.as_deref().and_then(bulk::exact)).collect();
-    let errors: Vec<Option<&str>> =
-        bodies.iter().map(|finish| finish.schema_errors.as_deref()).collect();
-    sqlx::query_file!(
-        "src/store/postgres/finish_body.sql",
-        &ids,
-        &numbers,
-        &texts as _,
-        &exact as _,
-        &errors as _
-    )
-    .execute(tx.on())
-    .await?;
+    if !again.is_empty() {
+        let Bodies { ids, numbers, texts, exact, errors } = Bodies::of(&again);
+        sqlx::query_file!(
+            "src/store/postgres/finish_body_again.sql",
+            &ids,
+            &numbers,
+            &texts as _,
+            &exact as _,
+            &errors as _
+        )
+        .execute(tx.on())
+        .await?;
+    }
     Ok(())
+}
+
+/// The columns of some bodies.
+struct Bodies<'a> {
+    ids: Vec<Uuid>,
+    numbers: Vec<i32>,
+    texts: Vec<Option<Cow<'a, str>>>,
+    exact: Vec<Option<Vec<u8>>>,
+    errors: Vec<Option<&'a str>>,
+}
+
+impl<'a> Bodies<'a> {
+    fn of(fresh: &[&Fresh<'a>]) -> Self {
+        let all = || fresh.iter().map(|(finish, _)| *finish);
+        Self {
+            ids: all().map(|finish| finish.key.job_id).collect(),
+            numbers: all().map(|finish| bulk::small_int(finish.key.number)).collect(),
+            texts: all().map(|finish| finish.raw_text.as_deref().map(bulk::shown)).collect(),
+            exact: all().map(|finish| finish.raw_text.as_deref().and_then(bulk::exact)).collect(),
+            errors: all().map(|finish| finish.schema_errors.as_deref()).collect(),
+        }
+    }
 }
 
 /// A job that is called again.

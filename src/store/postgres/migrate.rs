@@ -2,7 +2,7 @@
 //! of migrations of its own.
 //! Must not know: what the migrations do.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::PostgresStore;
@@ -23,28 +23,52 @@ const TABLE: &str = "create table if not exists quarrier.migration (
     checksum    bytea not null,
     applied_at  timestamptz not null default clock_timestamp()
 );
+alter table quarrier.migration add column if not exists compatible_from bigint;
 comment on table quarrier.migration is 'Which migrations this database has seen.';
 comment on column quarrier.migration.version is 'Ascending.';
 comment on column quarrier.migration.description is 'Of its file''s name.';
 comment on column quarrier.migration.checksum is 'SHA-384 of its file.';
-comment on column quarrier.migration.applied_at is 'When.'";
+comment on column quarrier.migration.applied_at is 'When.';
+comment on column quarrier.migration.compatible_from is
+    'Releases that know this migration as their last still work here; null = only newer ones.';";
 
-/// Every migration as a script.
+/// How a migration says which releases still work beside it: those that know at least this one.
+const COMPATIBLE_FROM: &str = "-- Compatible from: ";
+
+/// Every migration as a script for psql, which applies what is missing.
 pub(super) fn as_sql() -> String {
-    let mut parts = vec![format!("begin;\n{LOCK};\n{SCHEMA};\n{TABLE};\n")];
+    let mut parts = vec![format!(
+        "\\set ON_ERROR_STOP on\nbegin;\n{LOCK};\n\
+         select to_regnamespace('quarrier') is null as missing \\gset\n\
+         \\if :missing\n{SCHEMA};\n\\endif\n{TABLE}\n"
+    )];
     for migration in MIGRATIONS.iter() {
         let (version, description) = (migration.version, &migration.description);
-        parts.push(format!("\n-- Migration {version}: {description}\n\n"));
+        parts.push(format!(
+            "\n-- Migration {version}: {description}\n\n\
+             select not exists (select from quarrier.migration where version = {version}) \
+             as missing \\gset\n\\if :missing\n"
+        ));
         parts.push(migration.sql.as_str().to_owned());
         parts.push(format!(
-            "\ninsert into quarrier.migration (version, description, checksum)\n\
-             values ({version}, '{}', '\\x{}');\n",
+            "\ninsert into quarrier.migration (version, description, checksum, compatible_from)\n\
+             values ({version}, '{}', '\\x{}', {});\n\\endif\n",
             description.replace('\'', "''"),
             hex(&migration.checksum),
+            compatible_from(migration),
         ));
     }
     parts.push("\ncommit;\n".to_owned());
     parts.concat()
+}
+
+/// The oldest release that still works beside a migration, by the last migration that it knows;
+/// the migration's own where it says nothing.
+fn compatible_from(migration: &Migration) -> i64 {
+    let mut lines = migration.sql.as_str().lines().take_while(|line| line.starts_with("--"));
+    let stated = lines.find_map(|line| line.strip_prefix(COMPATIBLE_FROM));
+    let number = stated.and_then(|rest| rest.split('.').next()?.parse().ok());
+    number.unwrap_or(migration.version)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -57,7 +81,8 @@ fn newest() -> i64 {
 }
 
 impl PostgresStore {
-    /// Refuses a database whose tables are not those of this release.
+    /// Refuses a database whose tables are not those of this release, nor those of a later one that
+    /// has only added to them.
     pub(super) async fn check_migrations(&self) -> Outcome<()> {
         let reason = match self.standing().await? {
             Some(found) if found == newest() => return Ok(()),
@@ -66,11 +91,15 @@ impl PostgresStore {
                 "it stands at version {found} and this release needs {}; run `quarrier migrate`",
                 newest()
             ),
-            Some(found) => format!(
-                "it stands at version {found} and this release knows {}; use the release that \
-                 migrated it, or a later one",
-                newest()
-            ),
+            Some(found) => {
+                let mut tx = self.look().await?;
+                let is_compatible = later_ones_only_add(&mut tx).await?;
+                tx.commit().await?;
+                if is_compatible {
+                    return Ok(());
+                }
+                too_new(found)
+            }
         };
         Err(Fault::Store(StoreError::Refused(reason)))
     }
@@ -99,15 +128,21 @@ impl PostgresStore {
             if schemas.is_empty() {
                 sqlx::raw_sql(SCHEMA).execute(tx.on()).await?;
             }
-            sqlx::raw_sql(TABLE).execute(tx.on()).await?;
         }
+        sqlx::raw_sql(TABLE).execute(tx.on()).await?;
         let applied = applied(&mut tx).await?;
-        for (version, checksum) in &applied {
+        let later = applied.iter().map(|(version, _)| *version).find(|found| *found > newest());
+        if let Some(found) = later
+            && !later_ones_only_add(&mut tx).await?
+        {
+            return Err(Fault::Store(StoreError::Refused(too_new(found))));
+        }
+        for (version, checksum) in applied.iter().filter(|(version, _)| *version <= newest()) {
             let known = MIGRATIONS.iter().find(|migration| migration.version == *version);
             if known.is_none_or(|migration| *migration.checksum != **checksum) {
                 return Err(Fault::Store(StoreError::Refused(format!(
-                    "migration {version} is not one of this release; use the release that \
-                     migrated it, or a later one"
+                    "its migration {version} is not the one of this release; it was made by an \
+                     unpublished version, so make a new store, or use that version"
                 ))));
             }
         }
@@ -118,18 +153,39 @@ impl PostgresStore {
             sqlx::raw_sql(AssertSqlSafe(migration.sql.as_str().to_owned()))
                 .execute(tx.on())
                 .await?;
-            let insert = "insert into quarrier.migration (version, description, checksum) \
-                          values ($1, $2, $3)";
+            let insert = "insert into quarrier.migration \
+                          (version, description, checksum, compatible_from) \
+                          values ($1, $2, $3, $4)";
             sqlx::query(insert)
                 .bind(migration.version)
                 .bind(migration.description.as_ref())
                 .bind(migration.checksum.as_ref())
+                .bind(compatible_from(migration))
                 .execute(tx.on())
                 .await?;
         }
         tx.commit().await?;
         Ok(applied.last().map(|(version, _)| *version))
     }
+}
+
+fn too_new(found: i64) -> String {
+    format!(
+        "it stands at version {found} and this release knows {} and cannot work beside it; use \
+         the release that migrated it, or a later one",
+        newest()
+    )
+}
+
+/// Whether every migration that this release does not know lets it work on. Those of releases that
+/// did not say so yet do not.
+async fn later_ones_only_add(tx: &mut Tx) -> Outcome<bool> {
+    let query = "select bool_and(coalesce(
+                     (to_jsonb(migration) ->> 'compatible_from')::bigint <= $1, false
+                 )) as \"only_add\"
+                 from quarrier.migration where version > $1";
+    let row = sqlx::query(query).bind(newest()).fetch_one(tx.on()).await?;
+    Ok(row.try_get::<Option<bool>, _>("only_add")?.unwrap_or(true))
 }
 
 async fn has_table(tx: &mut Tx) -> Outcome<bool> {
@@ -155,9 +211,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_migration_says_its_lock_and_what_may_work_beside_it() {
+        let stated: Vec<i64> = MIGRATIONS.iter().map(compatible_from).collect();
+        let versions = MIGRATIONS.iter().map(|migration| migration.version);
+        assert!(stated.iter().zip(versions).all(|(from, own)| *from <= own), "{stated:?}");
+        for migration in MIGRATIONS.iter() {
+            let text = migration.sql.as_str();
+            assert!(
+                text.contains("-- Lock: ") && text.contains("10 million"),
+                "{}",
+                migration.version
+            );
+        }
+    }
+
+    #[test]
     fn the_script_is_one_transaction_that_names_each_migration() {
         let script = as_sql();
-        assert!(script.starts_with("begin;") && script.ends_with("commit;\n"));
+        assert_eq!(
+            (script.matches("begin;\n").count(), script.matches("\ncommit;").count()),
+            (1, 1)
+        );
         assert_eq!(
             script.matches("insert into quarrier.migration").count(),
             MIGRATIONS.iter().count()

@@ -114,18 +114,25 @@ impl PostgresOptions {
     }
 
     /// What a session begins with.
-    fn timeouts(&self) -> [(&'static str, u64); 3] {
+    fn session(&self) -> [(&'static str, u64); 7] {
         [
             ("statement_timeout", self.statement_timeout_ms),
             ("lock_timeout", self.lock_timeout_ms),
             // A process that vanished in the middle must not hold a lane for long.
             ("idle_in_transaction_session_timeout", self.statement_timeout_ms),
+            // Every statement goes from a few rows by an index to a few others. A plan that reads
+            // a whole table looks cheap while the table is small or its statistics are old, and is
+            // kept when it has grown. Zero is off.
+            ("enable_seqscan", 0),
+            ("enable_hashjoin", 0),
+            ("enable_mergejoin", 0),
+            ("jit", 0),
         ]
     }
 
     fn connector(&self) -> Connector {
         let connector = Connector::plain(&self.url, self.logins.clone());
-        if self.pooled { connector } else { connector.with_session(&self.timeouts()) }
+        if self.pooled { connector } else { connector.with_session(&self.session()) }
     }
 
     /// Makes the connections that must lead to one server session each; none where only the pooler
@@ -201,8 +208,7 @@ impl PostgresStore {
         let location = location(&connector.address()?);
         let mut begin = vec!["begin isolation level read committed read write".to_owned()];
         if options.pooled {
-            let timeouts = options.timeouts();
-            begin.extend(timeouts.map(|(name, ms)| format!("; set local {name} = {ms}")));
+            begin.extend(options.session().map(|(name, ms)| format!("; set local {name} = {ms}")));
         }
         let operation_timeout =
             Duration::from_millis(options.statement_timeout_ms.saturating_mul(2)) + REACH;

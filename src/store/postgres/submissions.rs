@@ -15,13 +15,17 @@ use crate::store::shared::admission;
 use crate::store::{NewJob, Submission};
 
 impl PostgresStore {
-    /// The oldest submissions: a look without a lock.
+    /// The oldest submissions: a look without a lock. Where there is none, lane time is kept, which
+    /// the claim of one that comes next would else have to do.
     pub(super) async fn waiting_submissions(&self, rows_max: u32) -> Outcome<Vec<Submission>> {
         let mut tx = self.look().await?;
         let rows = sqlx::query_file!("src/store/postgres/submission_read.sql", i64::from(rows_max))
             .fetch_all(tx.on())
             .await?;
         tx.commit().await?;
+        if rows.is_empty() {
+            self.keep_lane_time_ahead().await?;
+        }
         let submission = rows.into_iter().map(|row| Submission {
             // A row of the functions is there once: its producer cannot put it in again.
             identity: row.id.as_ref().map(|id| Submission::identity_of(id)),
@@ -52,29 +56,33 @@ impl PostgresStore {
     }
 
     async fn admit_submitted_in(&self, tx: &mut Tx, jobs: &[(String, NewJob)]) -> Outcome<()> {
-        let keys = take(tx, jobs.iter().map(|(key, _)| key.as_str())).await?;
+        let (keys, now) = take(tx, jobs.iter().map(|(key, _)| key.as_str())).await?;
+        let now = self.read_now(now);
         let mine = jobs.iter().filter(|(key, _)| keys.contains(key));
         let jobs: Vec<NewJob> = mine.map(|(_, job)| job.clone()).collect();
         if jobs.is_empty() {
             return Ok(());
         }
-        let now = self.now(tx).await?;
         let (admitted, given) = admit_in(tx, &jobs, now).await?;
         let answered = jobs.iter().zip(&admitted);
         let refused: Vec<NewJob> =
             answered.filter_map(|(job, answer)| admission::refused(job, answer)).collect();
-        // They end at once and take no place.
-        admit_in(tx, &refused, now).await?;
+        if !refused.is_empty() {
+            // They end at once and take no place.
+            admit_in(tx, &refused, now).await?;
+        }
         place::remember(tx, &given).await
     }
 }
 
-/// Takes these rows out of the table, those that another worker is admitting left out.
-async fn take(tx: &mut Tx, keys: impl Iterator<Item = &str>) -> Outcome<HashSet<String>> {
+/// Takes these rows out of the table, those that another worker is admitting left out. Also returns
+/// the database's time.
+async fn take(tx: &mut Tx, keys: impl Iterator<Item = &str>) -> Outcome<(HashSet<String>, i64)> {
     let keys: Vec<String> = keys.map(str::to_owned).collect();
     let ids: Vec<Uuid> = keys.iter().filter_map(|key| Uuid::try_parse(key).ok()).collect();
     let rows = sqlx::query_file!("src/store/postgres/submission_delete.sql", &keys, &ids)
         .fetch_all(tx.on())
         .await?;
-    Ok(rows.into_iter().map(|row| row.key).collect())
+    let now = rows.first().map_or(0, |row| row.now);
+    Ok((rows.into_iter().map(|row| row.key).collect(), now))
 }

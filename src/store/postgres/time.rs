@@ -80,6 +80,14 @@ impl PostgresStore {
         }
     }
 
+    /// The same, from the statement that brought it or by one of its own.
+    pub(super) async fn now_or_read(&self, tx: &mut Tx, read_ms: Option<i64>) -> Outcome<i64> {
+        match read_ms {
+            Some(read_ms) => Ok(self.read_now(read_ms)),
+            None => self.now(tx).await,
+        }
+    }
+
     /// Lane time at a wall time that was read while the budget's locks were held.
     pub(super) fn lane_time(&self, wall_ms: i64) -> LaneTime {
         let steady_ms = self.clock.now().mono_ms;
@@ -96,6 +104,16 @@ impl PostgresStore {
             .reckoning
             .known()
             .is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS);
+        if is_due { self.contact().await } else { Ok(()) }
+    }
+
+    /// The same while nothing else is to be done, and early, so that the next claim need not.
+    pub(super) async fn keep_lane_time_ahead(&self) -> Outcome<()> {
+        let steady_ms = self.clock.now().mono_ms;
+        let is_due = self
+            .reckoning
+            .known()
+            .is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS / 2);
         if is_due { self.contact().await } else { Ok(()) }
     }
 
