@@ -12,8 +12,8 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         let now = self.now(&mut tx).await?;
         let until = ask.for_ms.map(|ms| bulk::instant(now.saturating_add(bulk::int(ms))));
-        let (name, reason) = (bulk::shown(&ask.scope.name()), ask.reason.as_deref());
-        let reason = reason.map(bulk::shown);
+        let (name, reason) = (bulk::shown(&ask.scope.name()).into_owned(), ask.reason.as_deref());
+        let reason = reason.map(|reason| bulk::shown(reason).into_owned());
         // First, so that a pause that is over does not lend its beginning to this one.
         sqlx::query_file!("src/store/postgres/pause_forget.sql", bulk::instant(now))
             .execute(tx.on())
