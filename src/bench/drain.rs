@@ -47,7 +47,7 @@ async fn done(
     if budget {
         let origin = "configuration".to_owned();
         let rule = LimitRule { pattern: "total".to_owned(), limit: WIDE, origin };
-        store.seed_limits(vec![rule]).await?;
+        store.seed_limits(vec![rule], &crate::worker::process_name()).await?;
     }
     enqueue::fill(bench, &*store, jobs).await?;
     bench.ground.settle().await?;

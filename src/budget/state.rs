@@ -225,6 +225,12 @@ impl BudgetState {
         self.pace.expected(reservation)
     }
 
+    /// How many of 1,000 tokens reserved the calls before have used.
+    #[must_use]
+    pub fn used_permille(&self) -> u64 {
+        self.pace.expected(Charge { requests: 1, tokens: 1_000 }).tokens
+    }
+
     /// How full the key is at the last time seen.
     #[must_use]
     pub fn level(&self, limit: &Limit) -> Level {

@@ -1,58 +1,219 @@
 //! `quarrier limits`: how full each budget key is, and which rule limits it.
 //! Must not know: the budget's arithmetic.
 
+mod change;
+mod forecast;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+pub use change::{ClearArgs, SetArgs};
+
+use self::forecast::{Forecast, forecast};
 use super::jobs::waits::why_paused;
-use super::table::table;
+use super::pause::pause_json;
+use super::table::{one_line, span, table};
 use crate::budget::{Dimension, LevelOf};
 use crate::clock::rfc3339;
-use crate::store::{KeyLevel, LimitRule, PausedLane, Store};
+use crate::rooms::rule_words;
+use crate::store::{
+    Backlog, Disagreement, KeyLevel, LimitRule, Pause, PausedLane, Store, disagreements,
+};
+use crate::worker::paused_words;
 
-/// How full the rates are, and which lanes are paused: what the calls of the last minute have
-/// drawn, and what is allowed.
+/// How full the rates are, what is paused, and how long what is due takes: what the calls of the
+/// last minute have drawn, and what is allowed.
 #[derive(Debug, clap::Args)]
 pub struct LimitsArgs {
     /// The store to look at.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// Print a JSON object: `keys` with their levels, `rules`, and `paused` lanes.
+    /// Print a JSON object: `keys` with their levels, `rules`, `paused` lanes, `pauses` by people,
+    /// `forecast`, `disagreements`.
     #[arg(long)]
     pub json: bool,
+    /// What to do; left out, look.
+    #[command(subcommand)]
+    pub command: Option<LimitsCommand>,
 }
 
-/// Prints the levels as they stand now.
-pub async fn run(args: &LimitsArgs, store: &dyn Store, out: &mut impl Write) -> anyhow::Result<()> {
-    let levels = store.levels().await?;
-    let rules = store.limits().await?;
-    if args.json {
-        let keys: Vec<Value> = levels.iter().map(key_json).collect();
-        let paused: Vec<Value> = store.paused_lanes().await?.iter().map(paused_json).collect();
-        let all = json!({ "keys": keys, "rules": rules, "paused": paused });
-        serde_json::to_writer_pretty(&mut *out, &all)?;
-        writeln!(out)?;
-        return Ok(());
+/// What `quarrier limits` can do besides looking.
+#[derive(Debug, clap::Subcommand)]
+pub enum LimitsCommand {
+    /// Set a limit for all workers from their next claim on, until it is cleared.
+    Set(SetArgs),
+    /// Clear a limit that was set; the pattern's configured one, if there is one, holds again.
+    Clear(ClearArgs),
+}
+
+/// How many groups of due jobs (by lane, queue and tenant) the forecast looks at, the largest.
+const GROUPS_MAX: u32 = 10_000;
+
+/// Everything that is shown.
+struct Shown {
+    levels: Vec<KeyLevel>,
+    rules: Vec<LimitRule>,
+    paused: Vec<PausedLane>,
+    by_people: Vec<Pause>,
+    disagreements: Vec<Disagreement>,
+    /// By lane, and `all` where there are several.
+    forecasts: Vec<(String, Forecast)>,
+    /// Due jobs that something has paused.
+    halted_jobs: u64,
+    now: i64,
+}
+
+/// Runs `quarrier limits`. True if everything that was asked for was done.
+pub async fn run(
+    args: &LimitsArgs,
+    store: &dyn Store,
+    now: i64,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    match &args.command {
+        Some(LimitsCommand::Set(args)) => change::set(args, store, out).await,
+        Some(LimitsCommand::Clear(args)) => change::clear(args, store, out).await,
+        None => {
+            let shown = look(store, now).await?;
+            if args.json {
+                serde_json::to_writer_pretty(&mut *out, &as_json(&shown))?;
+                writeln!(out)?;
+            } else {
+                write_text(&shown, out)?;
+            }
+            Ok(true)
+        }
     }
-    let paused = store.paused_lanes().await?;
-    for lane in &paused {
+}
+
+async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
+    let (levels, rules) = (store.levels().await?, store.limits().await?);
+    let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
+    let backlog = store.backlog(GROUPS_MAX).await?;
+    let is_halted = |one: &Backlog| {
+        by_people.iter().any(|pause| pause.scope.covers(&one.lane, &one.queue))
+            || paused.iter().any(|lane| lane.lane == one.lane)
+    };
+    let (halted, free): (Vec<&Backlog>, Vec<&Backlog>) =
+        backlog.iter().partition(|one| is_halted(one));
+    let lanes: BTreeSet<&str> = free.iter().map(|one| one.lane.as_str()).collect();
+    let mut forecasts: Vec<(String, Forecast)> = Vec::new();
+    for lane in &lanes {
+        let own: Vec<&Backlog> = free.iter().filter(|one| one.lane == *lane).copied().collect();
+        forecasts.push(((*lane).to_owned(), forecast(&own, &levels, &rules)));
+    }
+    if lanes.len() > 1 {
+        forecasts.push(("all".to_owned(), forecast(&free, &levels, &rules)));
+    }
+    Ok(Shown {
+        disagreements: disagreements(&store.limit_seeds().await?, &rules),
+        forecasts,
+        halted_jobs: halted.iter().map(|one| one.jobs).sum(),
+        levels,
+        rules,
+        paused,
+        by_people,
+        now,
+    })
+}
+
+fn as_json(shown: &Shown) -> Value {
+    let keys: Vec<Value> = shown.levels.iter().map(key_json).collect();
+    let paused: Vec<Value> = shown.paused.iter().map(paused_json).collect();
+    let by_people: Vec<Value> = shown.by_people.iter().map(pause_json).collect();
+    let forecasts: Vec<Value> = shown
+        .forecasts
+        .iter()
+        .map(|(lane, forecast)| {
+            json!({
+                "lane": lane,
+                "jobs": forecast.jobs,
+                "tokens": forecast.tokens,
+                "takes_ms": forecast.takes_ms,
+                "done_by": done_by(forecast, shown.now),
+                "limited_by": forecast.limited_by.as_ref().map(|(key, of)| format!("{key} {of}")),
+            })
+        })
+        .collect();
+    json!({
+        "keys": keys,
+        "rules": shown.rules,
+        "paused": paused,
+        "pauses": by_people,
+        "forecast": { "lanes": forecasts, "paused_jobs": shown.halted_jobs },
+        "disagreements": shown.disagreements,
+    })
+}
+
+/// When these jobs are done at the present limits.
+fn done_by(forecast: &Forecast, now: i64) -> Option<String> {
+    forecast.takes_ms.map(|takes_ms| rfc3339(now.saturating_add_unsigned(takes_ms)))
+}
+
+fn write_text(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
+    let Shown { levels, rules, paused, by_people, .. } = shown;
+    for pause in by_people {
+        writeln!(out, "{}", one_line(&paused_words(pause)))?;
+    }
+    for lane in paused {
         let until = rfc3339(lane.until);
         writeln!(out, "{} is paused until {until}{}", lane.lane, why_paused(lane))?;
     }
-    if !paused.is_empty() {
+    if !paused.is_empty() || !by_people.is_empty() {
         writeln!(out)?;
     }
     if levels.is_empty() {
         writeln!(out, "Nothing has been drawn yet: no call has been claimed on this store.")?;
     } else {
-        write!(out, "{}", as_table(&levels))?;
+        write!(out, "{}", as_table(levels))?;
         writeln!(
             out,
             "\nOf the last 60 seconds: `in flight` is reserved, `wasted` was reserved and not used."
         )?;
     }
-    write_unused(&levels, &rules, out)
+    write_unused(levels, rules, out)?;
+    write_disagreements(&shown.disagreements, out)?;
+    write_forecast(shown, out)
+}
+
+fn write_disagreements(found: &[Disagreement], out: &mut impl Write) -> anyhow::Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWorkers whose configurations disagree; the last to begin is in force:")?;
+    for one in found {
+        let configured = rule_words(&one.pattern, one.configured.as_ref());
+        let in_force = rule_words(&one.pattern, one.in_force.as_ref());
+        let (own, last) = (one_line(&one.seeder), one_line(&one.in_force_of));
+        writeln!(out, "  {own} has {configured}; {last} has {in_force}")?;
+    }
+    writeln!(out, "Give them the same, or say what holds by `quarrier limits set`.")?;
+    Ok(())
+}
+
+fn write_forecast(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
+    if !shown.forecasts.is_empty() {
+        let rows = shown.forecasts.iter().map(|(lane, forecast)| {
+            let by = forecast.limited_by.as_ref().map(|(key, of)| format!("{key} {of}"));
+            let takes = forecast.takes_ms.map(|ms| span(i64::try_from(ms).unwrap_or(i64::MAX)));
+            vec![
+                lane.clone(),
+                forecast.jobs.to_string(),
+                forecast.tokens.to_string(),
+                takes.unwrap_or_default(),
+                done_by(forecast, shown.now).unwrap_or_default(),
+                by.unwrap_or_else(|| "no limit: by the calls' own time".to_owned()),
+            ]
+        });
+        let header = ["due jobs of", "jobs", "tokens", "take", "done by", "limited by"];
+        write!(out, "\n{}", table(&header, &[1, 2, 3], rows.collect()))?;
+    }
+    if shown.halted_jobs > 0 {
+        writeln!(out, "\n{} more due jobs wait for a pause's end.", shown.halted_jobs)?;
+    }
+    Ok(())
 }
 
 fn as_table(levels: &[KeyLevel]) -> String {
@@ -111,12 +272,7 @@ fn write_unused(
     } else if !unused.is_empty() {
         writeln!(out, "\nRules that nothing has drawn on yet:")?;
         for rule in unused {
-            let rates: Vec<String> = Dimension::ALL
-                .iter()
-                .filter_map(|one| Some(format!("{} {one} a minute", rule.limit.of(*one)?)))
-                .collect();
-            let rates = if rates.is_empty() { "no limit".to_owned() } else { rates.join(", ") };
-            writeln!(out, "  {}: {rates}", named(rule))?;
+            writeln!(out, "  {}", rule_words(&named(rule), Some(&rule.limit)))?;
         }
     }
     Ok(())
@@ -151,12 +307,15 @@ mod tests {
     use crate::budget::Limit;
     use crate::cli::testing::{Scene, again};
     use crate::error::ErrorKind;
-    use crate::store::AdmitStore as _;
+    use crate::store::{
+        AdmitStore as _, ControlStore as _, LeaseInfo, PauseAsk, Scope, WorkStore as _,
+    };
     use expect_test::expect;
 
     async fn shown(scene: &Scene, json: bool) -> String {
         let mut out = Vec::new();
-        run(&LimitsArgs { store: None, json }, &scene.store, &mut out).await.unwrap();
+        let args = LimitsArgs { store: None, json, command: None };
+        run(&args, &scene.store, scene.clock.now().wall_ms, &mut out).await.unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -172,7 +331,7 @@ mod tests {
             rule("lane:*haiku*", None, Some(20_000)),
             rule("queue:reports", Some(5), None),
         ];
-        scene.store.seed_limits(rules).await.unwrap();
+        scene.store.seed_limits(rules, "here/1").await.unwrap();
         scene
     }
 
@@ -235,6 +394,110 @@ mod tests {
         expect!["bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused until 2026-01-01T00:01:03.000Z: credentials; sign in (`aws sso login`), set AWS_PROFILE, or set the clock (`quarrier doctor`)"].assert_eq(text.lines().next().unwrap_or_default());
         let json: Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
         assert_eq!(json["paused"][0]["reason"], "credentials");
+    }
+
+    async fn does(scene: &Scene, line: &str) -> String {
+        let words = std::iter::once("limits").chain(line.split_whitespace());
+        let args = match <Line as clap::Parser>::try_parse_from(words) {
+            Ok(line) => line.limits,
+            Err(error) => return error.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        let mut out = Vec::new();
+        let done = run(&args, &scene.store, scene.clock.now().wall_ms, &mut out).await;
+        let text = String::from_utf8(out).unwrap();
+        match done {
+            Ok(true) => text,
+            Ok(false) => format!("{text}exit 1\n"),
+            Err(error) => format!("error: {error:#}\n"),
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: LimitsArgs,
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_set_and_cleared_and_shown_with_where_it_comes_from() {
+        let scene = limited().await;
+        expect![[r#"
+            total: 80 requests a minute; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set total --rpm 80").await);
+        expect![[r#"
+            total: 80 requests a minute, 1000 tokens a minute; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set total --tokens-per-minute 1000").await);
+        assert!(does(&scene, "").await.contains("total (set): 80 requests"));
+        expect![[r#"
+            queue:reports: no limit; every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "set queue:reports --rpm 0").await);
+        expect![[r#"
+            total: 50 requests a minute (configuration); every worker keeps to it from its next claim on
+        "#]]
+        .assert_eq(&does(&scene, "clear total").await);
+        expect![[r#"
+            tenant:a: no rule; it was not set at run time (set are: queue:reports)
+            exit 1
+        "#]]
+        .assert_eq(&does(&scene, "clear tenant:a").await);
+        expect![[r#"
+            error: set the limit Total: it names no limit: use total, "lane:PATTERN", "queue:PATTERN" or "tenant:PATTERN"
+        "#]]
+        .assert_eq(&does(&scene, "set Total --rpm 1").await);
+        expect!["error: the following required arguments were not provided:"]
+            .assert_eq(&does(&scene, "set total").await);
+    }
+
+    #[tokio::test]
+    async fn what_is_due_shows_how_long_it_takes_and_what_is_paused_is_left_out() {
+        let scene = limited().await;
+        for n in 1..=25 {
+            let queue = if n <= 5 { "held" } else { "default" };
+            scene.admit(n, &format!(r#"{{"prompt":"x","queue":"{queue}"}}"#)).await;
+        }
+        let ask = PauseAsk { scope: Scope::Queue("held".to_owned()), for_ms: None, reason: None };
+        scene.store.pause(&ask).await.unwrap();
+        let text = does(&scene, "").await;
+        let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("due")).collect();
+        expect![[r#"
+            due jobs of                                                    jobs  tokens       take  done by                   limited by
+            bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0    20   20380  1 min 1 s  2026-01-01T00:01:01.140Z  lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens
+
+            5 more due jobs wait for a pause's end."#]].assert_eq(&shown.join("\n"));
+        let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+        expect![[r#"{"lanes":[{"lane":"bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0","jobs":20,"tokens":20380,"takes_ms":61140,"done_by":"2026-01-01T00:01:01.140Z","limited_by":"lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens"}],"paused_jobs":5}"#]].assert_eq(&json["forecast"].to_string());
+        expect![[r#"[{"scope":"queue:held","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null}]"#]].assert_eq(&json["pauses"].to_string());
+    }
+
+    async fn shown_json(scene: &Scene) -> String {
+        shown(scene, true).await
+    }
+
+    #[tokio::test]
+    async fn workers_that_were_configured_otherwise_are_named() {
+        let scene = limited().await;
+        let lease = LeaseInfo { id: uuid::Uuid::from_u128(9), host: "here".to_owned(), pid: 1 };
+        scene.store.open_lease(&lease).await.unwrap();
+        let total = LimitRule {
+            pattern: "total".to_owned(),
+            limit: Limit { requests_per_minute: Some(60), tokens_per_minute: None },
+            origin: "configuration".to_owned(),
+        };
+        scene.store.seed_limits(vec![total], "there/2").await.unwrap();
+        let text = does(&scene, "").await;
+        let shown: Vec<&str> = text.lines().skip_while(|line| !line.contains("disagree")).collect();
+        expect![[r#"
+            Workers whose configurations disagree; the last to begin is in force:
+              here/1 has lane:*haiku*: 20000 tokens a minute; there/2 has lane:*haiku*: no limit
+              here/1 has queue:reports: 5 requests a minute; there/2 has queue:reports: no limit
+              here/1 has total: 50 requests a minute; there/2 has total: 60 requests a minute
+            Give them the same, or say what holds by `quarrier limits set`."#]]
+        .assert_eq(&shown.join("\n"));
+        let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+        expect![[r#"{"pattern":"total","in_force_of":"there/2","in_force":{"requests_per_minute":60},"seeder":"here/1","configured":{"requests_per_minute":50}}"#]].assert_eq(&json["disagreements"][2].to_string());
     }
 
     #[test]

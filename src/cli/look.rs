@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail};
 use serde_json::json;
 
 use super::{
-    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, rooms,
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, results, rooms,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -37,9 +37,19 @@ pub(super) async fn run(
             jobs::run(&args, &*store, &loaded.settings, now, out).await.map_err(failed)?
         }
         Command::Limits(args) => {
+            let now = clock.now().wall_ms;
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
-            limits::run(&args, &*store, out).await.map_err(failed)?;
+            limits::run(&args, &*store, now, out).await.map_err(failed)?
+        }
+        Command::Pause(args) => {
+            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
+            pause::pause(&args, &*store, out).await.map_err(failed)?;
             true
+        }
+        Command::Resume(args) => {
+            let now = clock.now().wall_ms;
+            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
+            pause::resume(&args, &*store, now, out).await.map_err(failed)?
         }
         Command::Migrate(args) => {
             if args.print {

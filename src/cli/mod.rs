@@ -16,6 +16,7 @@ mod look;
 pub mod migrate;
 pub mod models;
 mod notify;
+pub mod pause;
 pub mod result_line;
 pub mod results;
 pub mod rooms;
@@ -72,8 +73,12 @@ pub enum Command {
     Jobs(jobs::JobsArgs),
     /// Ask a worker of this machine how it is, for a container's health check.
     Health(health::HealthArgs),
-    /// How full the rates are.
+    /// How full the rates are, how long what waits will take; and limits at run time.
     Limits(limits::LimitsArgs),
+    /// Hold back a lane, a queue or everything, on all workers; calls in flight run on.
+    Pause(pause::PauseArgs),
+    /// Let a lane, a queue or everything go on, also a lane that a failure has paused.
+    Resume(pause::ResumeArgs),
     /// Which models there are, what they cost, and which are retired.
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.

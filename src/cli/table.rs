@@ -54,6 +54,22 @@ pub(super) fn span(ms: i64) -> String {
     }
 }
 
+/// A span of time as people write it (`90s`, `30m`, `2h`, `7d`), in milliseconds.
+pub(super) fn parse_span(text: &str) -> Option<i64> {
+    let unit_ms = match text.chars().last()? {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return None,
+    };
+    let digits = text.get(..text.len().checked_sub(1)?)?;
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<i64>().ok()?.checked_mul(unit_ms)
+}
+
 /// A text in which nothing can steer a terminal: line breaks and tabs stay, other control
 /// characters become visible marks. Models and producers write what they like.
 pub(super) fn printable(text: &str) -> String {

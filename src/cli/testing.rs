@@ -67,8 +67,12 @@ impl Scene {
 
     /// Admits a document under the id `n`.
     pub(super) async fn admit(&self, n: u128, document: &str) -> Admitted {
-        let now = self.clock.now();
-        let (overrides, origin) = (Overrides::default(), Origin::default());
+        self.admit_from(n, document, Origin::default()).await
+    }
+
+    /// The same, from a line of a batch for instance.
+    pub(super) async fn admit_from(&self, n: u128, document: &str, origin: Origin) -> Admitted {
+        let (now, overrides) = (self.clock.now(), Overrides::default());
         let mut job = match self.admission.prepare(document, &overrides, origin, &[], now) {
             Ok(job) => job,
             Err(problems) => self.admission.rejected(document, &problems, now),

@@ -51,6 +51,12 @@ pub enum Error {
         /// The failure that paused it, where it is known.
         kind: Option<ErrorKind>,
     },
+    /// A person has paused this model's lane, the ask's queue, or everything.
+    #[error("{words}")]
+    Halted {
+        /// What is paused, since when, why, and the command that ends it.
+        words: String,
+    },
     /// As many calls of this client were in flight as it may make at once, for as long as the ask
     /// may wait.
     #[error("{calls_max} calls are in flight, which is all that this client makes at once")]
@@ -113,7 +119,7 @@ impl Error {
             Self::Call(failure) => failure.kind,
             Self::Rejected { .. } => ErrorKind::Rejected,
             Self::Paused { kind, .. } => kind.unwrap_or(ErrorKind::Unavailable),
-            Self::Store { passes: true, .. } => ErrorKind::Unavailable,
+            Self::Halted { .. } | Self::Store { passes: true, .. } => ErrorKind::Unavailable,
             Self::Store { .. } | Self::Setup(_) => ErrorKind::Bug,
             Self::Closed => ErrorKind::Cancelled,
         }

@@ -16,7 +16,7 @@ use crate::error::ErrorKind;
 use crate::job::Problem;
 use crate::provider::Heard;
 use crate::store::{Admitted, NewJob, StoreError};
-use crate::worker::{Begun, Call, NotCalled};
+use crate::worker::{Begun, Call, NotCalled, paused_words};
 
 /// A waiting caller looks again after this, in ms: a call that used less than it reserved makes
 /// room early.
@@ -105,6 +105,13 @@ fn how_long(inner: &Inner, job: &NewJob, reason: NotCalled, left_ms: u64) -> Res
                 return Ok(for_ms);
             }
             Error::Paused { lane: job.lane.clone(), until: at(now, for_ms), kind }
+        }
+        NotCalled::PausedBy(pause) => {
+            let for_ms = pause.until.map(|until| until.saturating_sub(now.wall_ms));
+            match for_ms.and_then(|ms| u64::try_from(ms).ok()) {
+                Some(for_ms) if for_ms <= left_ms && left_ms > 0 => return Ok(for_ms),
+                _ => Error::Halted { words: paused_words(&pause) },
+            }
         }
         NotCalled::NeverFits(reason) => {
             Error::Rejected { problems: vec![Problem::new("$.max_tokens", reason)] }

@@ -18,6 +18,7 @@ use figment::{Figment, Profile};
 use crate::budget::Limit;
 use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
+pub use ranges::wrong_limit_name;
 pub use settings::{
     Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store,
     Worker,

@@ -192,7 +192,8 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
 }
 
 /// Why this name of a limit is none.
-pub(super) fn wrong_limit_name(name: &str) -> Option<String> {
+#[must_use]
+pub fn wrong_limit_name(name: &str) -> Option<String> {
     let good = name == "total"
         || ["lane:", "queue:", "tenant:"]
             .iter()

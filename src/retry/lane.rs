@@ -167,6 +167,13 @@ impl Lane {
         }
     }
 
+    /// A person wants it tried now: the pause is over for one call. False if it is not paused.
+    pub fn try_now(&mut self, now_ms: u64) -> bool {
+        let Some(pause) = &mut self.pause else { return false };
+        pause.until_ms = pause.until_ms.min(now_ms);
+        true
+    }
+
     /// A call was claimed: it is the probe, where one is wanted.
     pub fn claimed(&mut self, fence: u128, now_ms: u64) {
         if self.allowed(now_ms) == Allowed::One

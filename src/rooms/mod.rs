@@ -19,16 +19,15 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::admit::{Admission, AdmitSettings};
-use crate::budget::Limit;
+use crate::budget::{Dimension, Limit};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
 use crate::error::first_line;
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
-use crate::store::{LimitRule, Store};
-
-use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
+use crate::store::{LimitRule, Store, StoreResult, disagreements};
+use crate::worker::{Direct, Worker, WorkerError, WorkerOptions, process_name};
 pub use place::{StorePlace, open_store, store_path};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.
@@ -127,7 +126,9 @@ impl Rooms {
         let store = open_store(&settings, place, Some(simulated), clock.clone()).await?;
         let there = store.limits().await.context("failed to read the limits")?;
         if seeds(&there) {
-            store.seed_limits(limit_rules(loaded)).await.context("failed to write the limits")?;
+            let (rules, seeder) = (limit_rules(loaded), process_name());
+            store.seed_limits(rules, &seeder).await.context("failed to write the limits")?;
+            tell_disagreements(&*store, &seeder).await.context("failed to read the limits")?;
         }
         let limits = store.limits().await.context("failed to read the limits")?;
         Ok(Self {
@@ -249,6 +250,33 @@ pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
         }
     };
     loaded.settings.limits.iter().map(rule).collect()
+}
+
+/// One budget has one set of limits: workers that were configured otherwise are told of, because
+/// the last to begin has just replaced theirs.
+async fn tell_disagreements(store: &dyn Store, seeder: &str) -> StoreResult<()> {
+    let (seeds, rules) = (store.limit_seeds().await?, store.limits().await?);
+    for one in disagreements(&seeds, &rules).iter().filter(|one| one.in_force_of == seeder) {
+        tracing::warn!(
+            pattern = one.pattern,
+            worker = one.seeder,
+            "the worker {} was configured with {}, this process with {}, which is in force now for \
+             all; give both the same configuration, or say what holds by `quarrier limits set`",
+            one.seeder,
+            rule_words(&one.pattern, one.configured.as_ref()),
+            rule_words(&one.pattern, one.in_force.as_ref())
+        );
+    }
+    Ok(())
+}
+
+/// `total: 50 requests a minute`; a pattern without a limit has none.
+#[must_use]
+pub fn rule_words(pattern: &str, limit: Option<&Limit>) -> String {
+    let of = |one: &Dimension| Some(format!("{} {one} a minute", limit?.of(*one)?));
+    let rates: Vec<String> = Dimension::ALL.iter().filter_map(of).collect();
+    let rates = if rates.is_empty() { "no limit".to_owned() } else { rates.join(", ") };
+    format!("{pattern}: {rates}")
 }
 
 /// A share of a rate, at least 1. Durations know how to multiply whole numbers by a fraction.

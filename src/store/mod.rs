@@ -10,6 +10,7 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
+mod control;
 mod shared;
 mod shown;
 mod types;
@@ -22,6 +23,9 @@ pub mod sqlite;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::budget::Limit;
+
+pub use control::*;
 pub use shown::*;
 pub use types::*;
 
@@ -65,8 +69,9 @@ pub trait AdmitStore: Send + Sync {
     /// The rules that limits are judged by, configured ones first.
     async fn limits(&self) -> StoreResult<Vec<LimitRule>>;
 
-    /// Replaces the rules that configuration seeded; rules set at run time stay.
-    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()>;
+    /// Replaces the rules that configuration seeded, and remembers that this process (`host/pid`)
+    /// was configured so; rules set at run time stay, and win over seeded ones of their patterns.
+    async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()>;
 }
 
 /// What the worker asks (rooms 2, 3 and 6, and its lease).
@@ -96,6 +101,14 @@ pub trait WorkStore: Send + Sync {
     /// Advances the lease's beat and lists its running attempts. `None`: the lease is gone, and
     /// with it every claim made under it.
     async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>>;
+
+    /// Those of these attempts whose calls serve nothing any more: their jobs have ended or are
+    /// gone, or a person cancelled the call.
+    async fn unwanted(&self, attempts: &[AttemptKey]) -> StoreResult<Vec<AttemptKey>>;
+
+    /// How often people have ended a pause of each lane that a failure had paused; the lanes where
+    /// that never happened are left out.
+    async fn resumes(&self) -> StoreResult<Vec<(String, u64)>>;
 
     /// Puts running attempts back that were never sent: uncounted, everything given back.
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()>;
@@ -172,6 +185,38 @@ pub trait ReadStore: Send + Sync {
     async fn health(&self, check_ms: u64) -> StoreResult<Health>;
 }
 
+/// What people decide for all workers. Every worker reads it in the transaction of its next claim.
+#[async_trait]
+pub trait ControlStore: Send + Sync {
+    /// Pauses a scope; one that is paused already gets this end and this reason. A claim that is
+    /// under way at this moment may still start its calls.
+    async fn pause(&self, ask: &PauseAsk) -> StoreResult<Pause>;
+
+    /// Ends the pause of this very scope, and those that failures have made of lanes within it.
+    /// Other pauses stay, also where they overlap.
+    async fn resume(&self, scope: &Scope) -> StoreResult<Resumed>;
+
+    /// The pauses that people have made, by their scopes' names.
+    async fn pauses(&self) -> StoreResult<Vec<Pause>>;
+
+    /// Sets a rule at run time, in place of a seeded one of its pattern.
+    async fn set_limit(&self, pattern: &str, limit: Limit) -> StoreResult<()>;
+
+    /// Takes a rule away that was set at run time; false if none was. The pattern's rule of the
+    /// configuration seeded last, where it has one, holds again.
+    async fn clear_limit(&self, pattern: &str) -> StoreResult<bool>;
+
+    /// Who was configured with which limits, in the order in which they were written.
+    async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>>;
+
+    /// The due jobs by lane, queue and tenant, most jobs first; at most so many groups. Reads every
+    /// due job.
+    async fn backlog(&self, rows_max: u32) -> StoreResult<Vec<Backlog>>;
+
+    /// The batch of this name.
+    async fn batch_named(&self, name: &str) -> StoreResult<Option<Uuid>>;
+}
+
 /// A whole store.
-pub trait Store: AdmitStore + WorkStore + ReadStore {}
-impl<T: AdmitStore + WorkStore + ReadStore> Store for T {}
+pub trait Store: AdmitStore + WorkStore + ReadStore + ControlStore {}
+impl<T: AdmitStore + WorkStore + ReadStore + ControlStore> Store for T {}

@@ -85,6 +85,8 @@ pub struct JobFilter {
     pub model: Option<String>,
     /// Admitted at or after this time, in Unix ms.
     pub since: Option<i64>,
+    /// Of this batch.
+    pub batch: Option<Uuid>,
     /// Admitted before this job: the last one of the page before.
     pub before: Option<Uuid>,
     /// At most so many.
@@ -204,6 +206,8 @@ pub struct KeyLevel {
     pub rule: Option<String>,
     /// How full it is.
     pub level: Level,
+    /// How many of 1,000 tokens reserved its calls have lately used; 1,000 where it has seen none.
+    pub used_permille: u64,
 }
 
 /// What a store is.

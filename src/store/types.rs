@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
+use super::control::Pause;
 use crate::budget::{Dimension, Limit};
 use crate::completion::{StopReason, Usage};
 use crate::error::ErrorKind;
@@ -163,6 +164,8 @@ pub struct Claimed {
     pub paused_ms: Option<u64>,
     /// The error's kind that paused it.
     pub paused_for: Option<String>,
+    /// A person has paused the lane, or the queue of the first job that nothing else holds back.
+    pub paused_by: Option<Pause>,
     /// The next job does not fit the money left.
     pub money_exhausted: bool,
     /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
@@ -209,6 +212,8 @@ pub enum ClaimedNew {
         /// The kind of failure that paused it, where it is known.
         reason: Option<String>,
     },
+    /// A person has paused its lane or its queue; nothing of it is kept.
+    PausedBy(Pause),
     /// It is larger than a limit; nothing of it is kept. The words are for a person.
     NeverFits(String),
     /// Its identity or its `dedupe_key` is another job's; nothing of it is kept.

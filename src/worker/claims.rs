@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
 use super::wakes::Wakes;
-use super::{Bench, WaitingFor};
+use super::{Bench, WaitingFor, lanes};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::retry::Allowed;
@@ -175,6 +175,18 @@ fn may_claim(bench: &Bench) -> bool {
         && !bench.spool.waits()
 }
 
+/// A person may have ended the pause of a lane that this worker does not ask for now.
+async fn hear_resumes(bench: &Bench, names: &[String]) {
+    let is_out = |lane: &String| {
+        matches!(bench.lanes.allowed(lane, &bench.clock).0, Allowed::None { for_ms: 1.. })
+    };
+    if names.iter().any(is_out)
+        && let Err(error) = lanes::hear_resumes(bench).await
+    {
+        tracing::warn!(%error, "resumed lanes not read");
+    }
+}
+
 /// Asks every lane once, beginning with another one each time, so that no lane starves another of
 /// a limit that they share.
 async fn look(
@@ -198,6 +210,7 @@ async fn look(
     } else {
         look.remembered = true;
     }
+    hear_resumes(bench, &lanes.names).await;
     let count = lanes.names.len().max(1);
     lanes.first = (lanes.first + 1) % count;
     for lane in lanes.names.iter().cycle().skip(lanes.first).take(lanes.names.len()) {
@@ -325,6 +338,11 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
         let kind = claimed.paused_for.as_deref().and_then(ErrorKind::from_name);
         bench.lanes.heard(lane, ms, kind, &bench.clock);
         note_pause(bench, lane, (ms, kind), look);
+    }
+    if let Some(pause) = &claimed.paused_by
+        && look.waiting.is_none()
+    {
+        look.waiting = Some(WaitingFor::Person(pause.clone()));
     }
     if claimed.money_exhausted {
         look.waiting = Some(WaitingFor::Money);

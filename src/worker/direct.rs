@@ -18,8 +18,8 @@ use crate::catalogue::cost_micros_max;
 use crate::clock::Clock;
 use crate::provider::{Heard, Provider};
 use crate::store::{
-    Admitted, AttemptKey, ClaimNewAsk, ClaimedJob, ClaimedNew, Finish, NewJob, Store, StoreError,
-    StoreResult, Waiting,
+    Admitted, AttemptKey, ClaimNewAsk, ClaimedJob, ClaimedNew, Finish, NewJob, Pause, Store,
+    StoreError, StoreResult, Waiting,
 };
 
 /// How long a store that does not answer is asked again before the caller is told, in ms.
@@ -68,6 +68,8 @@ pub enum NotCalled {
         /// The kind of failure that paused it, where it is known.
         reason: Option<String>,
     },
+    /// A person has paused its lane or its queue.
+    PausedBy(Pause),
     /// It can never fit a limit, in words for a person.
     NeverFits(String),
     /// Its identity or its `dedupe_key` is another job's.
@@ -320,6 +322,7 @@ async fn claim_under(
             Ok(ClaimedNew::Paused { for_ms, reason }) => {
                 return Err(NotCalled::Paused { for_ms, reason });
             }
+            Ok(ClaimedNew::PausedBy(pause)) => return Err(NotCalled::PausedBy(pause)),
             Ok(ClaimedNew::NeverFits(reason)) => return Err(NotCalled::NeverFits(reason)),
             Ok(ClaimedNew::Known(admitted)) => return Err(NotCalled::Known(admitted)),
             Err(error) => error,

@@ -10,20 +10,25 @@ use crate::clock::Clock;
 use crate::error::{ErrorKind, explain, first_line};
 use crate::provider::{CallError, FailedCharge};
 use crate::retry::{Allowed, Failure, Lane, Out, Policy};
-use crate::store::{AttemptKey, ClaimedJob};
+use crate::store::{AttemptKey, ClaimedJob, StoreResult};
 
 /// Lanes remembered at once; those in order are forgotten first.
 const LANES_MAX: usize = 1_000;
 /// How much of the provider's words a line repeats, in characters.
 const MESSAGE_CHARS_MAX: usize = 160;
 
-/// Every lane that this worker has called. A std mutex: nothing is awaited while it is held.
+/// Every lane that this worker has called. Std mutexes: nothing is awaited while one is held.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(Mutex<HashMap<String, Lane>>);
+pub(super) struct Lanes {
+    lanes: Mutex<HashMap<String, Lane>>,
+    /// How often people had ended a pause of each lane when this worker looked last; none before it
+    /// has looked.
+    resumes: Mutex<Option<HashMap<String, u64>>>,
+}
 
 impl Lanes {
     fn lanes(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, name: &str, change: impl FnOnce(&mut Lane) -> T) -> T {
@@ -55,6 +60,20 @@ impl Lanes {
         self.with(name, |lane| lane.heard(for_ms, kind, clock.now().mono_ms));
     }
 
+    /// People have ended pauses so often: returns the lanes that are tried now because of it.
+    fn resumed(&self, resumes: Vec<(String, u64)>, now_ms: u64) -> Vec<String> {
+        let now: HashMap<String, u64> = resumes.into_iter().collect();
+        let mut kept = self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = kept.replace(now.clone()) else { return Vec::new() };
+        drop(kept);
+        let is_new = |lane: &String, times: u64| before.get(lane).is_none_or(|old| *old < times);
+        let mut lanes = self.lanes();
+        let tried = now.into_iter().filter(|(lane, times)| {
+            is_new(lane, *times) && lanes.get_mut(lane).is_some_and(|lane| lane.try_now(now_ms))
+        });
+        tried.map(|(lane, _)| lane).collect()
+    }
+
     /// A call was claimed; it may be the one that tries the lane.
     pub(super) fn claimed(&self, name: &str, key: AttemptKey, clock: &Clock) {
         if let Some(lane) = self.lanes().get_mut(name) {
@@ -68,6 +87,17 @@ impl Lanes {
             lane.over(job.fence.as_u128());
         }
     }
+}
+
+/// Hears which lanes people want tried before their pauses are over. Every worker has its own view
+/// of a lane, so clearing the store's alone would not do.
+pub(super) async fn hear_resumes(bench: &Bench) -> StoreResult<()> {
+    let resumes = bench.store.resumes().await?;
+    for lane in bench.lanes.resumed(resumes, bench.clock.now().mono_ms) {
+        tracing::info!(target: "quarrier::lanes", lane, "{lane} is tried now: a person resumed it");
+        bench.wake.notify_one();
+    }
+    Ok(())
 }
 
 /// The provider answered: the lane works.

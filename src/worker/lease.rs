@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Bench, direct};
+use super::{Bench, direct, lanes};
 use crate::clock::Clock;
 use crate::store::{AttemptKey, LeaseInfo, RunningAttempt, StoreResult};
 
@@ -64,9 +64,7 @@ impl Lease {
 
     pub(super) async fn open(&self, bench: &Bench) -> StoreResult<()> {
         let asked_mono_ms = bench.clock.now().mono_ms;
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
-        let lease = LeaseInfo { id: self.id(), host, pid: std::process::id() };
+        let lease = LeaseInfo { id: self.id(), host: host(), pid: std::process::id() };
         bench.store.open_lease(&lease).await?;
         self.confirm(asked_mono_ms);
         Ok(())
@@ -81,6 +79,17 @@ impl Lease {
             tracing::warn!(%error, "lease not closed; another process will");
         }
     }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+/// This process as others find it beside its lease: `host/pid`.
+#[must_use]
+pub fn process_name() -> String {
+    format!("{}/{}", host(), std::process::id())
 }
 
 /// Renews the lease until `done`.
@@ -122,7 +131,12 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
         return replace(bench).await;
     };
     bench.lease.confirm(asked_mono_ms);
-    reconcile(bench, &rows, (asked_mono_ms, &before)).await
+    reconcile(bench, &rows, (asked_mono_ms, &before)).await?;
+    // The lease is renewed all the same: the next beat asks again.
+    if let Err(error) = lanes::hear_resumes(bench).await {
+        tracing::warn!(%error, "resumed lanes not read");
+    }
+    Ok(())
 }
 
 /// Others took this process for dead. Its calls in flight run on, because they are paid for and
@@ -153,6 +167,15 @@ async fn reconcile(
     rows: &[RunningAttempt],
     (mono_ms, before): (u64, &HashSet<Uuid>),
 ) -> StoreResult<()> {
+    // First, because every moment of a call that nobody wants costs money. A call whose job runs
+    // anew elsewhere runs on: it is paid for, and its answer still counts.
+    let missing = bench.flight.missing(rows, mono_ms);
+    if !missing.is_empty() {
+        for key in bench.store.unwanted(&missing).await? {
+            tracing::info!(job.id = %key.job_id, "its job has ended elsewhere: the call is aborted");
+            bench.flight.abort(key.fence);
+        }
+    }
     let mut unknown = bench.flight.unknown(rows, before);
     record_again(bench, &mut unknown).await?;
     if !unknown.is_empty() {
@@ -162,12 +185,6 @@ async fn reconcile(
         } else {
             bench.store.give_back(&unknown).await?;
             bench.wake.notify_one();
-        }
-    }
-    for key in bench.flight.missing(rows, mono_ms) {
-        let page = bench.store.job(&key.job_id.to_string()).await?;
-        if page.is_none_or(|page| page.row.state.is_terminal()) {
-            bench.flight.abort(key.fence);
         }
     }
     Ok(())

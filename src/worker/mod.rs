@@ -43,9 +43,10 @@ use crate::store::{Store, StoreError};
 
 pub use direct::{Begun, Call, Called, Direct, NotCalled};
 pub use health::Check;
+pub use lease::process_name;
 pub use options::WorkerOptions;
 pub use request::{CallSettings, Caller, request_for};
-pub use status::{Status, StatusHandle, WaitingFor};
+pub use status::{Status, StatusHandle, WaitingFor, paused_words};
 
 /// Why a worker cannot work.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::budget::Dimension;
+use crate::clock::rfc3339;
 use crate::completion::Usage;
 use crate::error::ErrorKind;
+use crate::store::Pause;
 
 /// How many lines about pauses are kept for those who look late.
 const TOLD_MAX: usize = 16;
@@ -33,6 +35,8 @@ pub enum WaitingFor {
         /// What paused it, where that is known.
         kind: Option<ErrorKind>,
     },
+    /// A person, who has paused what is due.
+    Person(Pause),
     /// The money of `--max-cost-usd` does not cover the next call at worst.
     Money,
     /// The store does not answer.
@@ -47,10 +51,24 @@ impl WaitingFor {
             Self::Limit { dimension, key, .. } => format!("{dimension}, {key}"),
             Self::Pause { lane, kind: None, .. } => format!("{lane} is paused"),
             Self::Pause { lane, kind: Some(kind), .. } => format!("{lane} is paused: {kind}"),
+            Self::Person(pause) => paused_words(pause),
             Self::Money => "the money left does not cover the next call".to_owned(),
             Self::Store => "the store does not answer".to_owned(),
         }
     }
+}
+
+/// What a person has paused, since when, why, and how it goes on.
+#[must_use]
+pub fn paused_words(pause: &Pause) -> String {
+    let until = pause.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
+    let reason = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!(
+        "{} is paused by a person since {}{until}{reason}; `quarrier resume {}`",
+        pause.scope.words(),
+        rfc3339(pause.since),
+        pause.scope.flag()
+    )
 }
 
 /// Counts since the worker began.

@@ -3,14 +3,15 @@
 use quarrier::error::ErrorKind;
 use quarrier::job::State;
 use quarrier::retry::Counters;
-use quarrier::store::{Admitted, Finish, Finished, NewJob, Next};
+use quarrier::store::{Admitted, AttemptKey, Finish, Finished, NewJob, Next};
 use uuid::Uuid;
 
-use crate::world::{World, again, cut, failure, ids, success};
+use crate::world::{World, again, cut, failure, ids, key, success};
 
 on_every_engine!(
     cancelling_a_ready_job_ends_it,
     cancelling_a_running_job_ends_it_and_fences_its_call,
+    a_cancelled_call_serves_nothing_and_one_whose_job_runs_anew_still_does,
     cancelling_a_held_job_ends_it,
     cancelling_an_ended_job_changes_nothing,
     cancelling_names_only_those_that_moved_once,
@@ -44,6 +45,29 @@ async fn cancelling_a_running_job_ends_it_and_fences_its_call(world: World) {
     assert!(world.store.beat(world.lease).await.unwrap().unwrap().is_empty());
     assert_eq!(world.finish(again(&job, 0)).await, Finished::Late);
     assert_eq!(world.state(id).await, State::Cancelled);
+}
+
+async fn a_cancelled_call_serves_nothing_and_one_whose_job_runs_anew_still_does(world: World) {
+    let cancelled = world.admit_many(3).await;
+    let jobs = world.claim(3).await.jobs;
+    let keys: Vec<AttemptKey> = jobs.iter().map(key).collect();
+    assert_eq!(world.store.unwanted(&keys).await.unwrap(), []);
+    world.store.cancel(&cancelled[..2]).await.unwrap();
+    assert_eq!(world.store.unwanted(&keys).await.unwrap(), keys[..2]);
+    // Put back, the first waits again; its cancelled call stays cancelled.
+    world.store.retry(&cancelled[..1], later(&world)).await.unwrap();
+    assert_eq!(world.store.unwanted(&keys).await.unwrap(), keys[..2]);
+    // A worker that was taken for dead may still bring the answer.
+    world.rescue(world.lease).await;
+    assert_eq!(world.state(cancelled[2]).await, State::Ready);
+    assert_eq!(world.store.unwanted(&keys).await.unwrap(), keys[..2]);
+    let gone = AttemptKey { job_id: Uuid::now_v7(), ..keys[2] };
+    assert_eq!(world.store.unwanted(&[gone]).await.unwrap(), [gone]);
+    let page = world.store.job(&cancelled[1].to_string()).await.unwrap().unwrap();
+    let attempt = &page.attempts[0];
+    assert_eq!(attempt.outcome.as_deref(), Some("unknown"));
+    assert_eq!((attempt.settled_tokens, attempt.cost_micros), (None, None), "money is unknown");
+    assert_eq!(page.result.unwrap().attempts_unknown, 1);
 }
 
 async fn cancelling_a_held_job_ends_it(world: World) {

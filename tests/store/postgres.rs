@@ -350,7 +350,7 @@ async fn a_limit_holds_by_the_databases_clock() {
     let store = open(&database, Some(false)).await.unwrap();
     let limit = Limit { requests_per_minute: Some(3), tokens_per_minute: None };
     let rule = LimitRule { pattern: "total".to_owned(), limit, origin: "configuration".to_owned() };
-    store.seed_limits(vec![rule]).await.unwrap();
+    store.seed_limits(vec![rule], "here/1").await.unwrap();
     let now = Clock::real().now().wall_ms;
     store.admit((0..5).map(|_| new_job(now)).collect()).await.unwrap();
     let lease = open_lease(&store).await;

@@ -16,6 +16,7 @@ on_every_engine!(
     counts_add_up_states_usage_and_cost,
     counts_of_an_unknown_batch_are_empty,
     jobs_are_listed_newest_first_by_every_filter,
+    jobs_of_a_batch_are_listed_by_its_name,
     a_job_is_found_by_its_own_id_and_by_its_producers,
     a_jobs_own_id_comes_before_a_producers,
     the_newest_job_of_a_producers_id_is_shown,
@@ -154,6 +155,18 @@ async fn jobs_are_listed_newest_first_by_every_filter(world: World) {
     assert!(list(JobFilter { model: text("large"), ..all() }).await.is_empty());
     let both = JobFilter { queue: text("a"), tenant: text("y"), ..all() };
     assert_eq!(list(both).await, [late[0]]);
+}
+
+async fn jobs_of_a_batch_are_listed_by_its_name(world: World) {
+    let batch = world.store.open_batch("file").await.unwrap();
+    let lined = NewJob { batch: Some((batch, 1)), ..world.job() };
+    let ids = world.admit(vec![world.job(), lined]).await;
+    assert_eq!(world.store.batch_named("file").await.unwrap(), Some(batch));
+    assert_eq!(world.store.batch_named("other").await.unwrap(), None);
+    let of = |batch| JobFilter { batch: Some(batch), rows_max: 10, ..JobFilter::default() };
+    let found = world.store.jobs(&of(batch)).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.job_id).collect::<Vec<_>>(), [ids[1]]);
+    assert!(world.store.jobs(&of(Uuid::now_v7())).await.unwrap().is_empty());
 }
 
 async fn a_job_is_found_by_its_own_id_and_by_its_producers(world: World) {

@@ -213,7 +213,7 @@ impl World {
             limit: Limit { requests_per_minute: *requests, tokens_per_minute: *tokens },
             origin: "configuration".to_owned(),
         };
-        self.store.seed_limits(rules.iter().map(rule).collect()).await.unwrap();
+        self.store.seed_limits(rules.iter().map(rule).collect(), "here/1").await.unwrap();
     }
 
     /// How full the requests of a key are.

@@ -15,7 +15,7 @@ use quarrier::provider::{Clocks, Provider};
 use quarrier::retry::Policy;
 use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
 use quarrier::store::{
-    AdmitStore as _, Admitted, JobPage, LimitRule, NewJob, ReadStore as _, Store,
+    AdmitStore as _, Admitted, JobFilter, JobPage, LimitRule, NewJob, ReadStore as _, Store,
 };
 use quarrier::worker::{Status, StatusHandle, Worker, WorkerError, WorkerOptions};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ impl Bed {
     pub(crate) async fn limit(&self, pattern: &str, limit: Limit) {
         let rule =
             LimitRule { pattern: pattern.to_owned(), limit, origin: "configuration".to_owned() };
-        self.store.seed_limits(vec![rule]).await.unwrap();
+        self.store.seed_limits(vec![rule], "here/1").await.unwrap();
     }
 
     pub(crate) async fn page(&self, id: Uuid) -> JobPage {
@@ -86,6 +86,14 @@ impl Bed {
 
     pub(crate) async fn state(&self, id: Uuid) -> State {
         self.page(id).await.row.state
+    }
+
+    /// The jobs in flight.
+    pub(crate) async fn running(&self) -> Vec<Uuid> {
+        let state = Some(State::Running);
+        let filter = JobFilter { state, rows_max: 1_000, ..JobFilter::default() };
+        let rows = self.store.jobs(&filter).await.unwrap();
+        rows.into_iter().map(|row| row.job_id).collect()
     }
 
     /// The store as a program in another language sees it.

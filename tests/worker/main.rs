@@ -6,6 +6,7 @@
 mod answers;
 mod bed;
 mod claiming;
+mod control;
 mod direct;
 mod doors;
 mod failures;

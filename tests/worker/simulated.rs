@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::bed::Bed;
 use crate::within;
 
-async fn simulated(options: SimulatorOptions) -> (Bed, Simulator, Arc<dyn Provider>) {
+pub(crate) async fn simulated(options: SimulatorOptions) -> (Bed, Simulator, Arc<dyn Provider>) {
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let simulator = Simulator::start(address, options).await.unwrap();
     let bedrock = BedrockOptions {
@@ -29,7 +29,7 @@ async fn simulated(options: SimulatorOptions) -> (Bed, Simulator, Arc<dyn Provid
     (bed, simulator, Arc::new(provider))
 }
 
-fn structured(number: usize) -> Value {
+pub(crate) fn structured(number: usize) -> Value {
     json!({
         "id": format!("job-{number}"),
         "prompt": format!("Describe finding {number}."),

@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use quarrier::budget::Limit;
 use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
-    About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob,
-    OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk,
-    RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
+    About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
+    ControlStore, Counts, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel,
+    LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
+    ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -180,8 +182,8 @@ impl AdmitStore for Troubled {
     async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
         through!(self, limits())
     }
-    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
-        through!(self, seed_limits(rules))
+    async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
+        through!(self, seed_limits(rules, seeder))
     }
 }
 
@@ -208,6 +210,12 @@ impl WorkStore for Troubled {
     }
     async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>> {
         through!(self, beat(lease))
+    }
+    async fn unwanted(&self, attempts: &[AttemptKey]) -> StoreResult<Vec<AttemptKey>> {
+        through!(self, unwanted(attempts))
+    }
+    async fn resumes(&self) -> StoreResult<Vec<(String, u64)>> {
+        through!(self, resumes())
     }
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
         through!(self, give_back(attempts))
@@ -260,5 +268,33 @@ impl ReadStore for Troubled {
     }
     async fn health(&self, check_ms: u64) -> StoreResult<Health> {
         through!(self, health(check_ms))
+    }
+}
+
+#[async_trait]
+impl ControlStore for Troubled {
+    async fn pause(&self, ask: &PauseAsk) -> StoreResult<Pause> {
+        through!(self, pause(ask))
+    }
+    async fn resume(&self, scope: &Scope) -> StoreResult<Resumed> {
+        through!(self, resume(scope))
+    }
+    async fn pauses(&self) -> StoreResult<Vec<Pause>> {
+        through!(self, pauses())
+    }
+    async fn set_limit(&self, pattern: &str, limit: Limit) -> StoreResult<()> {
+        through!(self, set_limit(pattern, limit))
+    }
+    async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
+        through!(self, clear_limit(pattern))
+    }
+    async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {
+        through!(self, limit_seeds())
+    }
+    async fn backlog(&self, rows_max: u32) -> StoreResult<Vec<Backlog>> {
+        through!(self, backlog(rows_max))
+    }
+    async fn batch_named(&self, name: &str) -> StoreResult<Option<Uuid>> {
+        through!(self, batch_named(name))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use anyhow::bail;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -14,12 +15,37 @@ use crate::store::{JobFilter, JobPage, JobRow, Store};
 /// How many failed jobs are read and put back at a time.
 const PAGE_ROWS: u32 = 500;
 
+/// The states of jobs that have not ended, in the order in which they are cancelled.
+const LIVE: [State; 3] = [State::Ready, State::Held, State::Running];
+
+/// How often all that match is looked for again, at most.
+const CANCEL_ROUNDS_MAX: u32 = 20;
+
 /// Which jobs to cancel.
 #[derive(Debug, clap::Args)]
 pub struct CancelArgs {
     /// Jobs, by their own ids or by their producers'.
-    #[arg(required = true, value_name = "ID")]
+    #[arg(
+        required_unless_present_any = ["queue", "batch", "tenant", "state"],
+        conflicts_with_all = ["queue", "batch", "tenant", "state", "yes"],
+        value_name = "ID"
+    )]
     pub ids: Vec<String>,
+    /// All jobs of this queue that have not ended.
+    #[arg(long, value_name = "NAME")]
+    pub queue: Option<String>,
+    /// All jobs of this batch that have not ended.
+    #[arg(long, value_name = "NAME")]
+    pub batch: Option<String>,
+    /// All jobs of this tenant that have not ended.
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// All jobs in this state: `ready`, `running` or `held`.
+    #[arg(long, value_parser = parse_live_state)]
+    pub state: Option<State>,
+    /// Do it; without this the jobs that match all of the above are only counted.
+    #[arg(long)]
+    pub yes: bool,
     /// The store that holds them.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
@@ -60,6 +86,9 @@ pub(super) async fn cancel(
     store: &dyn Store,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
+    if args.ids.is_empty() {
+        return cancel_matching(args, store, out).await;
+    }
     let (found, mut change) = named(&args.ids, store).await?;
     let ids: Vec<Uuid> = found.iter().map(|(_, row)| row.job_id).collect();
     change.moved = store.cancel(&ids).await?;
@@ -71,6 +100,89 @@ pub(super) async fn cancel(
         }
     }
     change.write("cancelled", args.json, out)
+}
+
+/// Cancels all that match, round after round: a job that a worker claimed while its page was read
+/// is met again as running.
+async fn cancel_matching(
+    args: &CancelArgs,
+    store: &dyn Store,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let batch = match &args.batch {
+        None => None,
+        Some(name) => match store.batch_named(name).await? {
+            Some(id) => Some(id),
+            None => bail!("cancel the batch {}: there is none of this name", one_line(name)),
+        },
+    };
+    let states = args.state.map_or_else(|| LIVE.to_vec(), |state| vec![state]);
+    let filter = |state: State| JobFilter {
+        queue: args.queue.clone(),
+        tenant: args.tenant.clone(),
+        state: Some(state),
+        batch,
+        rows_max: PAGE_ROWS,
+        ..JobFilter::default()
+    };
+    if !args.yes {
+        return count_matching(states.into_iter().map(filter), store, args.json, out).await;
+    }
+    let mut change = Change::default();
+    for _ in 0..CANCEL_ROUNDS_MAX {
+        let mut met = false;
+        for mut filter in states.iter().copied().map(filter) {
+            loop {
+                let page = store.jobs(&filter).await?;
+                let Some(last) = page.last() else { break };
+                filter.before = Some(last.job_id);
+                let ids: Vec<Uuid> = page.iter().map(|row| row.job_id).collect();
+                change.moved.extend(store.cancel(&ids).await?);
+                met = true;
+            }
+        }
+        if !met {
+            return change.write("cancelled", args.json, out);
+        }
+    }
+    change.left.push(("others".to_owned(), "jobs that match come in all the time".to_owned()));
+    change.write("cancelled", args.json, out)
+}
+
+async fn count_matching(
+    filters: impl Iterator<Item = JobFilter>,
+    store: &dyn Store,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let mut counts = Vec::new();
+    for mut filter in filters {
+        let mut jobs: usize = 0;
+        loop {
+            let page = store.jobs(&filter).await?;
+            let Some(last) = page.last() else { break };
+            filter.before = Some(last.job_id);
+            jobs += page.len();
+        }
+        counts.push((filter.state.map_or("", State::as_str), jobs));
+    }
+    let all: usize = counts.iter().map(|(_, jobs)| jobs).sum();
+    if json {
+        let states: serde_json::Map<_, _> =
+            counts.iter().map(|(state, jobs)| ((*state).to_owned(), json!(jobs))).collect();
+        writeln!(out, "{}", json!({ "matching": states, "moved": [] }))?;
+        return Ok(false);
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(state, jobs)| format!("{jobs} {state}")).collect();
+    let counts = counts.join(", ");
+    writeln!(out, "{all} jobs match ({counts}); nothing is cancelled yet: add --yes")?;
+    Ok(false)
+}
+
+fn parse_live_state(name: &str) -> Result<State, String> {
+    let found = LIVE.into_iter().find(|state| state.as_str() == name);
+    found.ok_or_else(|| "is none of ready, held, running".to_owned())
 }
 
 pub(super) async fn retry(

@@ -6,10 +6,10 @@ use std::io::Write;
 use anyhow::Context as _;
 
 use super::{JobJson, waits};
-use crate::cli::table::{span, table};
+use crate::cli::table::{one_line, parse_span, span, table};
 use crate::clock::parse_rfc3339;
 use crate::job::State;
-use crate::store::{JobFilter, JobRow, PausedLane, Store};
+use crate::store::{JobFilter, JobRow, Pause, PausedLane, Store};
 
 /// Which jobs to list.
 #[derive(Debug, clap::Args)]
@@ -64,6 +64,7 @@ pub(super) async fn run(
         error: args.error.clone(),
         model: args.model.clone(),
         since,
+        batch: None,
         before: None,
         // One more than asked for tells whether there are more.
         rows_max: args.limit.saturating_add(1),
@@ -72,10 +73,12 @@ pub(super) async fn run(
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let paused = store.paused_lanes().await?;
+    let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
     if args.json {
-        let jobs: Vec<JobJson<'_>> =
-            rows.iter().map(|row| JobJson::of(row, waits::why(row, &paused, now))).collect();
+        let jobs: Vec<JobJson<'_>> = rows
+            .iter()
+            .map(|row| JobJson::of(row, waits::why(row, (&paused, &by_people), now)))
+            .collect();
         serde_json::to_writer_pretty(&mut *out, &jobs)?;
         writeln!(out)?;
         return Ok(true);
@@ -84,10 +87,10 @@ pub(super) async fn run(
         writeln!(out, "no such jobs")?;
         return Ok(true);
     }
-    write!(out, "{}", as_table(&rows, &paused, now))?;
-    for (position, lane) in waits::pauses_of(&rows, &paused).enumerate() {
+    write!(out, "{}", as_table(&rows, (&paused, &by_people), now))?;
+    for (position, line) in waits::pauses_of(&rows, &paused, &by_people).iter().enumerate() {
         let gap = if position == 0 { "\n" } else { "" };
-        writeln!(out, "{gap}{} is paused{}", lane.lane, waits::why_paused(lane))?;
+        writeln!(out, "{gap}{}", one_line(line))?;
     }
     if more {
         writeln!(out, "\nthe newest {}; there are more: --limit", args.limit)?;
@@ -95,7 +98,7 @@ pub(super) async fn run(
     Ok(true)
 }
 
-fn as_table(rows: &[JobRow], paused: &[PausedLane], now: i64) -> String {
+fn as_table(rows: &[JobRow], paused: (&[PausedLane], &[Pause]), now: i64) -> String {
     let cells = rows.iter().map(|row| {
         let why = waits::why(row, paused, now).or_else(|| row.reason.clone());
         vec![
@@ -123,21 +126,6 @@ fn parse_since(text: &str, now: i64) -> anyhow::Result<i64> {
     parse_rfc3339(text).with_context(|| {
         format!("read --since {text}: give an RFC 3339 time, or a span like 90s, 30m, 2h or 7d")
     })
-}
-
-fn parse_span(text: &str) -> Option<i64> {
-    let unit_ms = match text.chars().last()? {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return None,
-    };
-    let digits = text.get(..text.len().checked_sub(1)?)?;
-    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse::<i64>().ok()?.checked_mul(unit_ms)
 }
 
 #[cfg(test)]

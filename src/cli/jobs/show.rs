@@ -18,6 +18,7 @@ use crate::completion::Usage;
 use crate::config::Settings;
 use crate::job::State;
 use crate::store::{AttemptRow, JobPage, Store};
+use crate::worker::paused_words;
 
 /// Which job to show, and how much of it.
 #[derive(Debug, clap::Args)]
@@ -72,9 +73,10 @@ pub(super) async fn run(
 
 async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Result<Around> {
     let paused = store.paused_lanes().await?;
-    let waits = waits::why(&page.row, &paused, now);
+    let by_people = store.pauses().await?;
+    let waits = waits::why(&page.row, (&paused, &by_people), now);
     let is_due = page.row.state == State::Ready && page.row.run_at <= now;
-    let holds_back = if is_due {
+    let mut holds_back = if is_due {
         // No lease is nobody's own: all are seen.
         let leases = store.other_leases(Uuid::nil()).await?;
         let workers = leases.iter().filter(|lease| !lease.dead).count();
@@ -82,6 +84,9 @@ async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Res
     } else {
         Vec::new()
     };
+    if let Some(pause) = waits::halted_by(&page.row, &by_people) {
+        holds_back.insert(0, paused_words(pause));
+    }
     let simulated = store.about().await?.simulated.unwrap_or(false);
     let hint = waits::hint(&page.row, &paused);
     Ok(Around { waits, hint, holds_back, simulated })

@@ -4,14 +4,15 @@
 use expect_test::expect;
 
 use super::*;
+use crate::admit::Origin;
 use crate::cli::testing::{LANE, Scene, again, failing};
 use crate::clock::Now;
 use crate::config::{self, LoadArgs};
 use crate::error::ErrorKind;
 use crate::job::Outcome;
 use crate::store::{
-    AdmitStore as _, Admitted, JobFilter, LeaseInfo, LimitRule, Next, ReadStore as _,
-    WorkStore as _,
+    AdmitStore as _, Admitted, ControlStore as _, JobFilter, LeaseInfo, LimitRule, Next, PauseAsk,
+    ReadStore as _, Scope, WorkStore as _,
 };
 
 #[derive(clap::Parser)]
@@ -237,7 +238,7 @@ async fn a_due_job_says_what_holds_it_back() {
     let scene = Scene::new().await;
     let limit = crate::budget::Limit { requests_per_minute: Some(1), tokens_per_minute: None };
     let rule = LimitRule { pattern: "total".to_owned(), limit, origin: "flag".to_owned() };
-    scene.store.seed_limits(vec![rule]).await.unwrap();
+    scene.store.seed_limits(vec![rule], "here/1").await.unwrap();
     scene.admit(1, r#"{"prompt":"x"}"#).await;
     scene.call(|_| ()).await;
     scene.admit(2, r#"{"id":"next","prompt":"x"}"#).await;
@@ -533,4 +534,69 @@ fn retry_needs_ids_or_failed_and_not_both() {
     assert!(!parse("retry --failed a"));
     assert!(!parse("retry a --queue q"));
     assert!(!parse("cancel"));
+}
+
+#[tokio::test]
+async fn cancelling_all_that_match_is_counted_first_and_done_with_yes() {
+    let scene = all_states().await;
+    expect![[r#"
+        6 jobs match (4 ready, 1 held, 1 running); nothing is cancelled yet: add --yes
+        exit 1
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --queue default").await);
+    expect![[r#"
+        {"matching":{"ready":1},"moved":[]}
+        exit 1
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --state ready --tenant acme --json").await);
+    expect![[r#"
+        cancelled: 1 job; left alone: 0
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --tenant acme --yes").await);
+    expect![[r#"
+        cancelled: 5 jobs; left alone: 0
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --queue default --yes").await);
+    expect![[r#"
+        cancelled: 0 jobs; left alone: 0
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --queue default --yes").await);
+    expect![[r#"
+        error: cancel the batch nightly: there is none of this name
+    "#]]
+    .assert_eq(&shown(&scene, "cancel --batch nightly").await);
+    let parse =
+        |line: &str| <Line as clap::Parser>::try_parse_from(format!("jobs {line}").split(' '));
+    assert!(parse("cancel a --queue b").is_err() && parse("cancel --yes").is_err());
+    assert!(parse("cancel --state failed").is_err());
+}
+
+#[tokio::test]
+async fn a_batch_is_cancelled_by_its_name() {
+    let scene = Scene::new().await;
+    let batch = scene.store.open_batch("nightly").await.unwrap();
+    let line = Origin { batch: Some((batch, 1)), ..Origin::default() };
+    scene.admit_from(1, r#"{"prompt":"x"}"#, line).await;
+    scene.admit(2, r#"{"prompt":"x"}"#).await;
+    assert!(shown(&scene, "cancel --batch nightly --yes").await.starts_with("cancelled: 1 job;"));
+    assert_eq!(scene.store.job(&id(2)).await.unwrap().unwrap().row.state, State::Ready);
+}
+
+#[tokio::test]
+async fn a_job_that_a_person_holds_back_says_so_with_the_way_out() {
+    let scene = Scene::new().await;
+    scene.admit(1, r#"{"prompt":"x","queue":"reports"}"#).await;
+    let scope = Scope::Queue("reports".to_owned());
+    let reason = Some("the prompt is wrong".to_owned());
+    scene.store.pause(&PauseAsk { scope, for_ms: None, reason }).await.unwrap();
+    expect![[r#"
+        job                                   id  state  queue    tenant   model             calls   age  why, or waits
+        00000000-0000-0000-0000-000000000001      ready  reports  default  claude-haiku-4.5      0  0 ms  queue reports is paused by a person
+
+        queue reports is paused by a person since 2026-01-01T00:00:00.000Z: the prompt is wrong; `quarrier resume --queue reports`
+    "#]].assert_eq(&shown(&scene, "list").await);
+    let text = shown(&scene, &format!("show {}", id(1))).await;
+    let waits: Vec<&str> = text.lines().filter(|line| line.contains("paused")).collect();
+    assert_eq!(waits.len(), 2, "{text}");
+    assert!(waits[1].contains("`quarrier resume --queue reports`"), "{text}");
 }

@@ -6,10 +6,15 @@ use crate::cli::table::span;
 use crate::clock::rfc3339;
 use crate::error::{ErrorKind, explain};
 use crate::job::State;
-use crate::store::{JobRow, KeyLevel, PausedLane};
+use crate::store::{JobRow, KeyLevel, Pause, PausedLane};
+use crate::worker::paused_words;
 
 /// Why a job has not ended yet; none if it has. One short line.
-pub(super) fn why(row: &JobRow, paused: &[PausedLane], now: i64) -> Option<String> {
+pub(super) fn why(
+    row: &JobRow,
+    (paused, by_people): (&[PausedLane], &[Pause]),
+    now: i64,
+) -> Option<String> {
     let text = match row.state {
         State::Running => "in flight".to_owned(),
         State::Held => {
@@ -25,30 +30,44 @@ pub(super) fn why(row: &JobRow, paused: &[PausedLane], now: i64) -> Option<Strin
                 None => format!("{until}: its run_at"),
             }
         }
-        State::Ready => match paused.iter().find(|lane| lane.lane == row.lane) {
-            Some(lane) => paused_words(lane, now),
-            None => "for its turn".to_owned(),
-        },
+        State::Ready => {
+            let lane = paused.iter().find(|lane| lane.lane == row.lane);
+            match (halted_by(row, by_people), lane) {
+                (Some(pause), _) => format!("{} is paused by a person", pause.scope.words()),
+                (None, Some(lane)) => lane_words(lane, now),
+                (None, None) => "for its turn".to_owned(),
+            }
+        }
         State::Succeeded | State::Failed | State::Cancelled | State::Expired => return None,
     };
     Some(text)
 }
 
-fn paused_words(lane: &PausedLane, now: i64) -> String {
+/// The pause by which a person holds a waiting job back.
+pub(super) fn halted_by<'p>(row: &JobRow, pauses: &'p [Pause]) -> Option<&'p Pause> {
+    let covers = |pause: &&Pause| pause.scope.covers(&row.lane, &row.queue);
+    pauses.iter().filter(|_| row.state == State::Ready).find(covers)
+}
+
+fn lane_words(lane: &PausedLane, now: i64) -> String {
     let reason = lane.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let (until, left) = (rfc3339(lane.until), span(lane.until.saturating_sub(now)));
     format!("its lane is paused until {until}, in {left}{reason}")
 }
 
-/// The lanes whose pause keeps one of these jobs waiting.
-pub(super) fn pauses_of<'p>(
-    rows: &'p [JobRow],
-    paused: &'p [PausedLane],
-) -> impl Iterator<Item = &'p PausedLane> {
-    let waits = |lane: &PausedLane| {
+/// The pauses that keep some of these jobs waiting, in a line each with the way out.
+pub(super) fn pauses_of(
+    rows: &[JobRow],
+    paused: &[PausedLane],
+    by_people: &[Pause],
+) -> Vec<String> {
+    let holds = |pause: &&Pause| rows.iter().any(|row| halted_by(row, by_people) == Some(*pause));
+    let waits = |lane: &&PausedLane| {
         rows.iter().any(|row| row.state == State::Ready && row.lane == lane.lane)
     };
-    paused.iter().filter(move |lane| waits(lane))
+    let lane_line = |lane: &PausedLane| format!("{} is paused{}", lane.lane, why_paused(lane));
+    let held = by_people.iter().filter(holds).map(paused_words);
+    held.chain(paused.iter().filter(waits).map(lane_line)).collect()
 }
 
 /// What a person can do so that a job whose lane is paused waits no longer.

@@ -54,7 +54,10 @@ impl View {
             WaitingFor::Limit { until_mono_ms, .. } => {
                 until_mono_ms.saturating_sub(self.mono_ms) >= WAIT_TOLD_MS
             }
-            WaitingFor::Pause { .. } | WaitingFor::Money | WaitingFor::Store => true,
+            WaitingFor::Pause { .. }
+            | WaitingFor::Person(_)
+            | WaitingFor::Money
+            | WaitingFor::Store => true,
         })
     }
 
@@ -192,7 +195,9 @@ pub(in crate::cli) fn waiting_text(waiting: &WaitingFor, mono_ms: u64) -> String
         WaitingFor::Limit { until_mono_ms, .. } | WaitingFor::Pause { until_mono_ms, .. } => {
             format!("waiting: {reason}, {}", duration(until_mono_ms.saturating_sub(mono_ms)))
         }
-        WaitingFor::Money | WaitingFor::Store => format!("waiting: {reason}"),
+        WaitingFor::Person(_) | WaitingFor::Money | WaitingFor::Store => {
+            format!("waiting: {reason}")
+        }
     }
 }
 

@@ -222,6 +222,20 @@ fn a_pause_of_another_worker_ends_with_a_probe_here_too() {
 }
 
 #[test]
+fn a_person_who_resumes_a_lane_has_it_tried_at_once() {
+    let mut scene = Scene::new();
+    assert!(!scene.lane.try_now(scene.now_ms), "it is in order");
+    scene.call(ErrorKind::ThrottledDay, 1).unwrap();
+    assert!(scene.lane.try_now(scene.now_ms));
+    assert_eq!(scene.allowed(), Allowed::One);
+    let probe = scene.claim();
+    assert!(scene.lane.try_now(scene.now_ms), "said twice");
+    assert_eq!(scene.allowed(), Allowed::None { for_ms: 0 }, "still one call alone");
+    assert!(scene.fail(ErrorKind::ThrottledDay, 2, probe).unwrap().again, "and it was too early");
+    assert!(matches!(scene.allowed(), Allowed::None { for_ms: 1.. }));
+}
+
+#[test]
 fn an_outages_pauses_grow_to_their_limit_and_an_outage_that_returns_goes_on_from_there() {
     let mut scene = Scene::new();
     for job in 0..3 {

@@ -47,8 +47,8 @@ impl AdmitStore for PostgresStore {
         .await
     }
 
-    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
-        self.within(self.write_limits(&rules)).await
+    async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
+        self.within(self.write_limits(&rules, seeder)).await
     }
 }
 
@@ -89,24 +89,6 @@ impl PostgresStore {
         }
         place::remember(tx, &given).await?;
         Ok(admitted)
-    }
-
-    /// Replaces what configuration seeded.
-    async fn write_limits(&self, rules: &[LimitRule]) -> Outcome<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query_file!("src/store/postgres/limit_clear.sql").execute(tx.on()).await?;
-        for rule in rules {
-            sqlx::query_file!(
-                "src/store/postgres/limit_write.sql",
-                rule.pattern,
-                rule.limit.requests_per_minute.map(bulk::int),
-                rule.limit.tokens_per_minute.map(bulk::int),
-                rule.origin
-            )
-            .execute(tx.on())
-            .await?;
-        }
-        tx.commit().await
     }
 }
 

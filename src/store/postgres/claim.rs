@@ -10,11 +10,12 @@ use super::draws::{self, Draws};
 use super::end::{self, End};
 use super::error::Outcome;
 use super::session::Tx;
-use super::{PostgresStore, bulk};
+use super::{PostgresStore, bulk, pause};
 use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
+use crate::store::shared::halts::Halts;
 use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError};
 
 /// How long a process trusts that no job has come in below its low water, in milliseconds of the
@@ -23,12 +24,21 @@ const LOW_WATER_MS: u64 = 250;
 
 /// Where a lane's scan begins: the index still holds the entries of jobs claimed before, and walking
 /// over them each time would cost more than the claim.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct LowWater {
     place: f64,
     /// When the whole lane was last read.
     read_ms: u64,
+    /// For how long after that it holds.
+    trust_ms: u64,
+    /// The queues whose jobs were passed over.
+    without: Vec<String>,
 }
+
+/// A walk over a paused queue's jobs that took so long, in milliseconds, is not made again before
+/// [`WALK_SHARE`] times as much has passed: it may take a twentieth of the lane's time.
+const WALK_DEAR_MS: u64 = 20;
+const WALK_SHARE: u64 = 20;
 
 /// What separates the names of keys in one text.
 const KEY_SEPARATOR: &str = "\u{1f}";
@@ -40,15 +50,20 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        if let Some((for_ms, paused_for)) = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?
-        {
+        let halts = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
+        if let Some((for_ms, paused_for)) = halts.out {
             tx.rollback().await?;
             return Ok(Claimed { paused_ms: Some(for_ms), paused_for, ..Claimed::default() });
         }
-        let mut candidates = self.candidates(&mut tx, ask).await?;
-        if candidates.is_empty() {
+        if halts.lane.is_some() {
             tx.rollback().await?;
-            return Ok(Claimed::default());
+            return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
+        }
+        let mut candidates = self.candidates(&mut tx, ask, halts.queue_names()).await?;
+        if candidates.is_empty() {
+            let paused_by = pause::halted(&mut tx, ask, &halts).await?;
+            tx.rollback().await?;
+            return Ok(Claimed { paused_by, ..Claimed::default() });
         }
         let mut draws = self.draws(&mut tx, &lane_key, ask, &mut candidates).await?;
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
@@ -75,14 +90,14 @@ impl PostgresStore {
         })
     }
 
-    /// For how many ms more nobody calls this lane, and why. The lane's lock is held, and the lease
-    /// stays to the commit: a job that ran under none would be nobody's to rescue.
+    /// What holds this lane's jobs back. The lane's lock is held, and the lease stays to the commit:
+    /// a job that ran under none would be nobody's to rescue.
     pub(super) async fn look_at_lane(
         &self,
         tx: &mut Tx,
         lane: &str,
         lease: Uuid,
-    ) -> Outcome<Option<(u64, Option<String>)>> {
+    ) -> Outcome<Halts> {
         let look = sqlx::query_file!("src/store/postgres/claim_look.sql", lane, lease)
             .fetch_one(tx.on())
             .await?;
@@ -90,8 +105,11 @@ impl PostgresStore {
             return Err(StoreError::Transient(format!("the lease {lease} is gone")).into());
         }
         let until = look.paused_until.unwrap_or(i64::MIN);
-        let paused_ms = until.saturating_sub(self.read_now(look.now));
-        Ok((paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason)))
+        let now = self.read_now(look.now);
+        let paused_ms = until.saturating_sub(now);
+        let out = (paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason));
+        let pauses = if look.pauses { pause::pauses(tx, now).await? } else { Vec::new() };
+        Ok(Halts { out, ..Halts::default() }.with(pauses, lane))
     }
 
     /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
@@ -118,30 +136,46 @@ impl PostgresStore {
         Ok(draws)
     }
 
-    /// The head of the lane. From the low water on where the whole lane was read a moment ago, and
-    /// in whole where that brings too few.
-    async fn candidates(&self, tx: &mut Tx, ask: &ClaimAsk) -> Outcome<Vec<Candidate>> {
+    /// The head of the lane, without these queues. From the low water on where the whole lane was
+    /// read a moment ago, and in whole where that brings too few.
+    async fn candidates(
+        &self,
+        tx: &mut Tx,
+        ask: &ClaimAsk,
+        without: Vec<String>,
+    ) -> Outcome<Vec<Candidate>> {
         let wanted = candidates::scan(ask);
         let steady_ms = self.clock.now().mono_ms;
-        let low_water = self.low_water(&ask.lane, steady_ms);
-        if let Some(place) = low_water {
-            let found = read_candidates(tx, ask, wanted, place).await?;
-            if found.len() >= ask.fences.len() && !found.is_empty() {
+        let low_water = self.low_water(&ask.lane, steady_ms, &without);
+        if let Some(low) = low_water {
+            let found = read_candidates(tx, ask, wanted, (low.place, &without)).await?;
+            let is_enough = found.len() >= ask.fences.len() && !found.is_empty();
+            if is_enough || low.trust_ms > LOW_WATER_MS {
                 return Ok(found);
             }
         }
-        let found = read_candidates(tx, ask, wanted, f64::NEG_INFINITY).await?;
-        if let Some(first) = found.first().filter(|_| ask.batch.is_none()) {
+        let found = read_candidates(tx, ask, wanted, (f64::NEG_INFINITY, &without)).await?;
+        let walk_ms = self.clock.now().mono_ms.saturating_sub(steady_ms);
+        let place = match found.first() {
+            Some(first) => Some(first.place),
+            // All that is due is paused: what comes now comes later, or waits for the next walk.
+            None => (!without.is_empty() && walk_ms >= WALK_DEAR_MS).then_some(f64::INFINITY),
+        };
+        if let Some(place) = place.filter(|_| ask.batch.is_none()) {
+            // Over a paused queue's jobs the walk may be long.
+            let dear = !without.is_empty() && walk_ms >= WALK_DEAR_MS;
+            let trust_ms = if dear { walk_ms.saturating_mul(WALK_SHARE) } else { LOW_WATER_MS };
+            let low = LowWater { place, read_ms: steady_ms, trust_ms, without };
             let mut lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.insert(ask.lane.clone(), LowWater { place: first.place, read_ms: steady_ms });
+            lanes.insert(ask.lane.clone(), low);
         }
         Ok(found)
     }
 
-    fn low_water(&self, lane: &str, steady_ms: u64) -> Option<f64> {
+    fn low_water(&self, lane: &str, steady_ms: u64, without: &[String]) -> Option<LowWater> {
         let lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lanes.get(lane)?;
-        (steady_ms.saturating_sub(known.read_ms) < LOW_WATER_MS).then_some(known.place)
+        let known = lanes.get(lane).filter(|known| known.without == without)?;
+        (steady_ms.saturating_sub(known.read_ms) < known.trust_ms).then(|| known.clone())
     }
 
     /// This process has put jobs back, or let some in: they may stand below the low water.
@@ -171,24 +205,64 @@ async fn read_candidates(
     tx: &mut Tx,
     ask: &ClaimAsk,
     wanted: u32,
-    from: f64,
+    (from, without): (f64, &[String]),
 ) -> Outcome<Vec<Candidate>> {
-    let rows = sqlx::query_file!(
-        "src/store/postgres/claim_candidates.sql",
-        ask.lane,
-        i64::from(wanted),
-        ask.batch,
-        from
-    )
-    .fetch_all(tx.on())
-    .await?;
-    let candidate = rows.into_iter().map(|row| {
+    let (lane, wanted) = (&ask.lane, i64::from(wanted));
+    let rows = if without.is_empty() {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_candidates.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from
+        )
+        .fetch_all(tx.on())
+        .await?
+    } else {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_passing.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from,
+            without
+        )
+        .fetch_all(tx.on())
+        .await?
+    };
+    Ok(rows.into_iter().map(Candidate::from).collect())
+}
+
+/// A due job as it is read.
+struct CandidateRow {
+    id: Uuid,
+    external_id: Option<String>,
+    tenant: String,
+    queue: String,
+    place: f64,
+    calls: i32,
+    failures: i32,
+    reasks: i32,
+    crashes: i32,
+    throttles: i32,
+    max_attempts: Option<i32>,
+    deadline_at: i64,
+    input_tokens_max: i64,
+    max_tokens: i64,
+    burndown: i32,
+    hold: bool,
+}
+
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),
             max_tokens: bulk::uint(row.max_tokens),
             burndown: u64::from(bulk::small(row.burndown)),
         };
-        Candidate {
+        Self {
             id: row.id,
             external_id: row.external_id,
             tenant: row.tenant,
@@ -208,8 +282,7 @@ async fn read_candidates(
             hold: row.hold,
             keys: Vec::new(),
         }
-    });
-    Ok(candidate.collect())
+    }
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.

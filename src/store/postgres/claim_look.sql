@@ -4,4 +4,5 @@ select
     (select beat from quarrier.lease where id = $2 for key share) as beat,
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
     (select pause_reason from quarrier.lane where key = $1) as pause_reason,
+    exists (select from quarrier.pause) as "pauses!",
     quarrier.ms(clock_timestamp()) as "now!"

@@ -70,9 +70,12 @@ impl PostgresStore {
         let names = names.into_iter().collect();
         draws::lock(tx, &names).await?;
         let reserved_mono_ms = self.clock.now().mono_ms;
-        let look = self.look_at_lane(tx, &job.lane, ask.lease).await?;
-        if let Some((for_ms, reason)) = look {
+        let mut halts = self.look_at_lane(tx, &job.lane, ask.lease).await?;
+        if let Some((for_ms, reason)) = halts.out.take() {
             return Ok(Answer::nothing(ClaimedNew::Paused { for_ms, reason }));
+        }
+        if let Some(pause) = halts.of_job(&job.queue) {
+            return Ok(Answer::nothing(ClaimedNew::PausedBy(pause.clone())));
         }
         match admit::judge_alone(tx, job).await? {
             Admitted::New(_) => {}

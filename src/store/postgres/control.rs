@@ -1,6 +1,8 @@
 //! The ports' traits on Postgres, and what people do to jobs: cancel, retry, batches.
 //! Must not know: who asks.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -9,14 +11,15 @@ use super::error::Outcome;
 use super::listen;
 use super::place;
 use super::{PostgresStore, bulk};
+use crate::budget::Limit;
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
-    Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
-    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
-    Woken, WorkStore,
+    About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
+    OtherLease, Pause, PauseAsk, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
+    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -54,6 +57,14 @@ impl WorkStore for PostgresStore {
 
     async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>> {
         self.within(self.lease_beat(lease)).await
+    }
+
+    async fn unwanted(&self, attempts: &[AttemptKey]) -> StoreResult<Vec<AttemptKey>> {
+        self.within(self.unwanted_calls(attempts)).await
+    }
+
+    async fn resumes(&self) -> StoreResult<Vec<(String, u64)>> {
+        self.within(self.read_resumes()).await
     }
 
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
@@ -164,7 +175,66 @@ impl ReadStore for PostgresStore {
     }
 }
 
+#[async_trait]
+impl ControlStore for PostgresStore {
+    async fn pause(&self, ask: &PauseAsk) -> StoreResult<Pause> {
+        self.within(self.pause_scope(ask)).await
+    }
+
+    async fn resume(&self, scope: &Scope) -> StoreResult<Resumed> {
+        self.within(self.resume_scope(scope)).await
+    }
+
+    async fn pauses(&self) -> StoreResult<Vec<Pause>> {
+        self.within(self.read_pauses()).await
+    }
+
+    async fn set_limit(&self, pattern: &str, limit: Limit) -> StoreResult<()> {
+        self.within(self.limit_set(pattern, limit)).await
+    }
+
+    async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
+        self.within(self.limit_cleared(pattern)).await
+    }
+
+    async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {
+        self.within(self.read_limit_seeds()).await
+    }
+
+    async fn backlog(&self, rows_max: u32) -> StoreResult<Vec<Backlog>> {
+        self.within(self.read_backlog(rows_max)).await
+    }
+
+    async fn batch_named(&self, name: &str) -> StoreResult<Option<Uuid>> {
+        self.within(async {
+            let mut tx = self.look().await?;
+            let row = sqlx::query_file!("src/store/postgres/batch_named.sql", name)
+                .fetch_optional(tx.on())
+                .await?;
+            tx.commit().await?;
+            Ok(row.map(|row| row.id))
+        })
+        .await
+    }
+}
+
 impl PostgresStore {
+    async fn unwanted_calls(&self, attempts: &[AttemptKey]) -> Outcome<Vec<AttemptKey>> {
+        if attempts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = attempts.iter().map(|key| key.job_id).collect();
+        let numbers: Vec<i32> = attempts.iter().map(|key| bulk::small_int(key.number)).collect();
+        let fences: Vec<Uuid> = attempts.iter().map(|key| key.fence).collect();
+        let mut tx = self.look().await?;
+        let rows = sqlx::query_file!("src/store/postgres/unwanted.sql", &ids, &numbers, &fences)
+            .fetch_all(tx.on())
+            .await?;
+        tx.commit().await?;
+        let unwanted: HashSet<Uuid> = rows.into_iter().map(|row| row.fence).collect();
+        Ok(attempts.iter().filter(|key| unwanted.contains(&key.fence)).copied().collect())
+    }
+
     async fn cancel_jobs(&self, ids: &[Uuid]) -> Outcome<Vec<Uuid>> {
         if ids.is_empty() {
             return Ok(Vec::new());

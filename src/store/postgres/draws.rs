@@ -185,6 +185,7 @@ impl PostgresStore {
                 limit,
                 rule: rule.map(|rule| format!("{} ({})", rule.pattern, rule.origin)),
                 level: state.level(&limit),
+                used_permille: state.used_permille(),
                 key: row.key,
             });
         }

@@ -11,6 +11,10 @@ where
     and ($4::text is null or reason = $4)
     and ($5::text is null or model = $5)
     and ($6::bigint is null or created_at >= quarrier.at($6))
+    and (
+        $9::uuid is null
+        or exists (select from quarrier.batch_line where batch_line.job_id = job.id and batch_id = $9)
+    )
     and id < coalesce($7, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
 order by id desc
 limit $8

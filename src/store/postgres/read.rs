@@ -9,9 +9,7 @@ use super::{PostgresStore, bulk};
 use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
-use crate::store::{
-    AttemptRow, Counts, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk,
-};
+use crate::store::{AttemptRow, Counts, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk};
 
 /// How many attempts of one job are shown.
 const ATTEMPTS_SHOWN_MAX: i64 = 1_000;
@@ -111,27 +109,13 @@ impl PostgresStore {
             filter.model.as_deref(),
             filter.since.map(bulk::instant),
             filter.before,
-            i64::from(filter.rows_max)
+            i64::from(filter.rows_max),
+            filter.batch
         )
         .fetch_all(tx.on())
         .await?;
         tx.commit().await?;
         Ok(rows.into_iter().map(JobRow::from).collect())
-    }
-
-    pub(super) async fn read_paused_lanes(&self) -> Outcome<Vec<PausedLane>> {
-        let mut tx = self.look().await?;
-        let now = self.now(&mut tx).await?;
-        let rows = sqlx::query_file!("src/store/postgres/lane_paused.sql", bulk::instant(now))
-            .fetch_all(tx.on())
-            .await?;
-        tx.commit().await?;
-        let lanes = rows.into_iter().map(|row| PausedLane {
-            lane: row.key,
-            until: row.paused_until,
-            reason: row.pause_reason,
-        });
-        Ok(lanes.collect())
     }
 
     pub(super) async fn read_job(&self, id: &str) -> Outcome<Option<JobPage>> {

@@ -5,5 +5,6 @@
 pub(super) mod admission;
 pub(super) mod candidates;
 pub(super) mod crash;
+pub(super) mod halts;
 pub(super) mod places;
 pub(super) mod settling;

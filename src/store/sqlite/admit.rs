@@ -98,25 +98,8 @@ impl AdmitStore for SqliteStore {
         draws::rules(&self.reader).await
     }
 
-    async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query_file!("src/store/sqlite/limit_clear.sql").execute(&mut *tx).await?;
-        for rule in rules {
-            let requests = rule.limit.requests_per_minute.map(bulk::int);
-            let tokens = rule.limit.tokens_per_minute.map(bulk::int);
-            let (pattern, origin) = (rule.pattern, rule.origin);
-            sqlx::query_file!(
-                "src/store/sqlite/limit_write.sql",
-                pattern,
-                requests,
-                tokens,
-                origin
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(())
+    async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
+        self.write_limits(&rules, seeder).await
     }
 }
 

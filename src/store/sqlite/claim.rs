@@ -7,7 +7,7 @@ use uuid::fmt::Hyphenated;
 
 use super::draws::Draws;
 use super::end::{self, End};
-use super::{SqliteStore, Tx, bulk};
+use super::{SqliteStore, Tx, bulk, pause};
 use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
@@ -29,12 +29,20 @@ impl SqliteStore {
         let mut tx = self.begin().await?;
         let now = self.clock.now().wall_ms;
         check_lease(&mut tx, ask.lease).await?;
-        if let Some((paused_ms, paused_for)) = paused(&mut tx, &ask.lane, now).await? {
+        let halts = pause::halts(&mut tx, &ask.lane, now).await?;
+        if let Some((paused_ms, paused_for)) = halts.out {
             let paused_ms = Some(paused_ms);
             return Ok(Claimed { paused_ms, paused_for, ..Claimed::default() });
         }
+        if halts.lane.is_some() {
+            return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
+        }
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut candidates = read_candidates(&mut tx, &ask).await?;
+        let mut candidates = read_candidates(&mut tx, &ask, &halts.queue_names()).await?;
+        if candidates.is_empty() {
+            let paused_by = pause::halted(&mut tx, &ask, &halts).await?;
+            return Ok(Claimed { paused_by, ..Claimed::default() });
+        }
         for candidate in &mut candidates {
             let Candidate { queue, tenant, .. } = &*candidate;
             candidate.keys = draws.keys(&mut tx, &ask.lane, queue, tenant).await?;
@@ -96,12 +104,17 @@ pub(super) async fn paused(
     Ok(row.map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
-async fn read_candidates(tx: &mut Tx, ask: &ClaimAsk) -> StoreResult<Vec<Candidate>> {
+async fn read_candidates(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    without: &[String],
+) -> StoreResult<Vec<Candidate>> {
+    let without = bulk::list(without)?;
     let batch = ask.batch.map(|batch| batch.to_string());
     let scan = candidates::scan(ask);
-    let rows = sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch)
-        .fetch_all(&mut **tx)
-        .await?;
+    let file =
+        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch, without);
+    let rows = file.fetch_all(&mut **tx).await?;
     let candidate = rows.into_iter().map(|row| {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),

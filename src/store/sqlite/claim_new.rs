@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::draws::Draws;
 use super::finish::records;
-use super::{SqliteStore, Tx, admit, claim};
+use super::{SqliteStore, Tx, admit, claim, pause};
 use crate::budget::{Decision, FitPolicy};
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
@@ -32,8 +32,12 @@ impl SqliteStore {
             let job = Box::new(claimed);
             return Ok(ClaimedNew::Running { job, reserved_mono_ms });
         }
-        if let Some((for_ms, reason)) = claim::paused(&mut tx, &job.lane, now.wall_ms).await? {
+        let mut halts = pause::halts(&mut tx, &job.lane, now.wall_ms).await?;
+        if let Some((for_ms, reason)) = halts.out.take() {
             return Ok(ClaimedNew::Paused { for_ms, reason });
+        }
+        if let Some(pause) = halts.of_job(&job.queue) {
+            return Ok(ClaimedNew::PausedBy(pause.clone()));
         }
         match admit::judge_alone(&mut tx, &job).await? {
             Admitted::New(_) => {}

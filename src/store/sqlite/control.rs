@@ -1,20 +1,23 @@
 //! The ports' traits on SQLite, and what people do to jobs: cancel, retry, batches.
 //! Must not know: who asks.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::end::{self, End};
 use super::{SqliteStore, bulk, place};
+use crate::budget::Limit;
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
-    About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
-    Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
-    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
-    WorkStore,
+    About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
+    OtherLease, Pause, PauseAsk, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
+    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -46,6 +49,22 @@ impl WorkStore for SqliteStore {
 
     async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>> {
         self.lease_beat(lease).await
+    }
+
+    async fn unwanted(&self, attempts: &[AttemptKey]) -> StoreResult<Vec<AttemptKey>> {
+        if attempts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = bulk::list(attempts)?;
+        let rows = sqlx::query_file!("src/store/sqlite/unwanted.sql", list)
+            .fetch_all(&self.reader)
+            .await?;
+        let unwanted: HashSet<Uuid> = rows.into_iter().map(|row| row.fence.into_uuid()).collect();
+        Ok(attempts.iter().filter(|key| unwanted.contains(&key.fence)).copied().collect())
+    }
+
+    async fn resumes(&self) -> StoreResult<Vec<(String, u64)>> {
+        self.read_resumes().await
     }
 
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
@@ -156,6 +175,44 @@ impl ReadStore for SqliteStore {
 
     async fn health(&self, check_ms: u64) -> StoreResult<Health> {
         self.read_health(check_ms).await
+    }
+}
+
+#[async_trait]
+impl ControlStore for SqliteStore {
+    async fn pause(&self, ask: &PauseAsk) -> StoreResult<Pause> {
+        self.pause_scope(ask).await
+    }
+
+    async fn resume(&self, scope: &Scope) -> StoreResult<Resumed> {
+        self.resume_scope(scope).await
+    }
+
+    async fn pauses(&self) -> StoreResult<Vec<Pause>> {
+        self.read_pauses().await
+    }
+
+    async fn set_limit(&self, pattern: &str, limit: Limit) -> StoreResult<()> {
+        self.limit_set(pattern, limit).await
+    }
+
+    async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
+        self.limit_cleared(pattern).await
+    }
+
+    async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {
+        self.read_limit_seeds().await
+    }
+
+    async fn backlog(&self, rows_max: u32) -> StoreResult<Vec<Backlog>> {
+        self.read_backlog(rows_max).await
+    }
+
+    async fn batch_named(&self, name: &str) -> StoreResult<Option<Uuid>> {
+        let row = sqlx::query_file!("src/store/sqlite/batch_named.sql", name)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(row.map(|row| row.id.into_uuid()))
     }
 }
 

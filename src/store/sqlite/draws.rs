@@ -114,6 +114,7 @@ impl SqliteStore {
                 limit,
                 rule: rule.map(|rule| format!("{} ({})", rule.pattern, rule.origin)),
                 level: state.level(&limit),
+                used_permille: state.used_permille(),
                 key: row.key,
             });
         }

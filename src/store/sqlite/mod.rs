@@ -13,6 +13,8 @@ mod error;
 mod finish;
 mod health;
 mod lease;
+mod limits;
+mod pause;
 mod place;
 mod promote;
 mod read;

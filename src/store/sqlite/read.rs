@@ -126,6 +126,7 @@ impl SqliteStore {
     pub(super) async fn read_jobs(&self, filter: &JobFilter) -> StoreResult<Vec<JobRow>> {
         let state = filter.state.map(State::as_str);
         let before = filter.before.map(|before| before.to_string());
+        let batch = filter.batch.map(|batch| batch.to_string());
         let rows_max = Self::page(filter.rows_max);
         let rows = sqlx::query_file_as!(
             ListedRow,
@@ -137,7 +138,8 @@ impl SqliteStore {
             filter.model,
             filter.since,
             before,
-            rows_max
+            rows_max,
+            batch
         )
         .fetch_all(&self.reader)
         .await?;

@@ -13,11 +13,11 @@ use super::Subject;
 use super::report::Report;
 use super::words::{counted, moment};
 use crate::cli::rooms::{self, StorePlace};
-use crate::cli::table::span;
+use crate::cli::table::{one_line, span};
 use crate::job::State;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    About, Health, Integrity, OtherLease, PausedLane, Store, StoreResult, WaitingJobs,
+    About, Health, Integrity, OtherLease, Pause, PausedLane, Store, StoreResult, WaitingJobs,
 };
 
 const STORE: &str = "store";
@@ -160,7 +160,7 @@ async fn look(
     let about = store.about().await?;
     let health = store.health(patience_ms.min(CHECK_MS_MAX)).await?;
     let leases = store.other_leases(Uuid::nil()).await?;
-    let paused = store.paused_lanes().await?;
+    let (paused, pauses_by_people) = (store.paused_lanes().await?, store.pauses().await?);
     let now_ms = subject.clock.now().wall_ms;
     kind(&about, subject.simulate, report);
     durability(&health, &about.engine, report);
@@ -168,6 +168,7 @@ async fn look(
     clock(health.latest_at, now_ms, report);
     let is_served = workers(&leases, &health, report);
     lanes(&paused, now_ms, report);
+    pauses(&pauses_by_people, report);
     waiting(&health, is_served, report);
     Ok(health.waiting)
 }
@@ -306,6 +307,18 @@ fn lanes(paused: &[PausedLane], now_ms: i64, report: &mut Report) {
     let more = paused.len().saturating_sub(SHOWN_MAX);
     if more > 0 {
         report.warning("store.lanes", format!("{more} more lanes are paused"), "the same");
+    }
+}
+
+fn pauses(pauses: &[Pause], report: &mut Report) {
+    for pause in pauses.iter().take(SHOWN_MAX) {
+        let reason = pause.reason.as_ref().map(|reason| format!(": {}", one_line(reason)));
+        let scope = one_line(&pause.scope.words());
+        report.note(
+            "store.lanes",
+            format!("{scope} is paused by a person{}", reason.unwrap_or_default()),
+            format!("`quarrier resume {}` lets it go on", pause.scope.flag()),
+        );
     }
 }
 

@@ -1,0 +1,2 @@
+-- postgres: a person resumes what was paused.
+delete from quarrier.pause where scope = $1

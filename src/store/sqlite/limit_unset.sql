@@ -1,0 +1,2 @@
+-- sqlite: one limit that was set at run time goes.
+delete from limit_rule where pattern = ?1 and origin = 'set'

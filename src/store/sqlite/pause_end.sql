@@ -1,0 +1,2 @@
+-- sqlite: a person resumes what was paused.
+delete from pause where scope = ?1

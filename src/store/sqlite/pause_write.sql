@@ -1,0 +1,4 @@
+-- sqlite: a person pauses a scope; one that is paused already keeps its beginning.
+insert into pause (scope, paused_at, paused_until, reason) values (?1, ?2, ?3, ?4)
+on conflict (scope) do update
+set paused_until = excluded.paused_until, reason = excluded.reason
