@@ -9,7 +9,7 @@ use super::jobs::waits::why_paused;
 use super::table::table;
 use crate::budget::{Dimension, LevelOf};
 use crate::clock::rfc3339;
-use crate::store::{KeyLevel, LimitRule, PausedLane, Store};
+use crate::store::{KeyLevel, LimitRule, PausedLane, SHARE_PREFIX, Store};
 
 /// How full the rates are, and which lanes are paused: what the calls of the last minute have
 /// drawn, and what is allowed.
@@ -25,7 +25,9 @@ pub struct LimitsArgs {
 
 /// Prints the levels as they stand now.
 pub async fn run(args: &LimitsArgs, store: &dyn Store, out: &mut impl Write) -> anyhow::Result<()> {
-    let levels = store.levels().await?;
+    let mut levels = store.levels().await?;
+    // They measure a queue's use of its reserved share, and nothing is limited by them.
+    levels.retain(|level| !level.key.starts_with(SHARE_PREFIX));
     let rules = store.limits().await?;
     if args.json {
         let keys: Vec<Value> = levels.iter().map(key_json).collect();

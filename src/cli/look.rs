@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{Command, Given, enqueue, explain, jobs, limits, migrate, models, results, rooms};
+use super::{
+    Command, Given, enqueue, explain, jobs, limits, migrate, models, queues, results, rooms,
+};
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::store::{Store, StoreError};
@@ -37,6 +39,11 @@ pub(super) async fn run(
         Command::Limits(args) => {
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
             limits::run(&args, &*store, out).await.map_err(failed)?;
+            true
+        }
+        Command::Queues(args) => {
+            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
+            queues::run(&args, &*store, out).await.map_err(failed)?;
             true
         }
         Command::Migrate(args) => {

@@ -13,6 +13,7 @@ pub mod limits;
 mod look;
 pub mod migrate;
 pub mod models;
+pub mod queues;
 pub mod result_line;
 pub mod results;
 pub mod rooms;
@@ -69,6 +70,8 @@ pub enum Command {
     Jobs(jobs::JobsArgs),
     /// How full the rates are.
     Limits(limits::LimitsArgs),
+    /// Where each named queue stands, and how it shares its lanes.
+    Queues(queues::QueuesArgs),
     /// Which models there are, what they cost, and which are retired.
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.

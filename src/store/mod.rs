@@ -11,6 +11,7 @@
 //! Must not know: providers, models, how an answer is checked.
 
 mod shared;
+mod sharing;
 mod shown;
 mod types;
 
@@ -22,6 +23,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use sharing::*;
 pub use shown::*;
 pub use types::*;
 
@@ -64,6 +66,13 @@ pub trait AdmitStore: Send + Sync {
 
     /// Replaces the rules that configuration seeded; rules set at run time stay.
     async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()>;
+
+    /// How queues and tenants share lanes.
+    async fn shares(&self) -> StoreResult<Shares>;
+
+    /// Replaces how queues and tenants share lanes. Jobs keep the places that they have; a cap
+    /// counts the jobs that run already, and a share holds for jobs admitted from now on.
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()>;
 }
 
 /// What the worker asks (rooms 2, 3 and 6, and its lease).
@@ -135,6 +144,9 @@ pub trait ReadStore: Send + Sync {
 
     /// The lanes that nobody calls for now.
     async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>>;
+
+    /// Where each queue stands, by name. Reads every job that has not ended.
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>>;
 
     /// The budget's keys with their levels.
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>>;

@@ -344,7 +344,8 @@ fn an_idle_key_saves_up_three_seconds_of_flow() {
 #[test]
 fn no_more_is_claimed_than_asked_for() {
     let mut keys = [key("total", tokens_per_minute(1_000_000))];
-    let draws = ["a", "b", "c"].map(|id| Draw { id, reservation: tokens(1), keys: &[0] });
+    let draws =
+        ["a", "b", "c"].map(|id| Draw { id, reservation: tokens(1), keys: &[0], first: false });
     let policy = FitPolicy { claims_max: 2, ..FitPolicy::default() };
     keys[0].state.advance(LaneTime(5_000));
     let plan = fit(&mut keys, &draws, &policy, LaneTime(5_000));

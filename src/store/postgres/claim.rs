@@ -1,7 +1,7 @@
 //! Room 3 on Postgres: candidates in place order, what fits of them, running, in one transaction.
 //! Must not know: how fitting is judged (`budget` does), or what a call is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 use uuid::Uuid;
@@ -10,12 +10,13 @@ use super::draws::{self, Draws};
 use super::end::{self, End};
 use super::error::Outcome;
 use super::session::Tx;
-use super::{PostgresStore, bulk};
+use super::{PostgresStore, bulk, sharing as shares};
 use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
-use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError};
+use crate::store::shared::sharing;
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError};
 
 /// How long a process trusts that no job has come in below its low water, in milliseconds of the
 /// steady clock. What another process puts back below it waits so long at most.
@@ -23,15 +24,32 @@ const LOW_WATER_MS: u64 = 250;
 
 /// Where a lane's scan begins: the index still holds the entries of jobs claimed before, and walking
 /// over them each time would cost more than the claim.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct LowWater {
     place: f64,
     /// When the whole lane was last read.
     read_ms: u64,
+    /// For how long after that it holds.
+    trust_ms: u64,
+    /// The queues whose jobs were passed over.
+    without: Vec<String>,
 }
+
+/// A walk over a paused or full queue's jobs that took so long, in milliseconds, is not made again before
+/// [`WALK_SHARE`] times as much has passed: it may take a twentieth of the lane's time.
+const WALK_DEAR_MS: u64 = 20;
+const WALK_SHARE: u64 = 20;
 
 /// What separates the names of keys in one text.
 const KEY_SEPARATOR: &str = "\u{1f}";
+
+/// What holds back a lane's jobs.
+pub(super) struct Look {
+    /// Nothing is claimed for so many ms, because of a failure of this kind.
+    pub(super) out: Option<(u64, Option<String>)>,
+    /// The configured queues, where one of them has a cap or a reserved share.
+    pub(super) queues: Vec<QueueShare>,
+}
 
 impl PostgresStore {
     pub(super) async fn claim_in_lane(&self, ask: &ClaimAsk) -> Outcome<Claimed> {
@@ -40,25 +58,33 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        if let Some((for_ms, paused_for)) = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?
-        {
+        let look = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
+        if let Some((for_ms, paused_for)) = look.out {
             tx.rollback().await?;
             return Ok(Claimed { paused_ms: Some(for_ms), paused_for, ..Claimed::default() });
         }
-        let mut candidates = self.candidates(&mut tx, ask).await?;
+        let queues = look.queues;
+        let (mut candidates, extra) = self.gather(&mut tx, ask, &queues, Vec::new()).await?;
         if candidates.is_empty() {
             tx.rollback().await?;
             return Ok(Claimed::default());
         }
-        let mut draws = self.draws(&mut tx, &lane_key, ask, &mut candidates).await?;
+        let keys = (lane_key.as_str(), queues.as_slice());
+        let mut draws = self.draws(&mut tx, keys, ask, &mut candidates).await?;
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
+        if !queues.is_empty() {
+            // The queues' keys are locked: nobody else begins a job of theirs until the commit.
+            let running = shares::running(&mut tx, &queues).await?;
+            sharing::keep_within_caps(&queues, &running, &mut candidates);
+            sharing::put_first(&draws.keyed, &queues, &ask.lane, &extra, &mut candidates);
+        }
         let money_exhausted = keep_affordable(&mut tx, ask, &mut candidates).await?;
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
         let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws).await?;
-        if let Some(last) = sorted.taken.last() {
-            draws.advance_place(&lane_key, last.candidate.place);
+        if let Some(place) = candidates::last_place(&sorted.taken) {
+            draws.advance_place(&lane_key, place);
         }
         let now = draws.wall_ms;
         draws.save(self, &mut tx).await?;
@@ -74,14 +100,9 @@ impl PostgresStore {
         })
     }
 
-    /// For how many ms more nobody calls this lane, and why. The lane's lock is held, and the lease
-    /// stays to the commit: a job that ran under none would be nobody's to rescue.
-    pub(super) async fn look_at_lane(
-        &self,
-        tx: &mut Tx,
-        lane: &str,
-        lease: Uuid,
-    ) -> Outcome<Option<(u64, Option<String>)>> {
+    /// What holds back the lane's jobs. The lane's lock is held, and the lease stays to the commit: a
+    /// job that ran under none would be nobody's to rescue.
+    pub(super) async fn look_at_lane(&self, tx: &mut Tx, lane: &str, lease: Uuid) -> Outcome<Look> {
         let look = sqlx::query_file!("src/store/postgres/claim_look.sql", lane, lease)
             .fetch_one(tx.on())
             .await?;
@@ -90,21 +111,23 @@ impl PostgresStore {
         }
         let until = look.paused_until.unwrap_or(i64::MIN);
         let paused_ms = until.saturating_sub(self.read_now(look.now));
-        Ok((paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason)))
+        let out = (paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason));
+        let queues = if look.binds { shares::queues(tx).await? } else { Vec::new() };
+        Ok(Look { out, queues })
     }
 
     /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
     async fn draws(
         &self,
         tx: &mut Tx,
-        lane_key: &str,
+        (lane_key, queues): (&str, &[QueueShare]),
         ask: &ClaimAsk,
         candidates: &mut [Candidate],
     ) -> Outcome<Draws> {
         let rules = draws::rules(tx).await?;
         let names: Vec<Vec<String>> = candidates
             .iter()
-            .map(|job| candidates::key_names(&rules, &ask.lane, &job.queue, &job.tenant))
+            .map(|job| candidates::key_names((&rules, queues), &ask.lane, &job.queue, &job.tenant))
             .collect();
         let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
         all.remove(lane_key);
@@ -117,30 +140,81 @@ impl PostgresStore {
         Ok(draws)
     }
 
-    /// The head of the lane. From the low water on where the whole lane was read a moment ago, and
-    /// in whole where that brings too few.
-    async fn candidates(&self, tx: &mut Tx, ask: &ClaimAsk) -> Outcome<Vec<Candidate>> {
+    /// What a claim chooses from: the head of the lane without these queues and without the full
+    /// ones, and the heads of the queues that have a reserved share. The second tells what only the
+    /// latter have brought.
+    async fn gather(
+        &self,
+        tx: &mut Tx,
+        ask: &ClaimAsk,
+        queues: &[QueueShare],
+        mut without: Vec<String>,
+    ) -> Outcome<(Vec<Candidate>, HashSet<Uuid>)> {
+        // Not exact yet: it is looked again once the queues' keys are locked.
+        let running = shares::running(tx, queues).await?;
+        without.extend(sharing::full(queues, &running));
+        without.sort_unstable();
+        without.dedup();
+        let mut candidates = self.candidates(tx, ask, without.clone()).await?;
+        let wanted = candidates::scan(ask);
+        let is_all = candidates.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
+        let lost = sharing::keep_within_caps(queues, &running, &mut candidates);
+        if !lost.is_empty() && !is_all {
+            // Jobs of other queues may stand behind those that their queue's cap leaves out.
+            without.extend(lost);
+            let more = read_candidates(tx, ask, wanted, (f64::NEG_INFINITY, &without)).await?;
+            sharing::merge(&mut candidates, more);
+        }
+        let there: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        let mut extra = HashSet::new();
+        for queue in sharing::reserving(queues).iter().filter(|queue| !without.contains(queue)) {
+            let more = read_reserved(tx, ask, wanted, queue).await?;
+            extra.extend(more.iter().map(|job| job.id).filter(|id| !there.contains(id)));
+            sharing::merge(&mut candidates, more);
+        }
+        Ok((candidates, extra))
+    }
+
+    /// The head of the lane, without these queues. From the low water on where the whole lane was
+    /// read a moment ago, and in whole where that brings too few.
+    async fn candidates(
+        &self,
+        tx: &mut Tx,
+        ask: &ClaimAsk,
+        without: Vec<String>,
+    ) -> Outcome<Vec<Candidate>> {
         let wanted = candidates::scan(ask);
         let steady_ms = self.clock.now().mono_ms;
-        let low_water = self.low_water(&ask.lane, steady_ms);
-        if let Some(place) = low_water {
-            let found = read_candidates(tx, ask, wanted, place).await?;
-            if found.len() >= ask.fences.len() && !found.is_empty() {
+        let low_water = self.low_water(&ask.lane, steady_ms, &without);
+        if let Some(low) = low_water {
+            let found = read_candidates(tx, ask, wanted, (low.place, &without)).await?;
+            let is_enough = found.len() >= ask.fences.len() && !found.is_empty();
+            if is_enough || low.trust_ms > LOW_WATER_MS {
                 return Ok(found);
             }
         }
-        let found = read_candidates(tx, ask, wanted, f64::NEG_INFINITY).await?;
-        if let Some(first) = found.first().filter(|_| ask.batch.is_none()) {
+        let found = read_candidates(tx, ask, wanted, (f64::NEG_INFINITY, &without)).await?;
+        let walk_ms = self.clock.now().mono_ms.saturating_sub(steady_ms);
+        let place = match found.first() {
+            Some(first) => Some(first.place),
+            // All that is due is paused: what comes now comes later, or waits for the next walk.
+            None => (!without.is_empty() && walk_ms >= WALK_DEAR_MS).then_some(f64::INFINITY),
+        };
+        if let Some(place) = place.filter(|_| ask.batch.is_none()) {
+            // Over a paused queue's jobs the walk may be long.
+            let dear = !without.is_empty() && walk_ms >= WALK_DEAR_MS;
+            let trust_ms = if dear { walk_ms.saturating_mul(WALK_SHARE) } else { LOW_WATER_MS };
+            let low = LowWater { place, read_ms: steady_ms, trust_ms, without };
             let mut lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.insert(ask.lane.clone(), LowWater { place: first.place, read_ms: steady_ms });
+            lanes.insert(ask.lane.clone(), low);
         }
         Ok(found)
     }
 
-    fn low_water(&self, lane: &str, steady_ms: u64) -> Option<f64> {
+    fn low_water(&self, lane: &str, steady_ms: u64, without: &[String]) -> Option<LowWater> {
         let lanes = self.low_water.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lanes.get(lane)?;
-        (steady_ms.saturating_sub(known.read_ms) < LOW_WATER_MS).then_some(known.place)
+        let known = lanes.get(lane).filter(|known| known.without == without)?;
+        (steady_ms.saturating_sub(known.read_ms) < known.trust_ms).then(|| known.clone())
     }
 
     /// This process has put jobs back, or let some in: they may stand below the low water.
@@ -166,28 +240,34 @@ impl PostgresStore {
     }
 }
 
-async fn read_candidates(
-    tx: &mut Tx,
-    ask: &ClaimAsk,
-    wanted: u32,
-    from: f64,
-) -> Outcome<Vec<Candidate>> {
-    let rows = sqlx::query_file!(
-        "src/store/postgres/claim_candidates.sql",
-        ask.lane,
-        i64::from(wanted),
-        ask.batch,
-        from
-    )
-    .fetch_all(tx.on())
-    .await?;
-    let candidate = rows.into_iter().map(|row| {
+/// A row of the statements that read candidates.
+struct CandidateRow {
+    id: Uuid,
+    external_id: Option<String>,
+    tenant: String,
+    queue: String,
+    place: f64,
+    calls: i32,
+    failures: i32,
+    reasks: i32,
+    crashes: i32,
+    throttles: i32,
+    max_attempts: Option<i32>,
+    deadline_at: i64,
+    input_tokens_max: i64,
+    max_tokens: i64,
+    burndown: i32,
+    hold: bool,
+}
+
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),
             max_tokens: bulk::uint(row.max_tokens),
             burndown: u64::from(bulk::small(row.burndown)),
         };
-        Candidate {
+        Self {
             id: row.id,
             external_id: row.external_id,
             tenant: row.tenant,
@@ -202,13 +282,53 @@ async fn read_candidates(
             },
             max_attempts: row.max_attempts.map(bulk::small),
             deadline_at: row.deadline_at,
-            reservation: Candidate::reserves(&wanted),
+            reservation: Self::reserves(&wanted),
             wanted,
             hold: row.hold,
             keys: Vec::new(),
+            capped: false,
+            first: false,
         }
-    });
-    Ok(candidate.collect())
+    }
+}
+
+async fn read_candidates(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    wanted: u32,
+    (from, without): (f64, &[String]),
+) -> Outcome<Vec<Candidate>> {
+    let rows = sqlx::query_file_as!(
+        CandidateRow,
+        "src/store/postgres/claim_candidates.sql",
+        ask.lane,
+        i64::from(wanted),
+        ask.batch,
+        from,
+        without
+    )
+    .fetch_all(tx.on())
+    .await?;
+    Ok(rows.into_iter().map(Candidate::from).collect())
+}
+
+async fn read_reserved(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    wanted: u32,
+    queue: &str,
+) -> Outcome<Vec<Candidate>> {
+    let rows = sqlx::query_file_as!(
+        CandidateRow,
+        "src/store/postgres/claim_reserved.sql",
+        ask.lane,
+        i64::from(wanted),
+        ask.batch,
+        queue
+    )
+    .fetch_all(tx.on())
+    .await?;
+    Ok(rows.into_iter().map(Candidate::from).collect())
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.
@@ -252,7 +372,8 @@ pub(super) async fn take(
         .map(|taken| bulk::small_int(taken.candidate.calls.saturating_add(1)))
         .collect();
     let fences: Vec<Uuid> = taken.iter().map(|taken| taken.fence).collect();
-    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, lease)
+    let capped: Vec<bool> = taken.iter().map(|taken| taken.candidate.capped).collect();
+    sqlx::query_file!("src/store/postgres/claim_job.sql", &ids, &numbers, &fences, lease, &capped)
         .execute(tx.on())
         .await?;
     let slots: Vec<i64> = taken.iter().map(|taken| bulk::int(taken.slot)).collect();

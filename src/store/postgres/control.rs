@@ -14,8 +14,8 @@ use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
     Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
-    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
-    WorkStore,
+    Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt,
+    StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -122,6 +122,10 @@ impl ReadStore for PostgresStore {
         self.within(self.read_paused_lanes()).await
     }
 
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        self.within(self.read_queues()).await
+    }
+
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         self.within(self.key_levels()).await
     }
@@ -184,7 +188,12 @@ impl PostgresStore {
             tx.rollback().await?;
             return Ok(false);
         };
-        let arrival = Arrival { lane: &row.lane, tenant: &row.tenant, priority: row.priority };
+        let arrival = Arrival {
+            lane: &row.lane,
+            queue: &row.queue,
+            tenant: &row.tenant,
+            priority: row.priority,
+        };
         let given = place::give(&mut tx, &[arrival]).await?;
         let place = given.places.first().copied().unwrap_or_default();
         sqlx::query_file!(

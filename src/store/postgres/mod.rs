@@ -25,6 +25,7 @@ mod place;
 mod promote;
 mod read;
 mod session;
+mod sharing;
 mod time;
 
 use std::collections::HashMap;

@@ -7,3 +7,4 @@ pub(super) mod candidates;
 pub(super) mod crash;
 pub(super) mod places;
 pub(super) mod settling;
+pub(super) mod sharing;

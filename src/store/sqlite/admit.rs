@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::admission::{self, Key, Seen};
 use crate::store::shared::places::Arrival;
-use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
+use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, Shares, StoreResult, Submission};
 
 #[derive(Serialize)]
 struct KeyRow<'a> {
@@ -115,6 +115,14 @@ impl AdmitStore for SqliteStore {
         tx.commit().await?;
         Ok(())
     }
+
+    async fn shares(&self) -> StoreResult<Shares> {
+        self.read_shares().await
+    }
+
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()> {
+        self.write_shares(shares).await
+    }
 }
 
 /// A submitted document as text. Other programs may insert any bytes; those that are not UTF-8 are
@@ -210,7 +218,12 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
     let arrivals: Vec<Arrival<'_>> = jobs
         .iter()
         .filter(|job| due(job))
-        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .map(|job| Arrival {
+            lane: &job.lane,
+            queue: &job.queue,
+            tenant: &job.tenant,
+            priority: job.priority,
+        })
         .collect();
     let mut places = place::give(tx, &arrivals).await?.into_iter();
     let mut rows = Vec::with_capacity(jobs.len());

@@ -1,10 +1,11 @@
--- sqlite: the head of a lane in the order of place; of one batch where named.
+-- sqlite: the head of a lane in the order of place; of one batch where named, and of no paused queue.
 select
     id as "id!: Hyphenated", external_id, tenant, queue, place as "place!: f64", calls, failures,
     reasks, crashes, throttles, max_attempts, deadline_at, input_tokens_max, max_tokens, burndown, hold
 from job
 where
     lane = ?1 and state = 'ready' and due = 1
+    and queue not in (select value from json_each(?4))
     and (
         ?3 is null
         or exists (select 1 from batch_line where batch_line.job_id = job.id and batch_id = ?3)

@@ -13,8 +13,8 @@ use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts, Finish, Finished,
     Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, NewJob, OtherLease, PausedLane,
-    Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt, StoreResult,
-    WorkStore,
+    Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, RunningAttempt,
+    StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -120,6 +120,10 @@ impl ReadStore for SqliteStore {
         self.read_paused_lanes().await
     }
 
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        self.read_queues().await
+    }
+
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         self.key_levels().await
     }
@@ -172,6 +176,7 @@ impl SqliteStore {
         let Some(row) = row else { return Ok(false) };
         let arrival = Arrival {
             lane: &row.lane,
+            queue: &row.queue,
             tenant: &row.tenant,
             priority: i32::try_from(row.priority).unwrap_or(0),
         };

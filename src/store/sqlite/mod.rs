@@ -16,6 +16,7 @@ mod lease;
 mod place;
 mod promote;
 mod read;
+mod sharing;
 
 use std::collections::HashMap;
 use std::fs::File;
