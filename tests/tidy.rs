@@ -38,6 +38,7 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
+    ("postgres/queue_turn", "SQLite's one writer needs no turns of those who configure"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];
 

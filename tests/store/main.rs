@@ -81,6 +81,7 @@ mod order;
 mod postgres;
 mod processes;
 mod reads;
+mod sharing;
 mod statements;
 mod texts;
 mod world;

@@ -68,3 +68,117 @@ pub(in crate::store) fn give<'a>(arrivals: &[Arrival<'a>], turns: &mut Turns<'a>
     };
     arrivals.iter().map(place).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A lane as claims see it: what waits, and where it stands.
+    #[derive(Default)]
+    struct Lane {
+        waiting: Vec<(f64, &'static str)>,
+        turns: Turns<'static>,
+        place: f64,
+    }
+
+    impl Lane {
+        fn weigh(&mut self, queue: &'static str, weight: f64) {
+            let flow = Flow { lane: "l", queue, tenant: "t" };
+            self.turns.insert(flow, Turn { weight, ..Turn::default() });
+        }
+
+        fn arrive(&mut self, queue: &'static str, priority: i32, count: usize) {
+            for turn in self.turns.values_mut() {
+                turn.lane_place = self.place;
+            }
+            let lane_place = self.place;
+            let flow = Flow { lane: "l", queue, tenant: "t" };
+            self.turns.entry(flow).or_insert(Turn { lane_place, ..Turn::default() });
+            let arrival = || Arrival { lane: "l", queue, tenant: "t", priority };
+            let arrivals: Vec<Arrival<'_>> = (0..count).map(|_| arrival()).collect();
+            let places = give(&arrivals, &mut self.turns);
+            self.waiting.extend(places.into_iter().map(|place| (place, queue)));
+        }
+
+        fn claim(&mut self) -> &'static str {
+            self.waiting.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let (place, queue) = self.waiting.remove(0);
+            self.place = self.place.max(place);
+            queue
+        }
+    }
+
+    #[test]
+    fn a_job_of_another_queue_does_not_stand_behind_the_same_tenants_batch() {
+        let mut lane = Lane::default();
+        lane.arrive("default", 0, 10_000);
+        for _ in 0..700 {
+            lane.claim();
+        }
+        lane.arrive("interactive", 0, 1);
+        let next = [lane.claim(), lane.claim()];
+        assert!(next.contains(&"interactive"), "{next:?}");
+    }
+
+    #[test]
+    fn a_low_priority_is_claimed_at_last_while_high_ones_keep_coming() {
+        let mut lane = Lane::default();
+        lane.arrive("low", -100, 1);
+        let mut claims = 0;
+        loop {
+            lane.arrive("high", 100, 1);
+            claims += 1;
+            if lane.claim() == "low" {
+                break;
+            }
+            assert!(claims <= 20_001, "two hundred steps of a hundred places are 20,000 jobs");
+        }
+        assert!(claims > 10_000, "priority is worth something: {claims}");
+    }
+
+    const FLOWS: [&str; 4] = ["a", "b", "c", "d"];
+
+    proptest! {
+        /// At any moment, flows that all wait have had the same number of turns, give or take one.
+        #[test]
+        fn flows_of_equal_weight_are_served_alike_within_a_turn(
+            counts in prop::collection::vec(20_usize..60, 2..=4),
+            claims in 1_usize..40,
+        ) {
+            let mut lane = Lane::default();
+            for (queue, count) in FLOWS.iter().zip(&counts) {
+                lane.arrive(queue, 0, *count);
+            }
+            let mut served = [0_usize; 4];
+            for _ in 0..claims {
+                let queue = lane.claim();
+                served[FLOWS.iter().position(|flow| *flow == queue).unwrap()] += 1;
+            }
+            let served = &served[..counts.len()];
+            let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+            prop_assert!(most - least <= 1, "{served:?}");
+        }
+
+        /// Of flows that all wait each has its weight's part of the claims, within a round.
+        #[test]
+        fn claims_divide_by_weight(weights in prop::collection::vec(1_u32..=8, 2..=4)) {
+            let mut lane = Lane::default();
+            for (queue, weight) in FLOWS.iter().zip(&weights) {
+                lane.weigh(queue, f64::from(*weight));
+                lane.arrive(queue, 0, 400);
+            }
+            let rounds = 20;
+            let round: u32 = weights.iter().sum();
+            let mut served = [0_u32; 4];
+            for _ in 0..rounds * round {
+                let queue = lane.claim();
+                served[FLOWS.iter().position(|flow| *flow == queue).unwrap()] += 1;
+            }
+            for (served, weight) in served.iter().zip(&weights) {
+                let due = rounds * weight;
+                prop_assert!(served.abs_diff(due) <= 4, "{served} of {due}: {weights:?}");
+            }
+        }
+    }
+}

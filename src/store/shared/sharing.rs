@@ -198,3 +198,154 @@ pub(in crate::store) fn rows(
     }
     rows.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::{BudgetState, Limit};
+    use crate::job::Wanted;
+    use crate::retry::Counters;
+    use proptest::prelude::*;
+
+    const LANE: &str = "lane";
+
+    fn candidate(queue: &str, place: f64) -> Candidate {
+        let wanted = Wanted { input_tokens_max: 10, max_tokens: 90, burndown: 1 };
+        Candidate {
+            id: Uuid::now_v7(),
+            external_id: None,
+            tenant: "t".to_owned(),
+            queue: queue.to_owned(),
+            place,
+            calls: 0,
+            counters: Counters::default(),
+            max_attempts: None,
+            deadline_at: 0,
+            wanted,
+            hold: false,
+            reservation: Candidate::reserves(&wanted),
+            keys: Vec::new(),
+            capped: false,
+            first: false,
+        }
+    }
+
+    fn reserving_queue(permille: u32) -> QueueShare {
+        QueueShare { reserved_permille: permille, ..QueueShare::plain("chat") }
+    }
+
+    /// The keys of a lane limited by the total alone, of whose rate `chat` has drawn so much.
+    fn keyed(limit: Limit, drawn: u64) -> Vec<Keyed> {
+        let key = |name: &str, limit: Limit| Keyed {
+            name: name.to_owned(),
+            limit,
+            state: BudgetState::default(),
+        };
+        let mut chat = key("queue:chat", Limit::default());
+        for _ in 0..drawn {
+            let call = Charge { requests: 1, tokens: 100 };
+            chat.state.reserve(call, call);
+        }
+        vec![key("lane:lane", Limit::default()), chat, key("total", limit)]
+    }
+
+    fn queues_in_order(
+        keyed: &[Keyed],
+        share: QueueShare,
+        mut candidates: Vec<Candidate>,
+    ) -> Vec<String> {
+        put_first(keyed, &[share], LANE, &HashSet::new(), &mut candidates);
+        candidates.into_iter().map(|candidate| candidate.queue).collect()
+    }
+
+    fn batch_then_chat() -> Vec<Candidate> {
+        let mut all: Vec<Candidate> = (0..5).map(|n| candidate("batch", f64::from(n))).collect();
+        all.extend((5..9).map(|n| candidate("chat", f64::from(n))));
+        all
+    }
+
+    #[test]
+    fn a_queue_below_its_share_goes_first_and_then_by_place() {
+        let limit = Limit { requests_per_minute: Some(20), tokens_per_minute: None };
+        // A tenth of 20 calls is two.
+        let order = queues_in_order(&keyed(limit, 0), reserving_queue(100), batch_then_chat());
+        assert_eq!(order[..3], ["chat", "chat", "batch"]);
+        assert_eq!(order[7..], ["chat", "chat"]);
+        let order = queues_in_order(&keyed(limit, 2), reserving_queue(100), batch_then_chat());
+        assert_eq!(order[0], "batch", "its share is drawn");
+    }
+
+    #[test]
+    fn every_limited_dimension_bounds_the_share() {
+        let limit = Limit { requests_per_minute: Some(1_000), tokens_per_minute: Some(1_500) };
+        // A tenth of 1,500 tokens: the second call begins within it and ends beyond it.
+        let order = queues_in_order(&keyed(limit, 0), reserving_queue(100), batch_then_chat());
+        assert_eq!(order[..3], ["chat", "chat", "batch"]);
+    }
+
+    #[test]
+    fn a_share_smaller_than_one_call_is_one_call_and_without_a_limit_there_is_none() {
+        let limit = Limit { requests_per_minute: Some(3), tokens_per_minute: None };
+        let order = queues_in_order(&keyed(limit, 0), reserving_queue(10), batch_then_chat());
+        assert_eq!(order[..2], ["chat", "batch"]);
+        let unlimited = keyed(Limit::default(), 0);
+        let order = queues_in_order(&unlimited, reserving_queue(500), batch_then_chat());
+        assert_eq!(order[0], "batch");
+    }
+
+    #[test]
+    fn what_was_found_by_its_queue_alone_has_no_turn_beyond_the_share() {
+        let limit = Limit { requests_per_minute: Some(10), tokens_per_minute: None };
+        let mut candidates = batch_then_chat();
+        let extra: HashSet<Uuid> =
+            candidates.iter().filter(|job| job.queue == "chat").map(|job| job.id).collect();
+        let share = reserving_queue(100);
+        put_first(&keyed(limit, 0), &[share], LANE, &extra, &mut candidates);
+        let order: Vec<&str> = candidates.iter().map(|job| job.queue.as_str()).collect();
+        assert_eq!(order, ["chat", "batch", "batch", "batch", "batch", "batch"]);
+    }
+
+    #[test]
+    fn a_lane_with_a_limit_of_its_own_measures_the_queues_use_of_it() {
+        let rule = |pattern: &str| LimitRule {
+            pattern: pattern.to_owned(),
+            limit: Limit { requests_per_minute: Some(1), tokens_per_minute: None },
+            origin: String::new(),
+        };
+        let queues = [reserving_queue(100)];
+        let names = |rules: &[LimitRule]| key_names(rules, &queues, "l", "chat");
+        assert_eq!(names(&[rule("total")]), ["queue:chat"]);
+        assert_eq!(names(&[rule("lane:*")]), ["queue:chat", "share:chat/l"]);
+        assert_eq!(key_names(&[rule("lane:*")], &queues, "l", "batch"), Vec::<String>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_are_kept_than_their_caps_leave(
+            caps in prop::collection::vec(prop::option::of(1_u32..6), 3),
+            runs in prop::collection::vec(0_u64..8, 3),
+            jobs in prop::collection::vec(0_usize..3, 0..30),
+        ) {
+            let names = ["a", "b", "c"];
+            let share = |(name, cap): (&&str, &Option<u32>)| {
+                QueueShare { concurrency_max: *cap, ..QueueShare::plain(name) }
+            };
+            let queues: Vec<QueueShare> = names.iter().zip(&caps).map(share).collect();
+            let running: Running =
+                names.iter().map(ToString::to_string).zip(runs.iter().copied()).collect();
+            let mut kept: Vec<Candidate> =
+                jobs.iter().map(|job| candidate(names[*job], 0.0)).collect();
+            let lost = keep_within_caps(&queues, &running, &mut kept);
+            for (index, name) in names.iter().enumerate() {
+                let asked = jobs.iter().filter(|job| **job == index).count();
+                let left = kept.iter().filter(|job| job.queue == *name).count();
+                let room = caps[index].map_or(asked, |cap| {
+                    usize::try_from(u64::from(cap).saturating_sub(runs[index])).unwrap()
+                });
+                prop_assert_eq!(left, asked.min(room));
+                prop_assert_eq!(lost.contains(&(*name).to_owned()), left < asked);
+            }
+            prop_assert!(kept.iter().all(|job| job.capped == caps[names.iter().position(|name| *name == job.queue).unwrap()].is_some()));
+        }
+    }
+}
