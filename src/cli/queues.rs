@@ -110,8 +110,16 @@ mod tests {
         scene.admit(1, r#"{"prompt":"x"}"#).await;
         scene.admit(2, r#"{"prompt":"y","queue":"reports"}"#).await;
         scene.claim().await;
-        expect![[r#""#]].assert_eq(&shown(&scene, false).await);
+        expect![[r#"
+            queue    ready  running  held  at most  reserved  weight
+            chat         0        0     0        -      20 %       1
+            default      0        1     0        -         -       1
+            reports      1        0     0       20         -       1
+
+            Weights of tenants: acme 2.5
+        "#]]
+        .assert_eq(&shown(&scene, false).await);
         let json: Value = serde_json::from_str(&shown(&scene, true).await).unwrap();
-        expect![[r#""#]].assert_eq(&json["queues"][1].to_string());
+        expect![[r#"{"name":"default","ready":0,"running":1,"held":0,"concurrency_max":null,"reserved_permille":0,"weight":1.0}"#]].assert_eq(&json["queues"][1].to_string());
     }
 }
