@@ -35,6 +35,7 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/budget_lock", "SQLite's one writer needs no locks of keys"),
     ("postgres/budget_trim", "SQLite updates a key's state in place"),
     ("postgres/claim_look", "one round trip for what SQLite reads by two"),
+    ("postgres/claim_passing", "SQLite's planner does not guess by what the queues hold"),
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),

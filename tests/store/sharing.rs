@@ -10,9 +10,8 @@ use uuid::Uuid;
 
 use crate::world::{World, claim_ask, ids, key, new_job, open_at, open_lease, success};
 
-behind_a_pooler_too!(many_stores_together_never_run_more_of_a_queue_than_its_cap);
-
-on_every_engine!(
+behind_a_pooler_too!(
+    many_stores_together_never_run_more_of_a_queue_than_its_cap,
     a_job_of_another_queue_does_not_stand_behind_the_same_tenants_batch,
     weights_of_tenants_and_queues_divide_the_claims,
     a_queue_within_its_reserved_share_goes_first,

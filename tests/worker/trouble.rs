@@ -10,8 +10,8 @@ use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob,
-    OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk,
-    RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
+    OtherLease, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow,
+    ResultsAsk, RunningAttempt, Shares, StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -171,6 +171,12 @@ impl AdmitStore for Troubled {
     async fn seed_limits(&self, rules: Vec<LimitRule>) -> StoreResult<()> {
         through!(self, seed_limits(rules))
     }
+    async fn shares(&self) -> StoreResult<Shares> {
+        through!(self, shares())
+    }
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()> {
+        through!(self, seed_shares(shares))
+    }
 }
 
 #[async_trait]
@@ -216,6 +222,9 @@ impl WorkStore for Troubled {
 
 #[async_trait]
 impl ReadStore for Troubled {
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        through!(self, queues())
+    }
     async fn results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>> {
         through!(self, results(ask))
     }

@@ -298,17 +298,31 @@ async fn read_candidates(
     wanted: u32,
     (from, without): (f64, &[String]),
 ) -> Outcome<Vec<Candidate>> {
-    let rows = sqlx::query_file_as!(
-        CandidateRow,
-        "src/store/postgres/claim_candidates.sql",
-        ask.lane,
-        i64::from(wanted),
-        ask.batch,
-        from,
-        without
-    )
-    .fetch_all(tx.on())
-    .await?;
+    let (lane, wanted) = (&ask.lane, i64::from(wanted));
+    let rows = if without.is_empty() {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_candidates.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from
+        )
+        .fetch_all(tx.on())
+        .await?
+    } else {
+        sqlx::query_file_as!(
+            CandidateRow,
+            "src/store/postgres/claim_passing.sql",
+            lane,
+            wanted,
+            ask.batch,
+            from,
+            without
+        )
+        .fetch_all(tx.on())
+        .await?
+    };
     Ok(rows.into_iter().map(Candidate::from).collect())
 }
 

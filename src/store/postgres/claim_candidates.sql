@@ -1,5 +1,4 @@
--- postgres: the head of a lane in the order of place, from a place on; of one batch where named,
--- and of no paused queue.
+-- postgres: the head of a lane in the order of place, from a place on; of one batch where named.
 -- A row that somebody else is changing is left out: who holds it may be waiting for this lane.
 select
     id, external_id, tenant, queue, place as "place!", calls, failures, reasks, crashes, throttles,
@@ -7,7 +6,7 @@ select
     burndown, hold
 from quarrier.job
 where
-    lane = $1 and state = 'ready' and due and place >= $4 and queue <> all($5)
+    lane = $1 and state = 'ready' and due and place >= $4
     and (
         $3::uuid is null
         or exists (select from quarrier.batch_line where batch_line.job_id = job.id and batch_id = $3)
