@@ -12,7 +12,7 @@ use quarrier::store::{
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 use crate::cluster::Database;
-use crate::world::{Engine, World, claim_ask, new_job, open_lease, success};
+use crate::world::{Engine, NEWEST, World, claim_ask, new_job, open_lease, success};
 
 async fn open(database: &Database, simulated: Option<bool>) -> Result<PostgresStore, StoreError> {
     PostgresStore::open(&PostgresOptions::new(&database.url(), simulated), Clock::real()).await
@@ -40,10 +40,10 @@ async fn migrating_makes_a_store_once() {
     let database = Database::empty().await;
     let options = PostgresOptions::new(&database.url(), None);
     assert_eq!(PostgresStore::migrate(&options).await, Ok(None));
-    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(1)));
-    assert_eq!(PostgresStore::migration_of(&options).await, Ok(Some(1)));
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(NEWEST)));
+    assert_eq!(PostgresStore::migration_of(&options).await, Ok(Some(NEWEST)));
     let store = open(&database, Some(true)).await.unwrap();
-    assert_eq!(store.about().await.unwrap().migration, 1);
+    assert_eq!(store.about().await.unwrap().migration, NEWEST);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn many_may_migrate_at_once() {
     let all = (0..4).map(|_| PostgresStore::migrate(&options));
     let before = futures_util::future::join_all(all).await;
     let made = before.iter().filter(|before| **before == Ok(None)).count();
-    let found = before.iter().filter(|before| **before == Ok(Some(1))).count();
+    let found = before.iter().filter(|before| **before == Ok(Some(NEWEST))).count();
     assert_eq!((made, found), (1, 3), "{before:?}");
 }
 
@@ -92,9 +92,9 @@ async fn the_printed_script_makes_the_same_store() {
     let mut psql = PgConnection::connect(&database.url()).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut psql).await.unwrap();
     let store = open(&database, Some(false)).await.unwrap();
-    assert_eq!(store.about().await.unwrap().migration, 1);
+    assert_eq!(store.about().await.unwrap().migration, NEWEST);
     let options = PostgresOptions::new(&database.url(), None);
-    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(1)), "nothing is left to do");
+    assert_eq!(PostgresStore::migrate(&options).await, Ok(Some(NEWEST)), "nothing is left to do");
 }
 
 #[tokio::test]

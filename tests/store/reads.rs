@@ -6,7 +6,7 @@ use quarrier::job::State;
 use quarrier::store::{Integrity, JobFilter, NewJob, ResultsAsk, WaitingJobs};
 use uuid::Uuid;
 
-use crate::world::{Engine, LANE, World, again, cut, failure, success};
+use crate::world::{Engine, LANE, NEWEST, World, again, cut, failure, success};
 
 on_every_engine!(
     results_come_in_the_order_of_their_ends,
@@ -209,7 +209,7 @@ async fn a_store_says_what_it_is(world: World) {
             assert!(about.location.starts_with("postgres://postgres@"), "{}", about.location);
         }
     }
-    assert_eq!((about.migration, about.simulated), (1, Some(false)));
+    assert_eq!((about.migration, about.simulated), (NEWEST, Some(false)));
 }
 
 async fn a_stores_health_tells_what_keeps_its_commits_and_what_waits_in_it(world: World) {

@@ -76,8 +76,9 @@ async fn weights_of_tenants_and_queues_divide_the_claims(world: World) {
 }
 
 async fn a_queue_within_its_reserved_share_goes_first(world: World) {
-    world.limit(&[("total", Some(10), None)]).await;
-    share(&world, vec![QueueShare { weight: 0.01, ..reserve("chat", 200) }]).await;
+    // Two calls of 1,200; the pace lets sixty begin at once.
+    world.limit(&[("total", Some(1_200), None)]).await;
+    share(&world, vec![QueueShare { weight: 0.01, ..reserve("chat", 2) }]).await;
     admit(&world, "default", 300).await;
     // Of so small a weight, all of these stand behind the batch.
     admit(&world, "chat", 5).await;
@@ -93,25 +94,33 @@ async fn a_queue_within_its_reserved_share_goes_first(world: World) {
 }
 
 async fn a_reserved_share_is_measured_in_the_lanes_own_limit_too(world: World) {
-    world.limit(&[("total", Some(1_000), None), ("lane:*", Some(10), None)]).await;
-    share(&world, vec![QueueShare { weight: 0.01, ..reserve("chat", 200) }]).await;
+    world.limit(&[("total", Some(100_000), None), ("lane:*", Some(1_200), None)]).await;
+    share(&world, vec![QueueShare { weight: 0.01, ..reserve("chat", 2) }]).await;
     admit(&world, "default", 300).await;
     admit(&world, "chat", 5).await;
     assert_eq!(claimed_queues(&world, 3).await, ["chat", "chat", "default"]);
 }
 
 async fn an_unused_share_is_everybodys(world: World) {
-    world.limit(&[("total", Some(10), None)]).await;
+    world.limit(&[("total", Some(1_200), None)]).await;
     share(&world, vec![reserve("chat", 500)]).await;
-    admit(&world, "default", 20).await;
-    assert_eq!(world.claim(20).await.jobs.len(), 10);
+    admit(&world, "default", 1_300).await;
+    let mut claimed = 0;
+    for _ in 0..60 {
+        claimed += world.claim(60).await.jobs.len();
+        world.hand.advance(1_000);
+    }
+    assert!((1_190..=1_200).contains(&claimed), "{claimed} of 1,200 in a minute");
 }
 
 async fn smaller_jobs_do_not_pass_one_within_its_share(world: World) {
     world.limit(&[("total", None, Some(10_000))]).await;
     share(&world, vec![reserve("chat", 300)]).await;
     admit(&world, "default", 40).await;
-    assert_eq!(world.claim(9).await.jobs.len(), 9);
+    for _ in 0..9 {
+        world.claim_one().await;
+        world.hand.advance(6_000);
+    }
     let large = quarrier::job::Wanted { input_tokens_max: 400, max_tokens: 2_000, burndown: 1 };
     world.admit(vec![NewJob { wanted: large, ..of(&world, "chat", "default") }]).await;
     // A small one would fit, and would take the room for which the large one waits.
@@ -262,7 +271,7 @@ async fn many_stores_together_never_run_more_of_a_queue_than_its_cap(world: Worl
             });
         }
     });
-    assert_eq!(most.load(Ordering::SeqCst), CAP, "never more, and no less is needed");
+    assert!((1..=CAP).contains(&most.load(Ordering::SeqCst)), "never more than the cap");
     assert_eq!(done.load(Ordering::SeqCst), JOBS);
     let rows = world.store.queues().await.unwrap();
     assert_eq!(rows.iter().map(|row| row.running).sum::<u64>(), 0);

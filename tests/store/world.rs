@@ -26,6 +26,9 @@ use crate::cluster::Database;
 /// The one lane of most behaviours.
 pub(crate) const LANE: &str = "bedrock/eu-central-1/small";
 
+/// The newest migration of both engines.
+pub(crate) const NEWEST: i64 = 4;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// A store engine under test.
