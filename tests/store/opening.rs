@@ -8,6 +8,8 @@ use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
 use quarrier::store::{ReadStore as _, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 
+use crate::world::NEWEST;
+
 async fn open(path: &Path, simulated: Option<bool>) -> Result<SqliteStore, StoreError> {
     let options = SqliteOptions { path: path.to_owned(), busy_timeout_ms: 10_000, simulated };
     SqliteStore::open(&options, Clock::real()).await
