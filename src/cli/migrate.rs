@@ -85,10 +85,10 @@ mod tests {
         "#]]
         .assert_eq(&shown(None, false).await);
         expect![[r#"
-            migrated STORE from version 1 to 4
+            STORE stands at version 4
             it is up to date
         "#]]
-        .assert_eq(&shown(Some(1), false).await);
+        .assert_eq(&shown(Some(4), false).await);
         expect![[r#"
             migrated STORE from version 0 to 4
             it is up to date
