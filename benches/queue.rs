@@ -277,6 +277,7 @@ fn admit_settings() -> AdmitSettings {
         profiles: vec!["us".to_owned()],
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
+        queues: std::collections::BTreeMap::new(),
     }
 }
 
