@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::error::{ErrorKind, explain, first_line};
 use crate::provider::{CallError, FailedCharge};
 use crate::retry::{Allowed, Failure, Lane, Out, Policy};
-use crate::store::{AttemptKey, ClaimedJob, StoreResult};
+use crate::store::{AttemptKey, ClaimedJob};
 
 /// Lanes remembered at once; those in order are forgotten first.
 const LANES_MAX: usize = 1_000;
@@ -21,8 +21,8 @@ const MESSAGE_CHARS_MAX: usize = 160;
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: Mutex<HashMap<String, Lane>>,
-    /// How often people had ended a pause of each lane when this worker looked last; none before it
-    /// has looked.
+    /// How often people have ended a pause of each lane, as far as this worker has acted on it. It
+    /// looks first when it opens its lease, before any pause of its own, so that it misses none.
     resumes: Mutex<Option<HashMap<String, u64>>>,
 }
 
@@ -60,18 +60,25 @@ impl Lanes {
         self.with(name, |lane| lane.heard(for_ms, kind, clock.now().mono_ms));
     }
 
-    /// People have ended pauses so often: returns the lanes that are tried now because of it.
+    /// People have ended pauses so often: returns the lanes that are tried now because of it. One
+    /// that is not paused here may be a moment later, by an answer that is on its way: what it was
+    /// resumed for stays to be done, and at worst one call too many tries it.
     fn resumed(&self, resumes: Vec<(String, u64)>, now_ms: u64) -> Vec<String> {
-        let now: HashMap<String, u64> = resumes.into_iter().collect();
         let mut kept = self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = kept.replace(now.clone()) else { return Vec::new() };
-        drop(kept);
-        let is_new = |lane: &String, times: u64| before.get(lane).is_none_or(|old| *old < times);
+        let Some(before) = kept.as_mut() else {
+            *kept = Some(resumes.into_iter().collect());
+            return Vec::new();
+        };
         let mut lanes = self.lanes();
-        let tried = now.into_iter().filter(|(lane, times)| {
-            is_new(lane, *times) && lanes.get_mut(lane).is_some_and(|lane| lane.try_now(now_ms))
-        });
-        tried.map(|(lane, _)| lane).collect()
+        let mut tried = Vec::new();
+        for (name, times) in resumes {
+            let is_new = before.get(&name).is_none_or(|old| *old < times);
+            if is_new && lanes.get_mut(&name).is_some_and(|lane| lane.try_now(now_ms)) {
+                before.insert(name.clone(), times);
+                tried.push(name);
+            }
+        }
+        tried
     }
 
     /// A call was claimed; it may be the one that tries the lane.
@@ -91,13 +98,18 @@ impl Lanes {
 
 /// Hears which lanes people want tried before their pauses are over. Every worker has its own view
 /// of a lane, so clearing the store's alone would not do.
-pub(super) async fn hear_resumes(bench: &Bench) -> StoreResult<()> {
-    let resumes = bench.store.resumes().await?;
+pub(super) async fn hear(bench: &Bench) {
+    let resumes = match bench.store.resumes().await {
+        Ok(resumes) => resumes,
+        Err(error) => {
+            tracing::warn!(%error, "resumed lanes not read, asking again soon");
+            return;
+        }
+    };
     for lane in bench.lanes.resumed(resumes, bench.clock.now().mono_ms) {
         tracing::info!(target: "quarrier::lanes", lane, "{lane} is tried now: a person resumed it");
         bench.wake.notify_one();
     }
-    Ok(())
 }
 
 /// The provider answered: the lane works.

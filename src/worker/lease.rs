@@ -67,6 +67,7 @@ impl Lease {
         let lease = LeaseInfo { id: self.id(), host: host(), pid: std::process::id() };
         bench.store.open_lease(&lease).await?;
         self.confirm(asked_mono_ms);
+        lanes::hear(bench).await;
         Ok(())
     }
 
@@ -132,10 +133,7 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     };
     bench.lease.confirm(asked_mono_ms);
     reconcile(bench, &rows, (asked_mono_ms, &before)).await?;
-    // The lease is renewed all the same: the next beat asks again.
-    if let Err(error) = lanes::hear_resumes(bench).await {
-        tracing::warn!(%error, "resumed lanes not read");
-    }
+    lanes::hear(bench).await;
     Ok(())
 }
 
