@@ -10,7 +10,8 @@ use anyhow::{anyhow, bail};
 use serde_json::json;
 
 use super::{
-    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, rooms,
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, results, retention,
+    rooms, tenants,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -39,6 +40,18 @@ pub(super) async fn run(
         Command::Limits(args) => {
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
             limits::run(&args, &*store, out).await.map_err(failed)?;
+            true
+        }
+        Command::Retention(args) => {
+            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+            retention::run(&args, &*store, &loaded.settings, out).await.map_err(failed)?;
+            true
+        }
+        Command::Tenants(args) => {
+            let (loaded, store) = existing(given, args.command.store(), clock).await?;
+            let env = &given.load.env;
+            let user = env.get("USER").or_else(|| env.get("LOGNAME")).map(String::as_str);
+            tenants::run(&args, &*store, &loaded.settings, user, out).await.map_err(failed)?;
             true
         }
         Command::Migrate(args) => {

@@ -10,6 +10,7 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
+mod keeping;
 mod shared;
 mod shown;
 mod types;
@@ -22,6 +23,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use keeping::*;
 pub use shown::*;
 pub use types::*;
 
@@ -172,6 +174,22 @@ pub trait ReadStore: Send + Sync {
     async fn health(&self, check_ms: u64) -> StoreResult<Health>;
 }
 
+/// What goes when its time is over, or when its tenant asks for it. Neither touches a job that has
+/// not ended but by ending it first, and each method is one short transaction.
+#[async_trait]
+pub trait KeepStore: Send + Sync {
+    /// Deletes what is over, a step at a time; of several processes one does it.
+    async fn retain(&self, ask: &RetainAsk) -> StoreResult<Retained>;
+
+    /// Deletes a tenant's content, a step at a time: called until the receipt says that it is done.
+    /// Jobs that wait or run are cancelled first; rows with usage and cost stay. One that was broken
+    /// off is resumed. What is admitted after its beginning is new, and stays.
+    async fn erase(&self, ask: &EraseAsk) -> StoreResult<Erasure>;
+
+    /// The receipts, the oldest first.
+    async fn erasures(&self) -> StoreResult<Vec<Erasure>>;
+}
+
 /// A whole store.
-pub trait Store: AdmitStore + WorkStore + ReadStore {}
-impl<T: AdmitStore + WorkStore + ReadStore> Store for T {}
+pub trait Store: AdmitStore + WorkStore + ReadStore + KeepStore {}
+impl<T: AdmitStore + WorkStore + ReadStore + KeepStore> Store for T {}

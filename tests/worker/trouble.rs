@@ -9,9 +9,9 @@ use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitRule, NewJob,
-    OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk,
-    RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
+    EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeepStore, KeyLevel,
+    LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
+    ResultRow, ResultsAsk, RetainAsk, Retained, RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -223,6 +223,19 @@ impl WorkStore for Troubled {
     }
     async fn forget_seen(&self, rows_max: u32) -> StoreResult<u64> {
         through!(self, forget_seen(rows_max))
+    }
+}
+
+#[async_trait]
+impl KeepStore for Troubled {
+    async fn retain(&self, ask: &RetainAsk) -> StoreResult<Retained> {
+        through!(self, retain(ask))
+    }
+    async fn erase(&self, ask: &EraseAsk) -> StoreResult<Erasure> {
+        through!(self, erase(ask))
+    }
+    async fn erasures(&self) -> StoreResult<Vec<Erasure>> {
+        through!(self, erasures())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
 use crate::store::{
-    AttemptRow, Counts, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk,
+    AttemptRow, Counts, Deleted, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk,
 };
 
 /// How many attempts of one job are shown.
@@ -216,6 +216,7 @@ async fn results(tx: &mut Tx, ask: &ResultsAsk) -> Outcome<Vec<ResultRow>> {
             attempts_unknown: u32::try_from(row.attempts_unknown).unwrap_or(u32::MAX),
             provenance: row.provenance,
             metadata: row.metadata,
+            deleted: row.gone_at.zip(row.gone_by).map(|(at, by)| Deleted { at, by }),
         });
     }
     Ok(results)

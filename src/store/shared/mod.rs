@@ -5,5 +5,7 @@
 pub(super) mod admission;
 pub(super) mod candidates;
 pub(super) mod crash;
+pub(super) mod erasing;
 pub(super) mod places;
+pub(super) mod retaining;
 pub(super) mod settling;
