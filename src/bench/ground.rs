@@ -34,7 +34,9 @@ impl Ground {
         let kind = match place {
             StorePlace::File(path) => Kind::File(unused(path)?),
             #[cfg(feature = "postgres")]
-            StorePlace::Postgres(url) => Kind::Server(Box::new(Server::take(settings, url, place).await?)),
+            StorePlace::Postgres(url) => {
+                Kind::Server(Box::new(Server::take(settings, url, place).await?))
+            }
             #[cfg(not(feature = "postgres"))]
             StorePlace::Postgres(_) => bail!("this program was built without Postgres"),
         };

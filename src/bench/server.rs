@@ -58,7 +58,11 @@ pub(super) struct Server {
 
 impl Server {
     /// Takes a database whose store nobody uses, or that has none: then one is made.
-    pub(super) async fn take(settings: &Settings, url: &str, place: &StorePlace) -> anyhow::Result<Self> {
+    pub(super) async fn take(
+        settings: &Settings,
+        url: &str,
+        place: &StorePlace,
+    ) -> anyhow::Result<Self> {
         // The error's words could quote the address, and with it the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| anyhow!("read the store's address: it is none of Postgres"))?

@@ -48,10 +48,7 @@ pub(super) async fn run(
             true
         }
         Command::Tenants(args) => {
-            let (loaded, store) = existing(given, args.command.store(), clock).await?;
-            let env = &given.load.env;
-            let user = env.get("USER").or_else(|| env.get("LOGNAME")).map(String::as_str);
-            tenants::run(&args, &*store, &loaded.settings, user, out).await.map_err(failed)?;
+            tenants(&args, given, clock, out).await?;
             true
         }
         Command::Migrate(args) => {
@@ -144,6 +141,18 @@ async fn enqueue(
     let all_well = enqueue::run(args, room, out, &mut stderr()).await.map_err(failed)?;
     store.close().await;
     Ok(all_well)
+}
+
+async fn tenants(
+    args: &tenants::TenantsArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (loaded, store) = existing(given, args.command.store(), clock).await?;
+    let env = &given.load.env;
+    let user = env.get("USER").or_else(|| env.get("LOGNAME")).map(String::as_str);
+    tenants::run(args, &*store, &loaded.settings, user, out).await.map_err(failed)
 }
 
 /// The store to look at. One that is not there was mistyped: nothing is made in its place.

@@ -194,9 +194,8 @@ mod tests {
             queues: BTreeMap::from([("q".to_owned(), own(Some(7), None))]),
             tenants: BTreeMap::from([("t".to_owned(), own(Some(1), Some(0)))]),
         };
-        let days = |stage, queue, tenant| {
-            policy.keeps_ms(stage, queue, tenant).map(|ms: i64| ms / DAY_MS)
-        };
+        let days =
+            |stage, queue, tenant| policy.keeps_ms(stage, queue, tenant).map(|ms: i64| ms / DAY_MS);
         assert_eq!(days(RetentionStage::Bodies, "x", "x"), Some(30));
         assert_eq!(days(RetentionStage::Bodies, "q", "x"), Some(7));
         assert_eq!(days(RetentionStage::Bodies, "q", "t"), Some(1));

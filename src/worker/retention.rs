@@ -10,7 +10,7 @@ use super::Bench;
 use crate::store::{RetainAsk, RetentionStage, StoreResult};
 
 /// How often a worker looks whether something is over. Days are counted, so a minute is soon.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// After each write it waits for so many times as long as the write took: of a store's time,
 /// retention takes a fifth at most.

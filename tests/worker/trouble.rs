@@ -11,7 +11,8 @@ use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, Counts,
     EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeepStore, KeyLevel,
     LeaseInfo, LimitRule, NewJob, OtherLease, PausedLane, Promoted, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, RetainAsk, Retained, RunningAttempt, StoreError, StoreResult, Submission, WorkStore,
+    ResultRow, ResultsAsk, RetainAsk, Retained, RunningAttempt, StoreError, StoreResult,
+    Submission, WorkStore,
 };
 use uuid::Uuid;
 

@@ -46,11 +46,8 @@ impl PostgresStore {
             tx.rollback().await?;
             return Ok(Retained { busy: true, ..Retained::default() });
         };
-        let was = Progress {
-            after: row.after_seq,
-            policy: row.policy,
-            restarted_at: row.restarted_at,
-        };
+        let was =
+            Progress { after: row.after_seq, policy: row.policy, restarted_at: row.restarted_at };
         let begins = was.clone().resumed(serde_json::to_string(&ask.policy)?, now);
         let choice = choose(&mut tx, ask, now, begins.after).await?;
         let gone = match ask.stage {

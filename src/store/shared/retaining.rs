@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::store::{RetentionPolicy, RetentionStage, Retained};
+use crate::store::{Retained, RetentionPolicy, RetentionStage};
 
 /// So many results are looked at for one that may go: most of a store's are still too young, or
 /// another's whose days are longer.

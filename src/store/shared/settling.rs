@@ -86,9 +86,7 @@ pub(in crate::store) fn without_deleted<'a>(
 /// A finish without anything that a prompt or a model said.
 fn wordless(finish: &Finish) -> Finish {
     let next = match finish.next.clone() {
-        Next::End { state, .. } => {
-            Next::End { state, output: None, text: None, provenance: None }
-        }
+        Next::End { state, .. } => Next::End { state, output: None, text: None, provenance: None },
         Next::Again { after_ms, counters, input_tokens_max, .. } => {
             Next::Again { after_ms, counters, reask: None, input_tokens_max }
         }

@@ -42,15 +42,9 @@ impl SqliteStore {
         let counts = serde_json::to_string(&erasure.counts)?;
         let id = erasure.id.to_string();
         let after = step.after.map_or(after, |id| id.to_string());
-        sqlx::query_file!(
-            "src/store/sqlite/erasure_write.sql",
-            id,
-            after,
-            counts,
-            erasure.done_at
-        )
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query_file!("src/store/sqlite/erasure_write.sql", id, after, counts, erasure.done_at)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         if is_done {
             erasure.remains = self.scrub().await?;

@@ -9,7 +9,8 @@ use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
 use crate::store::{
-    AttemptRow, Counts, Deleted, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk, StoreResult,
+    AttemptRow, Counts, Deleted, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk,
+    StoreResult,
 };
 
 /// How many attempts of one job are shown.
