@@ -25,15 +25,16 @@ const ROWS_FIRST: u32 = 50;
 /// Looks now and then until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     let mut rows = ROWS_FIRST;
+    // At once the first time: workers that live for less than a minute delete too.
     loop {
-        tokio::select! {
-            () = done.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
         for stage in RetentionStage::ALL {
             if let Err(error) = round(&bench, stage, &mut rows, &done).await {
                 tracing::warn!(%error, "retention goes on later");
             }
+        }
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }

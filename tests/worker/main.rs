@@ -10,6 +10,7 @@ mod direct;
 mod doors;
 mod failures;
 mod health;
+mod keeping;
 mod leases;
 mod outages;
 mod pauses;
