@@ -108,7 +108,7 @@ mod tests {
         "#]]
         .assert_eq(&shown(true, false).await);
         expect![[r#"
-            {"bodies":0,"busy":false,"dry_run":false,"jobs":0}
+            {"dry_run":false,"bodies":0,"jobs":0,"busy":false}
         "#]]
         .assert_eq(&shown(false, true).await);
     }

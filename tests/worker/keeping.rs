@@ -19,8 +19,9 @@ fn a_worker_deletes_by_itself_what_has_been_kept_long_enough() {
         let (clock, hand) = Clock::manual();
         let bed = Bed::with(clock, "scripted").await;
         let id = bed.job().await;
-        bed.start(Scripted::saying("Paid for.")).drained().await;
+        let running = bed.start(Scripted::saying("Paid for."));
         until(|| async { bed.state(id).await == State::Succeeded }).await;
+        running.drained().await;
         hand.advance(40 * DAY_MS);
 
         let mut options = bed.options();
