@@ -225,10 +225,10 @@ async fn what_is_no_store_of_this_version_is_left_as_it_is() {
         let line: String = line.collect::<Vec<_>>().join("\n");
         match version {
             0 => expect![[r#"
-                note     store.version  DIR/v0.db stands at migration 0, this version at 4; not looked into
+                note     store.version  DIR/v0.db stands at migration 0, this version at 5; not looked into
                                         -> run `quarrier migrate`; every command that works does the same"#]].assert_eq(&line),
             _ => expect![[r#"
-                error    store.version  DIR/v99.db stands at migration 99, and this version knows only 4
+                error    store.version  DIR/v99.db stands at migration 99, and this version knows only 5
                                         -> use the release that wrote it, or a newer one"#]].assert_eq(&line),
         }
     }
