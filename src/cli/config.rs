@@ -161,6 +161,10 @@ mod tests {
             log.format = "auto"                      default
             log.level = "info"                       default
             queues = {}                              default
+            retention.bodies_days = 30               default
+            retention.jobs_days = 90                 default
+            retention.queues = {}                    default
+            retention.tenants = {}                   default
             retry.backoff_base_ms = 1000             default
             retry.backoff_factor = 2                 default
             retry.backoff_ms_max = 60000             default

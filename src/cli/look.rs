@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, queues,
-    results, rooms,
+    results, retention, rooms, tenants,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -55,6 +55,15 @@ pub(super) async fn run(
         Command::Queues(args) => {
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
             queues::run(&args, &*store, out).await.map_err(failed)?;
+            true
+        }
+        Command::Retention(args) => {
+            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+            retention::run(&args, &*store, &loaded.settings, out).await.map_err(failed)?;
+            true
+        }
+        Command::Tenants(args) => {
+            tenants(&args, given, clock, out).await?;
             true
         }
         Command::Migrate(args) => {
@@ -147,6 +156,18 @@ async fn enqueue(
     let all_well = enqueue::run(args, room, out, &mut stderr()).await.map_err(failed)?;
     store.close().await;
     Ok(all_well)
+}
+
+async fn tenants(
+    args: &tenants::TenantsArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (loaded, store) = existing(given, args.command.store(), clock).await?;
+    let env = &given.load.env;
+    let user = env.get("USER").or_else(|| env.get("LOGNAME")).map(String::as_str);
+    tenants::run(args, &*store, &loaded.settings, user, out).await.map_err(failed)
 }
 
 /// The store to look at. One that is not there was mistyped: nothing is made in its place.

@@ -20,12 +20,14 @@ pub mod pause;
 pub mod queues;
 pub mod result_line;
 pub mod results;
+pub mod retention;
 pub mod rooms;
 pub mod run;
 pub mod serve;
 pub mod simulate;
 pub mod stop;
 mod table;
+pub mod tenants;
 #[cfg(test)]
 mod testing;
 
@@ -72,6 +74,10 @@ pub enum Command {
     Results(results::ResultsArgs),
     /// Look at jobs and act on them.
     Jobs(jobs::JobsArgs),
+    /// Delete what has been kept long enough, or say what would go.
+    Retention(retention::RetentionArgs),
+    /// Erase a tenant's content, and show the receipts.
+    Tenants(tenants::TenantsArgs),
     /// Ask a worker of this machine how it is, for a container's health check.
     Health(health::HealthArgs),
     /// How full the rates are, how long what waits will take; and limits at run time.

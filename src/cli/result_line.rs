@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::clock::rfc3339;
 use crate::completion::Usage;
 use crate::job::State;
 use crate::store::ResultRow;
@@ -30,6 +31,15 @@ struct Line<'r> {
     provenance: Option<&'r str>,
     simulated: bool,
     metadata: Option<Box<RawValue>>,
+    /// Only where there is something to say: most lines are written soon after the job's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<LineDeleted<'r>>,
+}
+
+#[derive(Serialize)]
+struct LineDeleted<'r> {
+    at: String,
+    by: &'r str,
 }
 
 #[derive(Serialize)]
@@ -62,6 +72,10 @@ pub fn result_line(row: &ResultRow, simulated: bool) -> String {
         provenance: row.provenance.as_deref(),
         simulated,
         metadata: row.metadata.as_deref().map(embedded),
+        deleted: row
+            .deleted
+            .as_ref()
+            .map(|gone| LineDeleted { at: rfc3339(gone.at), by: &gone.by }),
     };
     // Strings, numbers and valid JSON cannot fail to serialize.
     serde_json::to_string(&line).unwrap_or_default()
@@ -154,6 +168,7 @@ mod tests {
             attempts_unknown: 0,
             provenance: None,
             metadata: None,
+            deleted: None,
         }
     }
 

@@ -24,6 +24,7 @@ const CLOCK: &str = "a call needs some time, and no call may hold its slot for e
 const BYTES: &str = "every body is held in memory as a whole";
 const ROWS: &str = "one transaction must stay short for the other writers";
 const WAIT: &str = "a wait of more than a day would look like a stuck job";
+const DAYS: &str = "nothing is kept for longer than a century but for ever, which is 0";
 const TRIES: &str = "every retry is paid for";
 
 /// Every number of the configuration, with its bounds.
@@ -62,6 +63,8 @@ pub(super) const RANGES: &[Range] = &[
         3_650,
         "redeliveries come up to 14 days late and must find their job",
     ),
+    range("retention.bodies_days", 0, 36_500, DAYS),
+    range("retention.jobs_days", 0, 36_500, DAYS),
     range("worker.concurrency", 1, 10_000, "start more processes for more calls"),
     range("worker.claim_scan_max", 1, 10_000, ROWS),
     range("worker.claim_rows_max", 1, 10_000, ROWS),

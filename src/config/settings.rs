@@ -14,6 +14,7 @@ use crate::check;
 use crate::job::IfOutcomeUnknown;
 use crate::provider::{Api, Clocks};
 use crate::retry;
+use crate::store::RetentionPolicy;
 use crate::telemetry::LogFormat;
 
 /// Every setting. The documentation of each is its comment in `config/default.toml`.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub bedrock: Bedrock,
     /// Where jobs and results are kept.
     pub store: Store,
+    /// How long content is kept.
+    pub retention: RetentionPolicy,
     /// One worker process.
     pub worker: Worker,
     /// The library.

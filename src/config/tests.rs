@@ -227,7 +227,9 @@ fn another(setting: &Setting) -> Option<String> {
         "http.listen" => "[::]:8787".to_owned(),
         "bedrock.profiles" => "jp,apac".to_owned(),
         // Tables of the users' own have tests of their own.
-        "bedrock.families" | "queues" | "tenants" => return None,
+        "bedrock.families" | "queues" | "tenants" | "retention.queues" | "retention.tenants" => {
+            return None;
+        }
         // Read at once, so it would have to be there.
         "store.url_file" => return None,
         key => match &setting.value {
@@ -280,6 +282,9 @@ fn a_table_with_keys_that_no_variable_can_spell_comes_in_one_variable() {
     let queues = [("QUARRIER_QUEUES", r#"{"reports": {"concurrency_max": 20}}"#)];
     let settings = loaded(&Given { env: &queues, ..Given::default() }).settings;
     assert_eq!(settings.queues["reports"].concurrency_max, Some(20));
+    let days = [("QUARRIER_RETENTION__TENANTS", r#"{"Acme & Co": {"bodies_days": 1}}"#)];
+    let settings = loaded(&Given { env: &days, ..Given::default() }).settings;
+    assert_eq!(settings.retention.tenants["Acme & Co"].bodies_days, Some(1));
 }
 
 #[test]

@@ -413,6 +413,8 @@ fn worker_options(settings: &Settings, place: &StorePlace) -> WorkerOptions {
         },
         call_ms_base: bedrock.call_timeout_ms_base,
         call_ms_per_token: bedrock.call_timeout_ms_per_token,
+        retention: settings.retention.clone(),
+        write_ms_max: settings.store.write_ms_max,
         retry: settings.retry.clone(),
         check: settings.check.clone(),
         batch: None,

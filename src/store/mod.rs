@@ -11,6 +11,7 @@
 //! Must not know: providers, models, how an answer is checked.
 
 mod control;
+mod keeping;
 mod shared;
 mod sharing;
 mod shown;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 use crate::budget::Limit;
 
 pub use control::*;
+pub use keeping::*;
 pub use sharing::*;
 pub use shown::*;
 pub use types::*;
@@ -229,6 +231,22 @@ pub trait ControlStore: Send + Sync {
     async fn batch_named(&self, name: &str) -> StoreResult<Option<Uuid>>;
 }
 
+/// What goes when its time is over, or when its tenant asks for it. Neither touches a job that has
+/// not ended but by ending it first, and each method is one short transaction.
+#[async_trait]
+pub trait KeepStore: Send + Sync {
+    /// Deletes what is over, a step at a time; of several processes one does it.
+    async fn retain(&self, ask: &RetainAsk) -> StoreResult<Retained>;
+
+    /// Deletes a tenant's content, a step at a time: called until the receipt says that it is done.
+    /// Jobs that wait or run are cancelled first; rows with usage and cost stay. One that was broken
+    /// off is resumed. What is admitted after its beginning is new, and stays.
+    async fn erase(&self, ask: &EraseAsk) -> StoreResult<Erasure>;
+
+    /// The receipts, the oldest first.
+    async fn erasures(&self) -> StoreResult<Vec<Erasure>>;
+}
+
 /// A whole store.
-pub trait Store: AdmitStore + WorkStore + ReadStore + ControlStore {}
-impl<T: AdmitStore + WorkStore + ReadStore + ControlStore> Store for T {}
+pub trait Store: AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore {}
+impl<T: AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore> Store for T {}

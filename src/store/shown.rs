@@ -55,6 +55,17 @@ pub struct ResultRow {
     pub provenance: Option<String>,
     /// The document's metadata, as JSON text.
     pub metadata: Option<String>,
+    /// When and why its content was deleted; absent where it is there.
+    pub deleted: Option<Deleted>,
+}
+
+/// Why a job's content is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// When, in Unix ms.
+    pub at: i64,
+    /// `retention` or `erasure`.
+    pub by: String,
 }
 
 /// Jobs by state, and what they took.

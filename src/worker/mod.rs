@@ -20,6 +20,7 @@ mod options;
 mod pulse;
 mod replay;
 mod request;
+mod retention;
 mod schemas;
 mod spool;
 mod status;
@@ -250,8 +251,9 @@ impl Loops {
         } else {
             let keep = upkeep::keep(Arc::clone(bench), watch, done.clone());
             let doors = doors::keep(Arc::clone(bench), done.clone());
+            let retention = retention::keep(Arc::clone(bench), done.clone());
             tokio::spawn(async {
-                tokio::join!(keep, doors);
+                tokio::join!(keep, doors, retention);
             })
         };
         let listens = !bench.direct && bench.options.batch.is_none();

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::check;
 use crate::provider::Clocks;
 use crate::retry;
+use crate::store::RetentionPolicy;
 
 /// The limits of a worker; each is a setting under `[worker]`, `[bedrock]`, `[retry]` or `[check]`.
 #[derive(Debug, Clone)]
@@ -56,6 +57,10 @@ pub struct WorkerOptions {
     pub call_ms_base: u64,
     /// ... and this much more for each token of `max_tokens`.
     pub call_ms_per_token: u64,
+    /// How long the store keeps what has ended.
+    pub retention: RetentionPolicy,
+    /// The longest that one write of retention may take, in milliseconds.
+    pub write_ms_max: u64,
     /// How failures are decided.
     pub retry: retry::Policy,
     /// How answers are checked.

@@ -10,10 +10,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::world::{Engine, World};
 
 /// Statements for people, who may wait: a list or a sum over everything.
-const SLOW: [&str; 7] = [
+const SLOW: [&str; 10] = [
     "backlog",
     "count_states",
     "count_usage",
+    "drop_batch",
+    "erase_submission",
+    "erasure_list",
     "health_latest",
     "health_submissions",
     "job_list",

@@ -15,7 +15,8 @@ use quarrier::provider::{Clocks, Provider};
 use quarrier::retry::Policy;
 use quarrier::store::sqlite::{SqliteOptions, SqliteStore};
 use quarrier::store::{
-    AdmitStore as _, Admitted, JobFilter, JobPage, LimitRule, NewJob, ReadStore as _, Store,
+    AdmitStore as _, Admitted, JobFilter, JobPage, LimitRule, NewJob, ReadStore as _,
+    RetentionPolicy, Store,
 };
 use quarrier::worker::{Status, StatusHandle, Worker, WorkerError, WorkerOptions};
 use serde_json::{Value, json};
@@ -326,6 +327,8 @@ fn options(spool_dir: PathBuf) -> WorkerOptions {
         clocks: Clocks { first_token_ms: 50_000, idle_ms: 50_000, total_ms: 50_000 },
         call_ms_base: 50_000,
         call_ms_per_token: 1,
+        retention: RetentionPolicy::for_ever(),
+        write_ms_max: 50,
         retry: policy(),
         check: check::Limits::default(),
         batch: None,

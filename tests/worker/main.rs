@@ -11,6 +11,7 @@ mod direct;
 mod doors;
 mod failures;
 mod health;
+mod keeping;
 mod leases;
 mod outages;
 mod pauses;

@@ -10,9 +10,9 @@ use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
-    ControlStore, Counts, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel,
+    ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeepStore, KeyLevel,
     LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
-    QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    QueueRow, ReadStore, RescueAsk, Rescued, RetainAsk, Retained, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
     Shares, StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
@@ -237,6 +237,19 @@ impl WorkStore for Troubled {
     }
     async fn forget_seen(&self, rows_max: u32) -> StoreResult<u64> {
         through!(self, forget_seen(rows_max))
+    }
+}
+
+#[async_trait]
+impl KeepStore for Troubled {
+    async fn retain(&self, ask: &RetainAsk) -> StoreResult<Retained> {
+        through!(self, retain(ask))
+    }
+    async fn erase(&self, ask: &EraseAsk) -> StoreResult<Erasure> {
+        through!(self, erase(ask))
+    }
+    async fn erasures(&self) -> StoreResult<Vec<Erasure>> {
+        through!(self, erasures())
     }
 }
 

@@ -30,6 +30,7 @@ impl PostgresStore {
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
         let Standing { records, read_ms } = records(&mut tx, &keys).await?;
         let now = self.now_or_read(&mut tx, read_ms).await?;
+        let group = &*settling::without_deleted(group, &records);
         let fresh = settling::fresh(group, &records);
         record(&mut tx, &fresh, now).await?;
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();
@@ -123,8 +124,8 @@ pub(super) struct Standing {
 pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Standing> {
     let ids: Vec<Uuid> = keys.iter().map(|key| key.job_id).collect();
     let jobs = sqlx::query_file!("src/store/postgres/finish_lock.sql", &ids).fetch_all(tx.on());
-    let jobs: HashMap<Uuid, (String, Option<Uuid>)> =
-        jobs.await?.into_iter().map(|job| (job.id, (job.lane, job.running))).collect();
+    let jobs: HashMap<Uuid, (String, Option<Uuid>, bool)> =
+        jobs.await?.into_iter().map(|job| (job.id, (job.lane, job.running, job.gone))).collect();
     let numbers: Vec<i32> = keys.iter().map(|key| bulk::small_int(key.number)).collect();
     let fences: Vec<Uuid> = keys.iter().map(|key| key.fence).collect();
     let rows = sqlx::query_file!("src/store/postgres/finish_read.sql", &ids, &numbers, &fences)
@@ -133,7 +134,7 @@ pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Standin
     let read_ms = rows.first().map(|row| row.now);
     let mut records = Records::with_capacity(rows.len());
     for row in rows {
-        let Some((lane, running)) = jobs.get(&row.job_id) else { continue };
+        let Some((lane, running, gone)) = jobs.get(&row.job_id) else { continue };
         let record = Record {
             fence: row.fence,
             slot: bulk::uint(row.slot),
@@ -142,6 +143,7 @@ pub(super) async fn records(tx: &mut Tx, keys: &[AttemptKey]) -> Outcome<Standin
             outcome: row.outcome,
             lane: lane.clone(),
             current: *running == Some(row.fence),
+            gone: *gone,
         };
         records.insert(record.fence, record);
     }

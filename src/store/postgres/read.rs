@@ -9,7 +9,9 @@ use super::{PostgresStore, bulk};
 use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
-use crate::store::{AttemptRow, Counts, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk};
+use crate::store::{
+    AttemptRow, Counts, Deleted, JobFilter, JobPage, JobRow, ResultRow, ResultsAsk,
+};
 
 /// How many attempts of one job are shown.
 const ATTEMPTS_SHOWN_MAX: i64 = 1_000;
@@ -200,6 +202,7 @@ async fn results(tx: &mut Tx, ask: &ResultsAsk) -> Outcome<Vec<ResultRow>> {
             attempts_unknown: u32::try_from(row.attempts_unknown).unwrap_or(u32::MAX),
             provenance: row.provenance,
             metadata: row.metadata,
+            deleted: row.gone_at.zip(row.gone_by).map(|(at, by)| Deleted { at, by }),
         });
     }
     Ok(results)

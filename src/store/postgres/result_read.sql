@@ -5,7 +5,8 @@ select
     used.input as "input!", used.output_tokens as "output_tokens!",
     used.cache_read as "cache_read!", used.cache_write as "cache_write!", used.cost_micros,
     used.attempts as "attempts!", used.attempts_unknown as "attempts_unknown!",
-    result.provenance, job_spec.metadata as "metadata?"
+    result.provenance, job_spec.metadata as "metadata?",
+    quarrier.ms(job.bodies_gone_at) as "gone_at?", job.bodies_gone_by as "gone_by?"
 from quarrier.result
 join quarrier.job on job.id = result.job_id
 left join quarrier.job_spec on job_spec.job_id = result.job_id

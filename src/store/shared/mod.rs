@@ -5,7 +5,9 @@
 pub(super) mod admission;
 pub(super) mod candidates;
 pub(super) mod crash;
+pub(super) mod erasing;
 pub(super) mod halts;
 pub(super) mod places;
+pub(super) mod retaining;
 pub(super) mod settling;
 pub(super) mod sharing;

@@ -1,6 +1,7 @@
 //! A group of finishes: which are fresh, how each settles, and how each is answered.
 //! Must not know: where attempts are kept.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
@@ -21,6 +22,8 @@ pub(in crate::store) struct Record {
     pub(in crate::store) lane: String,
     /// The job is running this very attempt.
     pub(in crate::store) current: bool,
+    /// The job's content was deleted: nothing that a model says to it is kept any more.
+    pub(in crate::store) gone: bool,
 }
 
 /// Records by their fences.
@@ -64,6 +67,33 @@ pub(in crate::store) fn tightest(keyed: &[Keyed], names: &[String]) -> Limit {
         requests_per_minute: least(tightest.requests_per_minute, limit.requests_per_minute),
         tokens_per_minute: least(tightest.tokens_per_minute, limit.tokens_per_minute),
     })
+}
+
+/// The group without the words of those whose jobs' content was deleted: a late answer, or one from
+/// a spool, is paid for and not kept.
+pub(in crate::store) fn without_deleted<'a>(
+    group: &'a [Finish],
+    records: &Records,
+) -> Cow<'a, [Finish]> {
+    let is_gone = |finish: &Finish| records.get(&finish.key.fence).is_some_and(|it| it.gone);
+    if !group.iter().any(is_gone) {
+        return Cow::Borrowed(group);
+    }
+    let kept = |finish: &Finish| if is_gone(finish) { wordless(finish) } else { finish.clone() };
+    Cow::Owned(group.iter().map(kept).collect())
+}
+
+/// A finish without anything that a prompt or a model said.
+fn wordless(finish: &Finish) -> Finish {
+    let next = match finish.next.clone() {
+        Next::End { state, .. } => Next::End { state, output: None, text: None, provenance: None },
+        Next::Again { after_ms, counters, input_tokens_max, .. } => {
+            Next::Again { after_ms, counters, reask: None, input_tokens_max }
+        }
+        Next::Held => Next::Held,
+    };
+    let error = finish.error.as_ref().map(|(kind, _)| (*kind, String::new()));
+    Finish { raw_text: None, schema_errors: None, error, next, ..finish.clone() }
 }
 
 /// The finishes that nobody has recorded yet, each once, with their records.

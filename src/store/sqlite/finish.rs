@@ -79,6 +79,7 @@ impl SqliteStore {
         let now = self.clock.now().wall_ms;
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
         let records = records(&mut tx, &keys).await?;
+        let group = &*settling::without_deleted(group, &records);
         let fresh = settling::fresh(group, &records);
         record(&mut tx, &fresh, now).await?;
         let ends: Vec<End> = fresh.iter().filter_map(|(finish, _)| ended(finish)).collect();

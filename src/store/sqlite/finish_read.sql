@@ -7,6 +7,7 @@ select json_group_array(json_object(
     'reserved_tokens', attempt.reserved_tokens,
     'outcome', attempt.outcome,
     'lane', job.lane,
+    'gone', json(iif(job.bodies_gone_at is null, 'false', 'true')),
     'current', json(iif(job.state = 'running' and job.fence = attempt.fence, 'true', 'false'))
 )) as "records!: String"
 from jsonb_each(?1) as asked

@@ -9,6 +9,7 @@ mod claim_new;
 mod control;
 mod draws;
 mod end;
+mod erase;
 mod error;
 mod finish;
 mod health;
@@ -18,6 +19,7 @@ mod pause;
 mod place;
 mod promote;
 mod read;
+mod retention;
 mod sharing;
 
 use std::collections::HashMap;
@@ -80,6 +82,8 @@ impl SqliteStore {
             .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
             // Rows cross a thread one by one; a deep buffer saves most of the hand-overs.
             .row_buffer_size(ROW_BUFFER)
+            // Prompts that are deleted must not stay readable in the file's free pages.
+            .pragma("secure_delete", "on")
             .pragma("cache_size", "-16000")
             .pragma("temp_store", "memory");
         let acquire = Duration::from_millis(options.busy_timeout_ms.saturating_mul(2));

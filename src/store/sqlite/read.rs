@@ -9,7 +9,8 @@ use crate::completion::Usage;
 use crate::job::{Resolved, State};
 use crate::retry::Counters;
 use crate::store::{
-    AttemptRow, Counts, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk, StoreResult,
+    AttemptRow, Counts, Deleted, JobFilter, JobPage, JobRow, PausedLane, ResultRow, ResultsAsk,
+    StoreResult,
 };
 
 /// How many attempts of one job are shown.
@@ -94,6 +95,7 @@ impl SqliteStore {
             attempts_unknown: bulk::small(row.attempts_unknown),
             provenance: row.provenance,
             metadata: row.metadata,
+            deleted: row.gone_at.zip(row.gone_by).map(|(at, by)| Deleted { at, by }),
         });
         Ok(results.collect())
     }

@@ -21,6 +21,8 @@ select
         where attempt.outcome is null or attempt.outcome in ('unknown', 'cut')
     ) as "attempts_unknown!: i64",
     result.provenance as "provenance?",
+    job.bodies_gone_at as "gone_at?: i64",
+    job.bodies_gone_by as "gone_by?",
     job_spec.document -> '$.metadata' as "metadata?: String"
 from result
 join job on job.id = result.job_id

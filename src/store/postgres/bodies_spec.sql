@@ -1,0 +1,4 @@
+-- postgres: the documents of these jobs go. Without what admission settled, nobody puts them back.
+update quarrier.job_spec
+set document = 'null', metadata = null, resolved = null, reask = null
+where job_id = any($1)

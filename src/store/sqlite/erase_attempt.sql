@@ -1,0 +1,4 @@
+-- sqlite: words that may quote a prompt or a model go; the provider's ids and the sums stay.
+update attempt
+set error_message = null
+where job_id in (select value from jsonb_each(?1)) and error_message is not null
