@@ -55,6 +55,17 @@ pub struct AdmitSettings {
     pub families: BTreeMap<String, Family>,
     /// Accept retired models.
     pub allow_retired: bool,
+    /// What jobs of these queues get where they say nothing.
+    pub queues: BTreeMap<String, QueueDefaults>,
+}
+
+/// What the jobs of one queue get where they say nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueueDefaults {
+    /// How long a job may take in all, in milliseconds.
+    pub deadline_ms: Option<i64>,
+    /// -100 to 100, higher is sooner.
+    pub priority: Option<i32>,
 }
 
 /// What a command line says of every document of a file.
@@ -239,9 +250,12 @@ impl Admission {
     fn job(&self, document: JobDocument, origin: Origin, resolved: Resolved, now: Now) -> NewJob {
         let settings = &self.settings;
         let wanted = wanted(&document, &resolved);
+        let queue = document.queue.clone().unwrap_or_else(|| settings.queue.clone());
+        let of_queue = settings.queues.get(&queue).copied().unwrap_or_default();
+        let deadline_ms = of_queue.deadline_ms.unwrap_or(settings.deadline_ms);
         let run_at = document.run_at.map_or(now.wall_ms, Timestamp::as_millisecond);
         let deadline_at = document.deadline.map_or_else(
-            || run_at.max(now.wall_ms).saturating_add(settings.deadline_ms),
+            || run_at.max(now.wall_ms).saturating_add(deadline_ms),
             Timestamp::as_millisecond,
         );
         let identity = match &document.id {
@@ -258,9 +272,9 @@ impl Admission {
             document_hash: job::digest(&canonical),
             document: canonical,
             tenant: document.tenant.unwrap_or_else(|| settings.tenant.clone()),
-            queue: document.queue.unwrap_or_else(|| settings.queue.clone()),
+            queue,
             lane: format!("{}/{}", settings.lane_prefix, resolved.model_id),
-            priority: document.priority.unwrap_or(0),
+            priority: document.priority.or(of_queue.priority).unwrap_or(0),
             run_at,
             deadline_at,
             max_attempts: document.max_attempts,

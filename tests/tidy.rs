@@ -48,6 +48,7 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("sqlite/claim_attempt", "Postgres writes job and attempt of a claim in one round trip"),
     ("sqlite/claim_job", "Postgres writes job and attempt of a claim in one round trip"),
     ("sqlite/job_live", "Postgres hears from the update which jobs it has ended"),
+    ("postgres/queue_turn", "SQLite's one writer needs no turns of those who configure"),
     ("sqlite/lane_advance", "Postgres appends a lane's place with its budget's state"),
 ];
 

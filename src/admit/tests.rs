@@ -28,6 +28,7 @@ fn settings() -> AdmitSettings {
         seen_ms: 30 * DAY_MS,
         profiles: vec!["us".to_owned()],
         families: BTreeMap::new(),
+        queues: BTreeMap::new(),
         allow_retired: false,
     }
 }

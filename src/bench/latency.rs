@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
 use super::documents::document;
 use super::report::{Line, decimals, number, percentile};
 use super::workers::{Work, Workers};

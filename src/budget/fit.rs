@@ -13,6 +13,8 @@ pub struct Draw<'a> {
     pub reservation: Charge,
     /// The keys that it draws on, as indexes into the keys given.
     pub keys: &'a [usize],
+    /// Nothing passes it: the keys that it waits for are kept for it from the first moment.
+    pub first: bool,
 }
 
 /// One key with its limit and state.
@@ -161,10 +163,14 @@ fn never_fits(keyed: &[Keyed], draw: &Draw<'_>) -> Option<Decision> {
 fn kept_for_another(keyed: &[Keyed], draw: &Draw<'_>, policy: &FitPolicy) -> Option<Wait> {
     keys_of(keyed, draw)
         .filter_map(|(key, Keyed { state, .. })| {
-            let pass = state.pass.as_ref().filter(|pass| pass.id != draw.id)?;
-            let kept = is_awaited(pass, state.now())
-                && state.now().since_ms(pass.since) >= policy.pass_ms_max;
-            kept.then(|| Wait {
+            let passed = state.pass.as_ref().filter(|pass| {
+                is_awaited(pass, state.now())
+                    && state.now().since_ms(pass.since) >= policy.pass_ms_max
+            });
+            // Who waits too long comes before whoever goes first, or shares could starve it.
+            let first = state.first.as_ref().filter(|pass| is_awaited(pass, state.now()));
+            let pass = passed.or(first).filter(|pass| pass.id != draw.id)?;
+            Some(Wait {
                 ms: pass.fits_at.since_ms(state.now()).max(1),
                 key,
                 dimension: pass.dimension,
@@ -209,12 +215,13 @@ fn note_passed(keyed: &mut [Keyed], draw: &Draw<'_>, wait: Wait) {
         return;
     };
     let now = state.now();
-    let since = match &state.pass {
+    let noted = if draw.first { &mut state.first } else { &mut state.pass };
+    let since = match &noted {
         Some(pass) if pass.id == draw.id => pass.since,
         Some(pass) if is_awaited(pass, now) => return,
         _ => now,
     };
-    state.pass = Some(Pass {
+    *noted = Some(Pass {
         id: draw.id.to_owned(),
         dimension: wait.dimension,
         since,
@@ -225,8 +232,10 @@ fn note_passed(keyed: &mut [Keyed], draw: &Draw<'_>, wait: Wait) {
 fn claim(keyed: &mut [Keyed], draw: &Draw<'_>) -> Vec<Slot> {
     let reserve = |index: &usize| match keyed.get_mut(*index) {
         Some(Keyed { state, .. }) => {
-            if state.pass.as_ref().is_some_and(|pass| pass.id == draw.id) {
-                state.pass = None;
+            for noted in [&mut state.pass, &mut state.first] {
+                if noted.as_ref().is_some_and(|pass| pass.id == draw.id) {
+                    *noted = None;
+                }
             }
             let expected = state.expected(draw.reservation);
             state.reserve(draw.reservation, expected)

@@ -39,6 +39,9 @@ pub struct BudgetState {
     /// Who is passed by smaller ones on this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
+    /// Who waits on this key and is passed by nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first: Option<Pass>,
 }
 
 /// A draw that did not fit on a key and may be passed by smaller ones, but not for ever.

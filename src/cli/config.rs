@@ -160,6 +160,7 @@ mod tests {
             log.bodies = false                       default
             log.format = "auto"                      default
             log.level = "info"                       default
+            queues = {}                              default
             retry.backoff_base_ms = 1000             default
             retry.backoff_factor = 2                 default
             retry.backoff_ms_max = 60000             default
@@ -192,6 +193,7 @@ mod tests {
             store.url_file = ""                      default
             store.write_ms_max = 50                  default
             store.write_rows_max = 500               default
+            tenants = {}                             default
             worker.beat_ms = 3000                    default
             worker.claim_interval_ms = 25            default
             worker.claim_rows_max = 200              default

@@ -19,7 +19,8 @@ use crate::budget::{Dimension, LevelOf};
 use crate::clock::rfc3339;
 use crate::rooms::rule_words;
 use crate::store::{
-    Backlog, Disagreement, KeyLevel, LimitRule, Pause, PausedLane, Store, disagreements,
+    Backlog, Disagreement, KeyLevel, LimitRule, Pause, PausedLane, SHARE_PREFIX, Store,
+    disagreements,
 };
 use crate::worker::paused_words;
 
@@ -89,7 +90,9 @@ pub async fn run(
 }
 
 async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
-    let (levels, rules) = (store.levels().await?, store.limits().await?);
+    let (mut levels, rules) = (store.levels().await?, store.limits().await?);
+    // They measure a queue's use of its reserved share, and nothing is limited by them.
+    levels.retain(|level| !level.key.starts_with(SHARE_PREFIX));
     let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
     let backlog = store.backlog(GROUPS_MAX).await?;
     let is_halted = |one: &Backlog| {

@@ -10,7 +10,8 @@ use anyhow::{anyhow, bail};
 use serde_json::json;
 
 use super::{
-    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, results, rooms,
+    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, queues,
+    results, rooms,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -50,6 +51,11 @@ pub(super) async fn run(
             let now = clock.now().wall_ms;
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
             pause::resume(&args, &*store, now, out).await.map_err(failed)?
+        }
+        Command::Queues(args) => {
+            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
+            queues::run(&args, &*store, out).await.map_err(failed)?;
+            true
         }
         Command::Migrate(args) => {
             if args.print {

@@ -80,22 +80,22 @@ mod tests {
             text.replace(&scene.store.path().display().to_string(), "STORE")
         };
         expect![[r#"
-            made STORE at version 3
+            made STORE at version 4
             it is up to date
         "#]]
         .assert_eq(&shown(None, false).await);
         expect![[r#"
-            migrated STORE from version 1 to 3
+            STORE stands at version 4
             it is up to date
         "#]]
-        .assert_eq(&shown(Some(1), false).await);
+        .assert_eq(&shown(Some(4), false).await);
         expect![[r#"
-            migrated STORE from version 0 to 3
+            migrated STORE from version 0 to 4
             it is up to date
         "#]]
         .assert_eq(&shown(Some(0), false).await);
         expect![[r#"
-            {"before":null,"after":3,"store":{"engine":"sqlite","location":"STORE","migration":3,"simulated":false}}
+            {"before":null,"after":4,"store":{"engine":"sqlite","location":"STORE","migration":4,"simulated":false}}
         "#]].assert_eq(&shown(None, true).await);
     }
 
@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(SqliteStore::migration_of(&path).await, Ok(None));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
         let scene = Scene::new().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(3)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(4)));
         scene.store.close().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(3)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(4)));
     }
 }

@@ -17,6 +17,7 @@ pub mod migrate;
 pub mod models;
 mod notify;
 pub mod pause;
+pub mod queues;
 pub mod result_line;
 pub mod results;
 pub mod rooms;
@@ -79,6 +80,8 @@ pub enum Command {
     Pause(pause::PauseArgs),
     /// Let a lane, a queue or everything go on, also a lane that a failure has paused.
     Resume(pause::ResumeArgs),
+    /// Where each named queue stands, and how it shares its lanes.
+    Queues(queues::QueuesArgs),
     /// Which models there are, what they cost, and which are retired.
     Models(models::ModelsArgs),
     /// The configuration: a file to start from, and every setting with its origin.

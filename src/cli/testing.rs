@@ -60,6 +60,7 @@ impl Scene {
             profiles: vec!["us".to_owned()],
             families: std::collections::BTreeMap::new(),
             allow_retired: false,
+            queues: std::collections::BTreeMap::new(),
         };
         let admission = Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()));
         Self { dir, store, admission, clock, hand }

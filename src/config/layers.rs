@@ -11,7 +11,7 @@ use super::{ConfigError, Override};
 use crate::catalogue::nearest;
 
 /// Tables whose keys are the user's own.
-pub(super) const OPEN_TABLES: [&str; 2] = ["limits", "bedrock.families"];
+pub(super) const OPEN_TABLES: [&str; 4] = ["limits", "queues", "tenants", "bedrock.families"];
 /// Variables without our prefix, weakest first, and what they set.
 const FOREIGN: [(&str, &str); 5] = [
     ("AWS_DEFAULT_REGION", "bedrock.region"),

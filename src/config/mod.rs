@@ -20,8 +20,8 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use ranges::wrong_limit_name;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Settings, Store,
-    Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Settings,
+    Store, Tenant, Worker,
 };
 
 /// Every setting with its default and its comment.
@@ -286,6 +286,9 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
         if let Some(reason) = ranges::wrong_limit_name(name) {
             return Err(at(&format!("limits.{name}"), reason));
         }
+    }
+    if let Some((key, reason)) = ranges::wrong_sharing(settings) {
+        return Err(at(&key, reason));
     }
     for (key, value) in [
         ("job.model", &settings.job.model),

@@ -1,6 +1,8 @@
 //! What each number may be, and why.
 //! Must not know: where a value came from.
 
+use std::ops::RangeInclusive;
+
 use super::Settings;
 
 /// The bounds of one number.
@@ -190,6 +192,57 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
     }
     None
 }
+
+/// Bounds of a weight: a turn in a thousand, a thousand turns for one.
+const WEIGHTS: RangeInclusive<f64> = 0.001..=1_000.0;
+
+/// What is wrong with queues and tenants: the key and the reason.
+pub(super) fn wrong_sharing(settings: &Settings) -> Option<(String, String)> {
+    let mut reserved = 0.0;
+    for (name, queue) in &settings.queues {
+        let wrong =
+            |key: &str, reason: &str| Some((format!("queues.{name}.{key}"), reason.to_owned()));
+        let share = queue.reserved_share.unwrap_or(0.0);
+        reserved += share;
+        if name.trim().is_empty() {
+            return Some(("queues".to_owned(), "has a queue without a name".to_owned()));
+        }
+        if queue.concurrency_max == Some(0) {
+            return wrong(
+                "concurrency_max",
+                "must be at least 1; `quarrier pause --queue` stops a queue",
+            );
+        }
+        if !(0.0..=1.0).contains(&share) {
+            return wrong("reserved_share", "must be 0 to 1: it is a share");
+        }
+        if reserved > 1.0 + SHARE_SLACK {
+            return wrong(
+                "reserved_share",
+                "makes the shares of all queues more than 1 together; lower one",
+            );
+        }
+        if !queue.weight.is_none_or(|weight| WEIGHTS.contains(&weight)) {
+            return wrong("weight", "must be 0.001 to 1000");
+        }
+        if !queue.deadline_s.is_none_or(|seconds| (1..=DEADLINE_S_MAX).contains(&seconds)) {
+            return wrong("deadline_s", "must be 1 to 315360000, ten years");
+        }
+        if !queue.priority.is_none_or(|priority| (-100..=100).contains(&priority)) {
+            return wrong("priority", "must be -100 to 100");
+        }
+    }
+    settings.tenants.iter().find_map(|(name, tenant)| {
+        let wrong = !tenant.weight.is_none_or(|weight| WEIGHTS.contains(&weight));
+        wrong.then(|| (format!("tenants.{name}.weight"), "must be 0.001 to 1000".to_owned()))
+    })
+}
+
+/// What a sum of decimal fractions may differ from what is meant.
+const SHARE_SLACK: f64 = 1e-9;
+
+/// Ten years.
+const DEADLINE_S_MAX: u64 = 315_360_000;
 
 /// Why this name of a limit is none.
 #[must_use]

@@ -38,6 +38,10 @@ pub struct Settings {
     pub budget: Budget,
     /// Rates by pattern: `total`, `lane:…`, `queue:…`, `tenant:…`.
     pub limits: BTreeMap<String, Limit>,
+    /// Named queues with settings of their own.
+    pub queues: BTreeMap<String, Queue>,
+    /// Tenants with settings of their own.
+    pub tenants: BTreeMap<String, Tenant>,
     /// Which models there are.
     pub catalogue: CatalogueSettings,
     /// What the process answers on HTTP.
@@ -60,6 +64,36 @@ pub struct JobDefaults {
     pub tenant: String,
     pub if_outcome_unknown: IfOutcomeUnknown,
     pub document_bytes_max: usize,
+}
+
+/// A named queue. What is absent is as without the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// Jobs running at once, in all processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_max: Option<u32>,
+    /// The part of each rate, 0 to 1, within which its jobs go first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_share: Option<f64>,
+    /// Turns for one of another queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// In place of `job.deadline_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<u64>,
+    /// The priority of jobs that name none, -100 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}
+
+/// A tenant. What is absent is as without the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Turns for one of another tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
 }
 
 /// The provider.

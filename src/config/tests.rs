@@ -535,3 +535,30 @@ fn a_key_with_an_empty_part_is_refused() {
         assert!(text.contains(&format!("(environment {name})")), "{text}");
     }
 }
+
+#[test]
+fn queues_and_tenants_are_tables_of_their_own_and_are_held_to_their_bounds() {
+    let file = "[queues.chat]\nreserved_share = 0.2\npriority = 10\n\
+                [queues.reports]\nconcurrency_max = 20\ndeadline_s = 60\n[tenants.acme]\nweight = 2.0";
+    let settings = loaded(&Given { file, ..Given::default() }).settings;
+    assert_eq!(settings.queues["chat"].reserved_share, Some(0.2));
+    assert_eq!(settings.queues["chat"].priority, Some(10));
+    assert_eq!(settings.queues["reports"].concurrency_max, Some(20));
+    assert_eq!(settings.tenants["acme"].weight, Some(2.0));
+    let sum = refused_file("[queues.a]\nreserved_share = 0.6\n[queues.b]\nreserved_share = 0.5");
+    assert!(sum.contains("queues.b.reserved_share") && sum.contains("together"), "{sum}");
+    let tenth = "[queues]\na = { reserved_share = 0.7 }\nb = { reserved_share = 0.2 }\n\
+                 c = { reserved_share = 0.1 }";
+    assert_eq!(loaded(&Given { file: tenth, ..Given::default() }).settings.queues.len(), 3);
+    for (wrong, key) in [
+        ("[queues.a]\nconcurrency_max = 0", "queues.a.concurrency_max"),
+        ("[queues.a]\nweight = 0.0", "queues.a.weight"),
+        ("[queues.a]\npriority = 101", "queues.a.priority"),
+        ("[queues.a]\ndeadline_s = 0", "queues.a.deadline_s"),
+        ("[tenants.a]\nweight = -1.0", "tenants.a.weight"),
+        ("[queues.a]\nreserve = 0.1", "queues.a"),
+    ] {
+        let said = refused_file(wrong);
+        assert!(said.contains(key), "{said}");
+    }
+}

@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admit::{Admission, AdmitSettings};
+use crate::admit::{Admission, AdmitSettings, QueueDefaults};
 use crate::budget::{Dimension, Limit};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
@@ -26,7 +26,7 @@ use crate::error::first_line;
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
-use crate::store::{LimitRule, Store, StoreResult, disagreements};
+use crate::store::{LimitRule, QueueShare, Shares, Store, StoreResult, TenantShare, disagreements};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions, process_name};
 pub use place::{StorePlace, open_store, store_path};
 
@@ -125,10 +125,15 @@ impl Rooms {
         let admission = admission(&settings, provider.lane_prefix())?;
         let store = open_store(&settings, place, Some(simulated), clock.clone()).await?;
         let there = store.limits().await.context("failed to read the limits")?;
-        if seeds(&there) {
+        let is_seeded = seeds(&there);
+        if is_seeded {
             let (rules, seeder) = (limit_rules(loaded), process_name());
             store.seed_limits(rules, &seeder).await.context("failed to write the limits")?;
             tell_disagreements(&*store, &seeder).await.context("failed to read the limits")?;
+        }
+        let shares = shares(&settings);
+        if is_seeded && !shares.is_empty() {
+            store.seed_shares(&shares).await.context("failed to write the queues' shares")?;
         }
         let limits = store.limits().await.context("failed to read the limits")?;
         Ok(Self {
@@ -209,6 +214,14 @@ pub fn admission(settings: &Settings, lane_prefix: &str) -> anyhow::Result<Admis
         profiles: settings.bedrock.profiles_wanted(),
         families: settings.bedrock.families.clone(),
         allow_retired: settings.catalogue.allow_retired_models,
+        queues: settings
+            .queues
+            .iter()
+            .map(|(name, queue)| {
+                let deadline_ms = queue.deadline_s.map(ms);
+                (name.clone(), QueueDefaults { deadline_ms, priority: queue.priority })
+            })
+            .collect(),
     };
     Ok(Admission::new(admit, Arc::new(catalogue)))
 }
@@ -277,6 +290,32 @@ pub fn rule_words(pattern: &str, limit: Option<&Limit>) -> String {
     let rates: Vec<String> = Dimension::ALL.iter().filter_map(of).collect();
     let rates = if rates.is_empty() { "no limit".to_owned() } else { rates.join(", ") };
     format!("{pattern}: {rates}")
+}
+
+/// How the configured queues and tenants share lanes.
+#[must_use]
+pub fn shares(settings: &Settings) -> Shares {
+    let queue = |(name, queue): (&String, &config::Queue)| QueueShare {
+        name: name.clone(),
+        concurrency_max: queue.concurrency_max,
+        reserved_permille: permille(queue.reserved_share.unwrap_or(0.0)),
+        weight: queue.weight.unwrap_or(1.0),
+    };
+    let tenant = |(name, tenant): (&String, &config::Tenant)| TenantShare {
+        name: name.clone(),
+        weight: tenant.weight.unwrap_or(1.0),
+    };
+    Shares {
+        queues: settings.queues.iter().map(queue).collect(),
+        tenants: settings.tenants.iter().map(tenant).collect(),
+    }
+}
+
+/// A share in thousandths, rounded; one that is there at least 1.
+fn permille(share: f64) -> u32 {
+    let micros = Duration::from_secs(1).mul_f64(share.clamp(0.0, 1.0)).as_micros();
+    let permille = u32::try_from(micros.saturating_add(500) / 1_000).unwrap_or(1_000);
+    if share > 0.0 { permille.max(1) } else { 0 }
 }
 
 /// A share of a rate, at least 1. Durations know how to multiply whole numbers by a fraction.

@@ -12,6 +12,7 @@
 
 mod control;
 mod shared;
+mod sharing;
 mod shown;
 mod types;
 
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::budget::Limit;
 
 pub use control::*;
+pub use sharing::*;
 pub use shown::*;
 pub use types::*;
 
@@ -72,6 +74,13 @@ pub trait AdmitStore: Send + Sync {
     /// Replaces the rules that configuration seeded, and remembers that this process (`host/pid`)
     /// was configured so; rules set at run time stay, and win over seeded ones of their patterns.
     async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()>;
+
+    /// How queues and tenants share lanes.
+    async fn shares(&self) -> StoreResult<Shares>;
+
+    /// Replaces how queues and tenants share lanes. Jobs keep the places that they have; a cap
+    /// counts the jobs that run already, and a share holds for jobs admitted from now on.
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()>;
 }
 
 /// What the worker asks (rooms 2, 3 and 6, and its lease).
@@ -168,6 +177,9 @@ pub trait ReadStore: Send + Sync {
 
     /// The lanes that nobody calls for now.
     async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>>;
+
+    /// Where each queue stands, by name. Reads every job that has not ended.
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>>;
 
     /// The budget's keys with their levels.
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>>;

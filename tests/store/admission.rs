@@ -332,6 +332,7 @@ fn admission() -> Admission {
         profiles: vec!["eu".to_owned(), "global".to_owned()],
         families: BTreeMap::new(),
         allow_retired: false,
+        queues: BTreeMap::new(),
     };
     Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()))
 }

@@ -280,7 +280,7 @@ async fn no_more_candidates_are_looked_at_than_asked_for(world: World) {
     world.limit(&[("queue:full", Some(1), None)]).await;
     let of = |queue: &str| NewJob { queue: queue.to_owned(), ..world.job() };
     world.admit((0..6).map(|_| of("full")).collect()).await;
-    let free = world.admit(vec![of("free")]).await[0];
+    let free = world.admit(vec![NewJob { priority: -1, ..of("free") }]).await[0];
     assert_eq!(world.claim(1).await.jobs.len(), 1);
     let ask = |scan_max| ClaimAsk { scan_max, ..world.ask(5) };
     assert!(world.store.claim(ask(5)).await.unwrap().jobs.is_empty());

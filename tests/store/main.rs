@@ -87,6 +87,7 @@ mod processes;
 mod producers;
 mod reach;
 mod reads;
+mod sharing;
 mod statements;
 mod texts;
 mod wakes;

@@ -298,6 +298,7 @@ pub(crate) fn settings(lane_prefix: &str) -> AdmitSettings {
         profiles: vec!["us".to_owned()],
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
+        queues: std::collections::BTreeMap::new(),
     }
 }
 

@@ -15,6 +15,7 @@ mod leases;
 mod outages;
 mod pauses;
 mod scripted;
+mod sharing;
 mod simulated;
 mod spool;
 mod stops;

@@ -12,8 +12,8 @@ use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
     ControlStore, Counts, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel,
     LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
-    ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
-    StoreError, StoreResult, Submission, WorkStore,
+    QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    Shares, StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -185,6 +185,12 @@ impl AdmitStore for Troubled {
     async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
         through!(self, seed_limits(rules, seeder))
     }
+    async fn shares(&self) -> StoreResult<Shares> {
+        through!(self, shares())
+    }
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()> {
+        through!(self, seed_shares(shares))
+    }
 }
 
 #[async_trait]
@@ -236,6 +242,9 @@ impl WorkStore for Troubled {
 
 #[async_trait]
 impl ReadStore for Troubled {
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        through!(self, queues())
+    }
     async fn results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>> {
         through!(self, results(ask))
     }

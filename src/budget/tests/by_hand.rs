@@ -341,10 +341,40 @@ fn an_idle_key_saves_up_three_seconds_of_flow() {
     assert_eq!(fits, 4, "three saved up, and one on credit");
 }
 
+/// One draw on the first key that nothing passes.
+fn ask_first(keys: &mut [Keyed], id: &str, amount: u64, now_ms: u64) -> Plan {
+    let draw = Draw { id, reservation: tokens(amount), keys: &[0], first: true };
+    fit(keys, &[draw], &FitPolicy::default(), LaneTime(now_ms))
+}
+
+#[test]
+fn nothing_passes_a_draw_that_goes_first() {
+    let mut keys = [key("total", tokens_per_minute(60_000))];
+    slot_of(&ask(&mut keys, "0", 50_000, 60_000));
+    let fits = ask_first(&mut keys, "large", 20_000, 100_000).fits_in_ms.unwrap();
+    assert!(ask(&mut keys, "small", 1_000, 100_000).fits_in_ms.is_some(), "it would fit");
+    let at = 100_000 + fits;
+    assert_eq!(ask_first(&mut keys, "large", 20_000, at).fits_in_ms, None);
+    assert_eq!(ask(&mut keys, "small", 1_000, at + 20_000).fits_in_ms, None);
+}
+
+#[test]
+fn who_was_passed_too_long_comes_before_who_goes_first() {
+    let mut keys = [key("total", tokens_per_minute(60_000))];
+    slot_of(&ask(&mut keys, "0", 50_000, 60_000));
+    assert!(ask(&mut keys, "old", 30_000, 61_000).fits_in_ms.is_some());
+    assert!(ask_first(&mut keys, "first", 20_000, 91_500).fits_in_ms.is_some());
+    // Both wait; the older has the key once the room is there.
+    assert!(ask_first(&mut keys, "first", 20_000, 120_900).fits_in_ms.is_some());
+    assert_eq!(ask(&mut keys, "old", 30_000, 120_900).fits_in_ms, None);
+    assert_eq!(ask_first(&mut keys, "first", 20_000, 150_900).fits_in_ms, None);
+}
+
 #[test]
 fn no_more_is_claimed_than_asked_for() {
     let mut keys = [key("total", tokens_per_minute(1_000_000))];
-    let draws = ["a", "b", "c"].map(|id| Draw { id, reservation: tokens(1), keys: &[0] });
+    let draws =
+        ["a", "b", "c"].map(|id| Draw { id, reservation: tokens(1), keys: &[0], first: false });
     let policy = FitPolicy { claims_max: 2, ..FitPolicy::default() };
     keys[0].state.advance(LaneTime(5_000));
     let plan = fit(&mut keys, &draws, &policy, LaneTime(5_000));

@@ -231,7 +231,7 @@ impl World {
         let reserved = tokens(amount);
         for _ in 0..if patient { 3 } else { 1 } {
             let now = self.contact(process);
-            let draw = Draw { id: "x", reservation: reserved, keys: &keys };
+            let draw = Draw { id: "x", reservation: reserved, keys: &keys, first: false };
             let plan = fit(&mut self.keyed, &[draw], &FitPolicy::default(), now);
             match plan.decisions.as_slice() {
                 [Decision::Claim { slots }] => {

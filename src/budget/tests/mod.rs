@@ -27,6 +27,6 @@ fn key(name: &str, limit: Limit) -> Keyed {
 /// One draw of `amount` tokens on all keys.
 fn ask(keyed: &mut [Keyed], id: &str, amount: u64, now_ms: u64) -> Plan {
     let keys: Vec<usize> = (0..keyed.len()).collect();
-    let draw = Draw { id, reservation: tokens(amount), keys: &keys };
+    let draw = Draw { id, reservation: tokens(amount), keys: &keys, first: false };
     fit(keyed, &[draw], &FitPolicy::default(), LaneTime(now_ms))
 }

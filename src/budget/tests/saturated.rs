@@ -232,7 +232,7 @@ impl<'a> Hour<'a> {
         let draws: Vec<Draw<'_>> = self
             .ready
             .iter()
-            .map(|(id, call)| Draw { id, reservation: call.reserved, keys: &[0] })
+            .map(|(id, call)| Draw { id, reservation: call.reserved, keys: &[0], first: false })
             .collect();
         let plan = fit(&mut self.keyed, &draws, &FitPolicy::default(), LaneTime(now_ms));
         for decision in &plan.decisions {

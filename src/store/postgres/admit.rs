@@ -18,7 +18,7 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::admission::{self, Key, Seen};
 use crate::store::shared::places::Arrival;
-use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
+use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, Shares, StoreResult, Submission};
 
 /// How often an admission is judged again because others have admitted the same meanwhile.
 pub(super) const OVERTAKEN_MAX: u32 = 5;
@@ -49,6 +49,14 @@ impl AdmitStore for PostgresStore {
 
     async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
         self.within(self.write_limits(&rules, seeder)).await
+    }
+
+    async fn shares(&self) -> StoreResult<Shares> {
+        self.within(self.read_shares()).await
+    }
+
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()> {
+        self.within(self.write_shares(shares)).await
     }
 }
 
@@ -233,7 +241,12 @@ async fn insert<'a>(tx: &mut Tx, jobs: &[&'a NewJob], now: i64) -> Outcome<Given
     let arrivals: Vec<Arrival<'a>> = jobs
         .iter()
         .filter(|job| due(job))
-        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .map(|job| Arrival {
+            lane: &job.lane,
+            queue: &job.queue,
+            tenant: &job.tenant,
+            priority: job.priority,
+        })
         .collect();
     let given = place::give(tx, &arrivals).await?;
     let mut left = given.places.iter().copied();

@@ -1,7 +1,7 @@
 //! Room 3 on Postgres: candidates in place order, what fits of them, running, in one transaction.
 //! Must not know: how fitting is judged (`budget` does), or what a call is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use uuid::Uuid;
@@ -10,13 +10,14 @@ use super::draws::{self, Draws};
 use super::end::{self, End};
 use super::error::Outcome;
 use super::session::Tx;
-use super::{PostgresStore, bulk, pause};
+use super::{PostgresStore, bulk, pause, sharing as shares};
 use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
 use crate::store::shared::halts::Halts;
-use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError};
+use crate::store::shared::sharing;
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError};
 
 /// How long a process trusts that no job has come in below its low water, in milliseconds of the
 /// steady clock. What another process puts back below it waits so long at most.
@@ -35,13 +36,20 @@ pub(super) struct LowWater {
     without: Vec<String>,
 }
 
-/// A walk over a paused queue's jobs that took so long, in milliseconds, is not made again before
-/// [`WALK_SHARE`] times as much has passed: it may take a twentieth of the lane's time.
+/// A walk over a paused or full queue's jobs that took so long, in milliseconds, is not made again
+/// before [`WALK_SHARE`] times as much has passed: it may take a twentieth of the lane's time.
 const WALK_DEAR_MS: u64 = 20;
 const WALK_SHARE: u64 = 20;
 
 /// What separates the names of keys in one text.
 const KEY_SEPARATOR: &str = "\u{1f}";
+
+/// What holds back a lane's jobs, and how its queues share it.
+pub(super) struct Look {
+    pub(super) halts: Halts,
+    /// The configured queues, where one of them has a cap or a reserved share.
+    pub(super) queues: Vec<QueueShare>,
+}
 
 impl PostgresStore {
     pub(super) async fn claim_in_lane(&self, ask: &ClaimAsk) -> Outcome<Claimed> {
@@ -50,7 +58,7 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        let halts = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
+        let Look { halts, queues } = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
         if let Some((for_ms, paused_for)) = halts.out {
             tx.rollback().await?;
             return Ok(Claimed { paused_ms: Some(for_ms), paused_for, ..Claimed::default() });
@@ -59,21 +67,29 @@ impl PostgresStore {
             tx.rollback().await?;
             return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
         }
-        let mut candidates = self.candidates(&mut tx, ask, halts.queue_names()).await?;
+        let paused = halts.queue_names();
+        let (mut candidates, extra) = self.gather(&mut tx, ask, &queues, paused).await?;
         if candidates.is_empty() {
             let paused_by = pause::halted(&mut tx, ask, &halts).await?;
             tx.rollback().await?;
             return Ok(Claimed { paused_by, ..Claimed::default() });
         }
-        let mut draws = self.draws(&mut tx, &lane_key, ask, &mut candidates).await?;
+        let keys = (lane_key.as_str(), queues.as_slice());
+        let mut draws = self.draws(&mut tx, keys, ask, &mut candidates).await?;
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
+        if !queues.is_empty() {
+            // The queues' keys are locked: nobody else begins a job of theirs until the commit.
+            let running = shares::running(&mut tx, &queues).await?;
+            sharing::keep_within_caps(&queues, &running, &mut candidates);
+            sharing::put_first(&draws.keyed, &queues, &ask.lane, &extra, &mut candidates);
+        }
         let money_exhausted = keep_affordable(&mut tx, ask, &mut candidates).await?;
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
         let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws).await?;
-        if let Some(last) = sorted.taken.last() {
-            draws.advance_place(&lane_key, last.candidate.place);
+        if let Some(place) = candidates::last_place(&sorted.taken) {
+            draws.advance_place(&lane_key, place);
         }
         let now = draws.wall_ms;
         draws.save(self, &mut tx).await?;
@@ -92,12 +108,7 @@ impl PostgresStore {
 
     /// What holds this lane's jobs back. The lane's lock is held, and the lease stays to the commit:
     /// a job that ran under none would be nobody's to rescue.
-    pub(super) async fn look_at_lane(
-        &self,
-        tx: &mut Tx,
-        lane: &str,
-        lease: Uuid,
-    ) -> Outcome<Halts> {
+    pub(super) async fn look_at_lane(&self, tx: &mut Tx, lane: &str, lease: Uuid) -> Outcome<Look> {
         let look = sqlx::query_file!("src/store/postgres/claim_look.sql", lane, lease)
             .fetch_one(tx.on())
             .await?;
@@ -109,21 +120,22 @@ impl PostgresStore {
         let paused_ms = until.saturating_sub(now);
         let out = (paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason));
         let pauses = if look.pauses { pause::pauses(tx, now).await? } else { Vec::new() };
-        Ok(Halts { out, ..Halts::default() }.with(pauses, lane))
+        let queues = if look.binds { shares::queues(tx).await? } else { Vec::new() };
+        Ok(Look { halts: Halts { out, ..Halts::default() }.with(pauses, lane), queues })
     }
 
     /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
     async fn draws(
         &self,
         tx: &mut Tx,
-        lane_key: &str,
+        (lane_key, queues): (&str, &[QueueShare]),
         ask: &ClaimAsk,
         candidates: &mut [Candidate],
     ) -> Outcome<Draws> {
         let rules = draws::rules(tx).await?;
         let names: Vec<Vec<String>> = candidates
             .iter()
-            .map(|job| candidates::key_names(&rules, &ask.lane, &job.queue, &job.tenant))
+            .map(|job| candidates::key_names((&rules, queues), &ask.lane, &job.queue, &job.tenant))
             .collect();
         let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
         all.remove(lane_key);
@@ -134,6 +146,41 @@ impl PostgresStore {
             candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
         }
         Ok(draws)
+    }
+
+    /// What a claim chooses from: the head of the lane without these queues and without the full
+    /// ones, and the heads of the queues that have a reserved share. The second tells what only the
+    /// latter have brought.
+    async fn gather(
+        &self,
+        tx: &mut Tx,
+        ask: &ClaimAsk,
+        queues: &[QueueShare],
+        mut without: Vec<String>,
+    ) -> Outcome<(Vec<Candidate>, HashSet<Uuid>)> {
+        // Not exact yet: it is looked again once the queues' keys are locked.
+        let running = shares::running(tx, queues).await?;
+        without.extend(sharing::full(queues, &running));
+        without.sort_unstable();
+        without.dedup();
+        let mut candidates = self.candidates(tx, ask, without.clone()).await?;
+        let wanted = candidates::scan(ask);
+        let is_all = candidates.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
+        let lost = sharing::keep_within_caps(queues, &running, &mut candidates);
+        if !lost.is_empty() && !is_all {
+            // Jobs of other queues may stand behind those that their queue's cap leaves out.
+            without.extend(lost);
+            let more = read_candidates(tx, ask, wanted, (f64::NEG_INFINITY, &without)).await?;
+            sharing::merge(&mut candidates, more);
+        }
+        let there: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        let mut extra = HashSet::new();
+        for queue in sharing::reserving(queues).iter().filter(|queue| !without.contains(queue)) {
+            let more = read_reserved(tx, ask, wanted, queue).await?;
+            extra.extend(more.iter().map(|job| job.id).filter(|id| !there.contains(id)));
+            sharing::merge(&mut candidates, more);
+        }
+        Ok((candidates, extra))
     }
 
     /// The head of the lane, without these queues. From the low water on where the whole lane was
@@ -277,12 +324,33 @@ impl From<CandidateRow> for Candidate {
             },
             max_attempts: row.max_attempts.map(bulk::small),
             deadline_at: row.deadline_at,
-            reservation: Candidate::reserves(&wanted),
+            reservation: Self::reserves(&wanted),
             wanted,
             hold: row.hold,
             keys: Vec::new(),
+            capped: false,
+            first: false,
         }
     }
+}
+
+async fn read_reserved(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    wanted: u32,
+    queue: &str,
+) -> Outcome<Vec<Candidate>> {
+    let rows = sqlx::query_file_as!(
+        CandidateRow,
+        "src/store/postgres/claim_reserved.sql",
+        ask.lane,
+        i64::from(wanted),
+        ask.batch,
+        queue
+    )
+    .fetch_all(tx.on())
+    .await?;
+    Ok(rows.into_iter().map(Candidate::from).collect())
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.
@@ -326,6 +394,7 @@ pub(super) async fn take(
         .map(|taken| bulk::small_int(taken.candidate.calls.saturating_add(1)))
         .collect();
     let fences: Vec<Uuid> = taken.iter().map(|taken| taken.fence).collect();
+    let capped: Vec<bool> = taken.iter().map(|taken| taken.candidate.capped).collect();
     let slots: Vec<i64> = taken.iter().map(|taken| bulk::int(taken.slot)).collect();
     let keys: Vec<String> = taken.iter().map(|taken| key_names(taken, draws)).collect();
     let reserved: Vec<i64> =
@@ -339,7 +408,8 @@ pub(super) async fn take(
         &keys,
         &reserved,
         lease,
-        bulk::instant(draws.wall_ms)
+        bulk::instant(draws.wall_ms),
+        &capped
     )
     .fetch_all(tx.on())
     .await?;

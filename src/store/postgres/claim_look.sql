@@ -5,4 +5,7 @@ select
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
     (select pause_reason from quarrier.lane where key = $1) as pause_reason,
     exists (select from quarrier.pause) as "pauses!",
+    exists (
+        select from quarrier.queue where concurrency_max is not null or reserved_permille > 0
+    ) as "binds!",
     quarrier.ms(clock_timestamp()) as "now!"

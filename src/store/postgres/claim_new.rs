@@ -2,14 +2,17 @@
 //! admitted running, or nothing of it stays.
 //! Must not know: how fitting is judged, or who waits.
 
+use std::collections::HashSet;
+
 use super::admit::{self, OVERTAKEN_MAX};
 use super::draws::{self, Draws};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
-use super::{PostgresStore, claim, finish};
+use super::{PostgresStore, claim, finish, sharing as shares};
 use crate::budget::{Decision, FitPolicy};
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
+use crate::store::shared::sharing;
 use crate::store::{Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError};
 
 /// What an ask came to, and whether the transaction holds something to keep.
@@ -66,11 +69,12 @@ impl PostgresStore {
         }
         // Budgets first: whoever holds an identity never waits for a budget that it has not got.
         let rules = draws::rules(tx).await?;
-        let names = candidates::key_names(&rules, &job.lane, &job.queue, &job.tenant);
+        let queues = shares::queues(tx).await?;
+        let names = candidates::key_names((&rules, &queues), &job.lane, &job.queue, &job.tenant);
         let names = names.into_iter().collect();
         draws::lock(tx, &names).await?;
         let reserved_mono_ms = self.clock.now().mono_ms;
-        let mut halts = self.look_at_lane(tx, &job.lane, ask.lease).await?;
+        let claim::Look { mut halts, .. } = self.look_at_lane(tx, &job.lane, ask.lease).await?;
         if let Some((for_ms, reason)) = halts.out.take() {
             return Ok(Answer::nothing(ClaimedNew::Paused { for_ms, reason }));
         }
@@ -82,11 +86,16 @@ impl PostgresStore {
             known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
         }
         let mut draws = Draws::load(self, tx, &names, &rules).await?;
-        let mut candidates = [Candidate::of_new(job)];
+        let mut candidates = vec![Candidate::of_new(job)];
+        let running = shares::running(tx, &queues).await?;
+        if !sharing::keep_within_caps(&queues, &running, &mut candidates).is_empty() {
+            return Ok(Answer::nothing(sharing::queue_is_full(&job.queue)));
+        }
         for candidate in &mut candidates {
             candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
         }
         candidates::reserve_expected(&draws.keyed, &job.lane, &mut candidates);
+        sharing::put_first(&draws.keyed, &queues, &job.lane, &HashSet::new(), &mut candidates);
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: 1 };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);

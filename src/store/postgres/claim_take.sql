@@ -2,12 +2,15 @@
 -- leaves (G3); and what the calls need, in any order.
 with claimed as materialized (
     select *
-    from unnest($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[])
-        as claimed (job_id, number, fence, slot, keys, reserved_tokens)
+    from
+        unnest(
+            $1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[], $9::boolean[]
+        ) as claimed (job_id, number, fence, slot, keys, reserved_tokens, capped)
 ),
 run as (
     update quarrier.job
-    set state = 'running', calls = claimed.number, fence = claimed.fence, lease_id = $7, reason = null
+    set state = 'running', calls = claimed.number, fence = claimed.fence, lease_id = $7, reason = null,
+        capped = claimed.capped
     from claimed
     where job.id = claimed.job_id
 ),

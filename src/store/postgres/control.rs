@@ -18,8 +18,8 @@ use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
-    OtherLease, Pause, PauseAsk, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
-    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
+    OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
+    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -146,6 +146,10 @@ impl ReadStore for PostgresStore {
         self.within(self.read_paused_lanes()).await
     }
 
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        self.within(self.read_queues()).await
+    }
+
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         self.within(self.key_levels()).await
     }
@@ -267,7 +271,12 @@ impl PostgresStore {
             tx.rollback().await?;
             return Ok(false);
         };
-        let arrival = Arrival { lane: &row.lane, tenant: &row.tenant, priority: row.priority };
+        let arrival = Arrival {
+            lane: &row.lane,
+            queue: &row.queue,
+            tenant: &row.tenant,
+            priority: row.priority,
+        };
         let given = place::give(&mut tx, &[arrival]).await?;
         let place = given.places.first().copied().unwrap_or_default();
         sqlx::query_file!(

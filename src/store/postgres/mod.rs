@@ -29,6 +29,7 @@ mod place;
 mod promote;
 mod read;
 mod session;
+mod sharing;
 mod submissions;
 mod time;
 

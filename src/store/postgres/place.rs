@@ -3,7 +3,7 @@
 
 use super::error::Outcome;
 use super::session::Tx;
-use crate::store::shared::places::{self, Arrival, Turn, Turns};
+use crate::store::shared::places::{self, Arrival, Flow, Turn, Turns};
 
 /// The places given, with what is to be remembered of them.
 #[derive(Default)]
@@ -18,45 +18,49 @@ pub(super) async fn give<'a>(tx: &mut Tx, arrivals: &[Arrival<'a>]) -> Outcome<G
         return Ok(Given::default());
     }
     let wanted = places::wanted(arrivals);
-    let (lanes, tenants): (Vec<&str>, Vec<&str>) = wanted.iter().copied().unzip();
-    let rows =
-        sqlx::query_file!("src/store/postgres/lane_tenant_place.sql", &lanes as _, &tenants as _)
-            .fetch_all(tx.on())
-            .await?;
+    let lanes: Vec<&str> = wanted.iter().map(|flow| flow.lane).collect();
+    let queues: Vec<&str> = wanted.iter().map(|flow| flow.queue).collect();
+    let tenants: Vec<&str> = wanted.iter().map(|flow| flow.tenant).collect();
+    let rows = sqlx::query_file!(
+        "src/store/postgres/lane_tenant_place.sql",
+        &lanes as _,
+        &queues as _,
+        &tenants as _
+    )
+    .fetch_all(tx.on())
+    .await?;
     let mut turns = Turns::new();
     for row in rows {
-        let Some(pair) =
-            wanted.iter().find(|(lane, tenant)| *lane == row.lane && *tenant == row.tenant)
-        else {
-            continue;
+        let is_this = |flow: &&Flow<'_>| {
+            flow.lane == row.lane && flow.queue == row.queue && flow.tenant == row.tenant
         };
+        let Some(flow) = wanted.iter().find(is_this) else { continue };
         let fallback = Turn::default();
         let turn = Turn {
             lane_place: row.lane_place.unwrap_or(fallback.lane_place),
             place: row.place.unwrap_or(fallback.place),
-            weight: row.weight.unwrap_or(fallback.weight),
+            weight: row.weight,
         };
-        turns.insert(*pair, turn);
+        turns.insert(*flow, turn);
     }
     let places = places::give(arrivals, &mut turns);
     Ok(Given { places, turns })
 }
 
-/// Remembers the last place of each tenant. Every other door of these tenants waits for the commit
+/// Remembers the last place of each flow. Every other door of these flows waits for the commit
 /// from here on, so it is the last that a transaction does.
 pub(super) async fn remember(tx: &mut Tx, given: &Given<'_>) -> Outcome<()> {
     if given.turns.is_empty() {
         return Ok(());
     }
-    let (mut lanes, mut tenants, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for ((lane, tenant), turn) in &given.turns {
-        lanes.push(*lane);
-        tenants.push(*tenant);
-        places.push(turn.place);
-    }
+    let lanes: Vec<&str> = given.turns.keys().map(|flow| flow.lane).collect();
+    let queues: Vec<&str> = given.turns.keys().map(|flow| flow.queue).collect();
+    let tenants: Vec<&str> = given.turns.keys().map(|flow| flow.tenant).collect();
+    let places: Vec<f64> = given.turns.values().map(|turn| turn.place).collect();
     sqlx::query_file!(
         "src/store/postgres/lane_tenant_write.sql",
         &lanes as _,
+        &queues as _,
         &tenants as _,
         &places
     )

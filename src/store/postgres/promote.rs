@@ -65,7 +65,12 @@ async fn promote(tx: &mut Tx, now: i64, rows_max: u32) -> Outcome<u32> {
     let newcomers: Vec<Arrival<'_>> = rows
         .iter()
         .filter(|row| row.place.is_none())
-        .map(|row| Arrival { lane: &row.lane, tenant: &row.tenant, priority: row.priority })
+        .map(|row| Arrival {
+            lane: &row.lane,
+            queue: &row.queue,
+            tenant: &row.tenant,
+            priority: row.priority,
+        })
         .collect();
     let given = place::give(tx, &newcomers).await?;
     let mut fresh = given.places.iter().copied();

@@ -1,6 +1,6 @@
 -- postgres: a job that a person may put back: ended without success, or held; and its dedupe key is
 -- not held by a live one.
-select job.lane, job.tenant, job.priority
+select job.lane, job.queue, job.tenant, job.priority
 from quarrier.job
 where
     job.id = $1

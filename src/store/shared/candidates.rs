@@ -3,13 +3,14 @@
 
 use uuid::Uuid;
 
+use super::sharing;
 use crate::budget::{self, Charge, Decision, Draw, FitPolicy, Keyed, LaneTime, Plan};
 use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::{
-    ClaimAsk, ClaimedJob, LimitRule, NewJob, StoreError, StoreResult, Waiting, rule_for,
+    ClaimAsk, ClaimedJob, LimitRule, NewJob, QueueShare, StoreError, StoreResult, Waiting, rule_for,
 };
 
 /// How many that do not fit can be passed, however few slots are free.
@@ -30,6 +31,10 @@ pub(in crate::store) struct Candidate {
     pub(in crate::store) hold: bool,
     pub(in crate::store) reservation: Charge,
     pub(in crate::store) keys: Vec<usize>,
+    /// Its queue is capped, so it is counted while it runs.
+    pub(in crate::store) capped: bool,
+    /// Its queue is within its reserved share: it goes before the others, and none passes it.
+    pub(in crate::store) first: bool,
 }
 
 impl Candidate {
@@ -49,6 +54,8 @@ impl Candidate {
             wanted: job.wanted,
             hold: job.hold,
             keys: Vec::new(),
+            capped: false,
+            first: false,
         }
     }
 
@@ -107,18 +114,22 @@ pub(in crate::store) fn claimed_before(
 }
 
 /// The names of the keys that a job draws on: its lane always, because throttles slow it; the
-/// others where a rule limits them. Of keys that hold a job back alike the first is named and kept
+/// others where a rule limits them, or where its queue's cap or share needs them. Of keys that hold a job back alike the first is named and kept
 /// for it: the lane stands first, and the total, which every other job needs too, last.
 pub(in crate::store) fn key_names(
-    rules: &[LimitRule],
+    (rules, queues): (&[LimitRule], &[QueueShare]),
     lane: &str,
     queue: &str,
     tenant: &str,
 ) -> Vec<String> {
     let limited = |name: &String| rule_for(rules, name).is_some();
-    let others = [format!("queue:{queue}"), format!("tenant:{tenant}"), "total".to_owned()];
     let mut names = vec![format!("lane:{lane}")];
-    names.extend(others.into_iter().filter(limited));
+    names.extend(sharing::key_names(rules, queues, lane, queue));
+    for name in [format!("queue:{queue}"), format!("tenant:{tenant}"), "total".to_owned()] {
+        if limited(&name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
     names
 }
 
@@ -170,6 +181,7 @@ pub(in crate::store) fn plan(
             id,
             reservation: candidate.reservation,
             keys: &candidate.keys,
+            first: candidate.first,
         })
         .collect();
     budget::fit(keyed, &wants, policy, now)
@@ -188,6 +200,13 @@ pub(in crate::store) struct Sorted<'a> {
     /// Jobs that can never fit, with their kind and words.
     pub(in crate::store) never: Vec<(Uuid, ErrorKind, String)>,
     pub(in crate::store) waiting: Option<Waiting>,
+}
+
+/// Where a claim leaves its lane: at the place of the last job claimed in its turn. What went first
+/// by its queue's share was no turn, and may stand far behind.
+pub(in crate::store) fn last_place(taken: &[Taken<'_>]) -> Option<f64> {
+    let turns = taken.iter().filter(|taken| !taken.candidate.first);
+    turns.map(|taken| taken.candidate.place).max_by(f64::total_cmp)
 }
 
 /// Sorts what was decided of the candidates.

@@ -8,3 +8,4 @@ pub(super) mod crash;
 pub(super) mod halts;
 pub(super) mod places;
 pub(super) mod settling;
+pub(super) mod sharing;

@@ -14,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::admission::{self, Key, Seen};
 use crate::store::shared::places::Arrival;
-use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, StoreResult, Submission};
+use crate::store::{AdmitStore, Admitted, LimitRule, NewJob, Shares, StoreResult, Submission};
 
 #[derive(Serialize)]
 struct KeyRow<'a> {
@@ -100,6 +100,14 @@ impl AdmitStore for SqliteStore {
 
     async fn seed_limits(&self, rules: Vec<LimitRule>, seeder: &str) -> StoreResult<()> {
         self.write_limits(&rules, seeder).await
+    }
+
+    async fn shares(&self) -> StoreResult<Shares> {
+        self.read_shares().await
+    }
+
+    async fn seed_shares(&self, shares: &Shares) -> StoreResult<()> {
+        self.write_shares(shares).await
     }
 }
 
@@ -196,7 +204,12 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
     let arrivals: Vec<Arrival<'_>> = jobs
         .iter()
         .filter(|job| due(job))
-        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .map(|job| Arrival {
+            lane: &job.lane,
+            queue: &job.queue,
+            tenant: &job.tenant,
+            priority: job.priority,
+        })
         .collect();
     let mut places = place::give(tx, &arrivals).await?.into_iter();
     let mut rows = Vec::with_capacity(jobs.len());

@@ -1,18 +1,21 @@
 //! Room 3 on SQLite: candidates in place order, what fits of them, running, in one transaction.
 //! Must not know: how fitting is judged (`budget` does), or what a call is.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::draws::Draws;
 use super::end::{self, End};
-use super::{SqliteStore, Tx, bulk, pause};
+use super::{SqliteStore, Tx, bulk, pause, sharing as shares};
 use crate::budget::FitPolicy;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
-use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError, StoreResult};
+use crate::store::shared::sharing;
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError, StoreResult};
 
 #[derive(Serialize)]
 struct ClaimRow<'a> {
@@ -22,6 +25,8 @@ struct ClaimRow<'a> {
     slot: u64,
     keys: &'a str,
     reserved_tokens: u64,
+    /// As SQLite's JSON functions read it.
+    capped: u8,
 }
 
 impl SqliteStore {
@@ -38,7 +43,8 @@ impl SqliteStore {
             return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
         }
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut candidates = read_candidates(&mut tx, &ask, &halts.queue_names()).await?;
+        let paused = halts.queue_names();
+        let (mut candidates, extra) = gather(&mut tx, &ask, (&draws.queues, &paused)).await?;
         if candidates.is_empty() {
             let paused_by = pause::halted(&mut tx, &ask, &halts).await?;
             return Ok(Claimed { paused_by, ..Claimed::default() });
@@ -48,13 +54,13 @@ impl SqliteStore {
             candidate.keys = draws.keys(&mut tx, &ask.lane, queue, tenant).await?;
         }
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
+        sharing::put_first(&draws.keyed, &draws.queues, &ask.lane, &extra, &mut candidates);
         let money_exhausted = keep_affordable(&mut tx, &ask, &mut candidates).await?;
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
         let never_fit = end_never_fitting(&mut tx, &sorted, now).await?;
-        if let Some(last) = sorted.taken.last() {
-            let place = last.candidate.place;
+        if let Some(place) = candidates::last_place(&sorted.taken) {
             sqlx::query_file!("src/store/sqlite/lane_advance.sql", ask.lane, place)
                 .execute(&mut *tx)
                 .await?;
@@ -104,24 +110,66 @@ pub(super) async fn paused(
     Ok(row.map(|row| (bulk::uint(row.paused_until - now), row.pause_reason)))
 }
 
-async fn read_candidates(
+/// What a claim chooses from: the head of the lane without these queues and without the full ones,
+/// and the heads of the queues that have a reserved share. The second tells what only the latter have
+/// brought.
+async fn gather(
     tx: &mut Tx,
     ask: &ClaimAsk,
-    without: &[String],
-) -> StoreResult<Vec<Candidate>> {
-    let without = bulk::list(without)?;
-    let batch = ask.batch.map(|batch| batch.to_string());
-    let scan = candidates::scan(ask);
-    let file =
-        sqlx::query_file!("src/store/sqlite/claim_candidates.sql", ask.lane, scan, batch, without);
-    let rows = file.fetch_all(&mut **tx).await?;
-    let candidate = rows.into_iter().map(|row| {
+    (queues, without): (&[QueueShare], &[String]),
+) -> StoreResult<(Vec<Candidate>, HashSet<Uuid>)> {
+    let running = shares::running(tx, queues).await?;
+    let mut without = without.to_vec();
+    without.extend(sharing::full(queues, &running));
+    let mut candidates = read_candidates(tx, ask, &without).await?;
+    let wanted = usize::try_from(candidates::scan(ask)).unwrap_or(usize::MAX);
+    let is_all = candidates.len() < wanted;
+    let lost = sharing::keep_within_caps(queues, &running, &mut candidates);
+    if !lost.is_empty() && !is_all {
+        // Jobs of other queues may stand behind those that their queue's cap leaves out.
+        without.extend(lost);
+        sharing::merge(&mut candidates, read_candidates(tx, ask, &without).await?);
+    }
+    let there: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+    let mut extra = HashSet::new();
+    for queue in sharing::reserving(queues).iter().filter(|queue| !without.contains(queue)) {
+        let more = read_reserved(tx, ask, queue).await?;
+        extra.extend(more.iter().map(|job| job.id).filter(|id| !there.contains(id)));
+        sharing::merge(&mut candidates, more);
+    }
+    // What the shares have brought counts against the caps too.
+    sharing::keep_within_caps(queues, &running, &mut candidates);
+    Ok((candidates, extra))
+}
+
+/// A row of the statements that read candidates.
+struct CandidateRow {
+    id: Hyphenated,
+    external_id: Option<String>,
+    tenant: String,
+    queue: String,
+    place: f64,
+    calls: i64,
+    failures: i64,
+    reasks: i64,
+    crashes: i64,
+    throttles: i64,
+    max_attempts: Option<i64>,
+    deadline_at: i64,
+    input_tokens_max: i64,
+    max_tokens: i64,
+    burndown: i64,
+    hold: i64,
+}
+
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
         let wanted = Wanted {
             input_tokens_max: bulk::uint(row.input_tokens_max),
             max_tokens: bulk::uint(row.max_tokens),
             burndown: bulk::uint(row.burndown),
         };
-        Candidate {
+        Self {
             id: row.id.into_uuid(),
             external_id: row.external_id,
             tenant: row.tenant,
@@ -136,13 +184,50 @@ async fn read_candidates(
             },
             max_attempts: row.max_attempts.map(bulk::small),
             deadline_at: row.deadline_at,
-            reservation: Candidate::reserves(&wanted),
+            reservation: Self::reserves(&wanted),
             wanted,
             hold: row.hold != 0,
             keys: Vec::new(),
+            capped: false,
+            first: false,
         }
-    });
-    Ok(candidate.collect())
+    }
+}
+
+async fn read_candidates(
+    tx: &mut Tx,
+    ask: &ClaimAsk,
+    without: &[String],
+) -> StoreResult<Vec<Candidate>> {
+    let batch = ask.batch.map(|batch| batch.to_string());
+    let (scan, without) = (candidates::scan(ask), bulk::list(without)?);
+    let rows = sqlx::query_file_as!(
+        CandidateRow,
+        "src/store/sqlite/claim_candidates.sql",
+        ask.lane,
+        scan,
+        batch,
+        without
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(Candidate::from).collect())
+}
+
+async fn read_reserved(tx: &mut Tx, ask: &ClaimAsk, queue: &str) -> StoreResult<Vec<Candidate>> {
+    let batch = ask.batch.map(|batch| batch.to_string());
+    let scan = candidates::scan(ask);
+    let rows = sqlx::query_file_as!(
+        CandidateRow,
+        "src/store/sqlite/claim_reserved.sql",
+        ask.lane,
+        scan,
+        batch,
+        queue
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(Candidate::from).collect())
 }
 
 /// Drops the candidates that the money left does not cover at worst; true if the first is one.
@@ -197,6 +282,7 @@ pub(super) async fn take(
             slot: taken.slot,
             keys,
             reserved_tokens: taken.candidate.reservation.tokens,
+            capped: u8::from(taken.candidate.capped),
         })
         .collect();
     let rows = bulk::list(&rows)?;

@@ -2,14 +2,17 @@
 //! admitted running, or nothing of it stays.
 //! Must not know: how fitting is judged, or who waits.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::draws::Draws;
 use super::finish::records;
-use super::{SqliteStore, Tx, admit, claim, pause};
+use super::{SqliteStore, Tx, admit, claim, pause, sharing as shares};
 use crate::budget::{Decision, FitPolicy};
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
+use crate::store::shared::sharing;
 use crate::store::{
     Admitted, AttemptKey, ClaimNewAsk, ClaimedNew, NewJob, StoreError, StoreResult,
 };
@@ -44,11 +47,17 @@ impl SqliteStore {
             known => return Ok(ClaimedNew::Known(known)),
         }
         let mut draws = Draws::open(self, &mut tx).await?;
-        let mut candidates = [Candidate::of_new(&job)];
+        let mut candidates = vec![Candidate::of_new(&job)];
+        let running = shares::running(&mut tx, &draws.queues).await?;
+        if !sharing::keep_within_caps(&draws.queues, &running, &mut candidates).is_empty() {
+            return Ok(sharing::queue_is_full(&job.queue));
+        }
         for candidate in &mut candidates {
             candidate.keys = draws.keys(&mut tx, &job.lane, &job.queue, &job.tenant).await?;
         }
         candidates::reserve_expected(&draws.keyed, &job.lane, &mut candidates);
+        let none = HashSet::new();
+        sharing::put_first(&draws.keyed, &draws.queues, &job.lane, &none, &mut candidates);
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: 1 };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);

@@ -16,8 +16,8 @@ use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
-    OtherLease, Pause, PauseAsk, PausedLane, Promoted, ReadStore, RescueAsk, Rescued, ResultRow,
-    ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, WorkStore,
+    OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
+    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -139,6 +139,10 @@ impl ReadStore for SqliteStore {
         self.read_paused_lanes().await
     }
 
+    async fn queues(&self) -> StoreResult<Vec<QueueRow>> {
+        self.read_queues().await
+    }
+
     async fn levels(&self) -> StoreResult<Vec<KeyLevel>> {
         self.key_levels().await
     }
@@ -229,6 +233,7 @@ impl SqliteStore {
         let Some(row) = row else { return Ok(false) };
         let arrival = Arrival {
             lane: &row.lane,
+            queue: &row.queue,
             tenant: &row.tenant,
             priority: i32::try_from(row.priority).unwrap_or(0),
         };

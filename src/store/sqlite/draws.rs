@@ -6,14 +6,16 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::SqliteExecutor;
 
-use super::{SqliteStore, Tx, bulk};
+use super::{SqliteStore, Tx, bulk, sharing};
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
 use crate::store::shared::candidates;
-use crate::store::{AdmitStore, LimitRule, StoreResult, rule_for};
+use crate::store::{AdmitStore, LimitRule, QueueShare, StoreResult, rule_for};
 
 /// The states that this transaction has touched, and the rules that give them limits.
 pub(super) struct Draws {
     rules: Vec<LimitRule>,
+    /// The configured queues.
+    pub(super) queues: Vec<QueueShare>,
     /// In the order in which they were first asked for; `keyed` is what `budget::fit` takes.
     pub(super) keyed: Vec<Keyed>,
     index: HashMap<String, usize>,
@@ -30,7 +32,8 @@ impl Draws {
     pub(super) async fn open(store: &SqliteStore, tx: &mut Tx) -> StoreResult<Self> {
         let now = store.lane_time(tx, store.clock.now()).await?;
         let rules = rules(&mut **tx).await?;
-        Ok(Self { rules, keyed: Vec::new(), index: HashMap::new(), now })
+        let queues = sharing::queues(&mut **tx).await?;
+        Ok(Self { rules, queues, keyed: Vec::new(), index: HashMap::new(), now })
     }
 
     /// The keys that a job draws on.
@@ -41,7 +44,7 @@ impl Draws {
         queue: &str,
         tenant: &str,
     ) -> StoreResult<Vec<usize>> {
-        let names = candidates::key_names(&self.rules, lane, queue, tenant);
+        let names = candidates::key_names((&self.rules, &self.queues), lane, queue, tenant);
         let mut keys = Vec::with_capacity(names.len());
         for name in names {
             keys.push(self.key(tx, &name).await?);

@@ -18,6 +18,7 @@ mod pause;
 mod place;
 mod promote;
 mod read;
+mod sharing;
 
 use std::collections::HashMap;
 use std::fs::File;

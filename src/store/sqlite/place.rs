@@ -8,16 +8,17 @@ use serde::Serialize;
 
 use super::{Tx, bulk};
 use crate::store::StoreResult;
-use crate::store::shared::places::{self, Arrival, Turn, Turns};
+use crate::store::shared::places::{self, Arrival, Flow, Turn, Turns};
 
 #[derive(Serialize)]
 struct TenantRow<'a> {
     lane: &'a str,
+    queue: &'a str,
     tenant: &'a str,
     place: f64,
 }
 
-/// Gives each arrival its place, in order, and remembers the last one of each tenant.
+/// Gives each arrival its place, in order, and remembers the last one of each flow.
 pub(super) async fn give(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> StoreResult<Vec<f64>> {
     if arrivals.is_empty() {
         return Ok(Vec::new());
@@ -26,18 +27,24 @@ pub(super) async fn give(tx: &mut Tx, arrivals: &[Arrival<'_>]) -> StoreResult<V
     let places = places::give(arrivals, &mut turns);
     let rows: Vec<TenantRow<'_>> = turns
         .iter()
-        .map(|((lane, tenant), turn)| TenantRow { lane, tenant, place: turn.place })
+        .map(|(flow, turn)| TenantRow {
+            lane: flow.lane,
+            queue: flow.queue,
+            tenant: flow.tenant,
+            place: turn.place,
+        })
         .collect();
     let rows = bulk::list(&rows)?;
     sqlx::query_file!("src/store/sqlite/lane_tenant_write.sql", rows).execute(&mut **tx).await?;
     Ok(places)
 }
 
-/// Where the tenants of these arrivals stand in their lanes.
+/// Where the flows of these arrivals stand.
 async fn turns<'a>(tx: &mut Tx, arrivals: &[Arrival<'a>]) -> StoreResult<Turns<'a>> {
     let mut lanes: HashMap<&str, f64> = HashMap::new();
     let mut turns = Turns::new();
-    for (lane, tenant) in places::wanted(arrivals) {
+    for flow in places::wanted(arrivals) {
+        let Flow { lane, queue, tenant } = flow;
         let mut turn = Turn::default();
         match lanes.entry(lane) {
             Entry::Occupied(known) => turn.lane_place = *known.get(),
@@ -49,13 +56,12 @@ async fn turns<'a>(tx: &mut Tx, arrivals: &[Arrival<'a>]) -> StoreResult<Turns<'
                 unknown.insert(turn.lane_place);
             }
         }
-        let row = sqlx::query_file!("src/store/sqlite/lane_tenant_place.sql", lane, tenant)
-            .fetch_optional(&mut **tx)
+        let row = sqlx::query_file!("src/store/sqlite/lane_tenant_place.sql", lane, queue, tenant)
+            .fetch_one(&mut **tx)
             .await?;
-        if let Some(row) = row {
-            (turn.place, turn.weight) = (row.place, row.weight);
-        }
-        turns.insert((lane, tenant), turn);
+        turn.place = row.place.unwrap_or(turn.place);
+        turn.weight = row.weight;
+        turns.insert(flow, turn);
     }
     Ok(turns)
 }

@@ -22,6 +22,7 @@ struct DueRow {
 struct Arrived {
     id: Uuid,
     lane: String,
+    queue: String,
     tenant: String,
     priority: i32,
     place: Option<f64>,
@@ -56,6 +57,7 @@ async fn promote(tx: &mut Tx, now: i64, rows_max: u32) -> StoreResult<u32> {
         .map(|row| Arrived {
             id: row.id.into_uuid(),
             lane: row.lane,
+            queue: row.queue,
             tenant: row.tenant,
             priority: i32::try_from(row.priority).unwrap_or(0),
             place: row.place,
@@ -65,7 +67,12 @@ async fn promote(tx: &mut Tx, now: i64, rows_max: u32) -> StoreResult<u32> {
     let newcomers: Vec<Arrival<'_>> = arrived
         .iter()
         .filter(|job| job.place.is_none())
-        .map(|job| Arrival { lane: &job.lane, tenant: &job.tenant, priority: job.priority })
+        .map(|job| Arrival {
+            lane: &job.lane,
+            queue: &job.queue,
+            tenant: &job.tenant,
+            priority: job.priority,
+        })
         .collect();
     let mut places = place::give(tx, &newcomers).await?.into_iter();
     let rows: Vec<DueRow> = arrived

@@ -1,0 +1,2 @@
+-- postgres: what was configured of queues goes.
+delete from quarrier.queue

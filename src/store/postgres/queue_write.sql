@@ -1,0 +1,3 @@
+-- postgres: how one queue shares lanes.
+insert into quarrier.queue (name, concurrency_max, reserved_permille, weight)
+values ($1, $2, $3, $4)

@@ -1,0 +1,2 @@
+-- postgres: what was configured of tenants goes.
+delete from quarrier.tenant

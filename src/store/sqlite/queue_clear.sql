@@ -1,0 +1,2 @@
+-- sqlite: what was configured of queues goes.
+delete from queue

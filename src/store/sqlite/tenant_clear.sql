@@ -1,0 +1,2 @@
+-- sqlite: what was configured of tenants goes.
+delete from tenant

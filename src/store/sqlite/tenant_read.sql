@@ -1,0 +1,2 @@
+-- sqlite: the configured tenants' weights.
+select name, weight from tenant order by name

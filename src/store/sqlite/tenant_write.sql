@@ -1,0 +1,2 @@
+-- sqlite: one tenant's weight.
+insert into tenant (name, weight) values (?1, ?2)
