@@ -132,7 +132,7 @@ async fn main() -> anyhow::Result<()> {
     if options.budget {
         let limit = Limit { requests_per_minute: Some(AMPLE), tokens_per_minute: Some(AMPLE) };
         let rule = LimitRule { pattern: "total".to_owned(), limit, origin: "flag".to_owned() };
-        store.seed_limits(vec![rule], "bench").await?;
+        store.seed_limits(vec![rule], "bench/1").await?;
     }
     let admission = Arc::new(Admission::new(admit_settings(), Arc::new(Catalogue::embedded()?)));
     let memory_before = resident_kb()?;
@@ -277,7 +277,6 @@ fn admit_settings() -> AdmitSettings {
         profiles: vec!["us".to_owned()],
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
-        queues: std::collections::BTreeMap::new(),
     }
 }
 
