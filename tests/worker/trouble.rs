@@ -10,10 +10,11 @@ use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
-    ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeepStore, KeyLevel,
-    LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
-    QueueRow, ReadStore, RescueAsk, Rescued, RetainAsk, Retained, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
-    Shares, StoreError, StoreResult, Submission, WorkStore,
+    ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow,
+    KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk,
+    PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed,
+    RetainAsk, Retained, RunningAttempt, Scope, Shares, StoreError, StoreResult, Submission,
+    WorkStore,
 };
 use uuid::Uuid;
 
