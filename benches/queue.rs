@@ -277,6 +277,7 @@ fn admit_settings() -> AdmitSettings {
         profiles: vec!["us".to_owned()],
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
+        queues: std::collections::BTreeMap::new(),
     }
 }
 
@@ -298,6 +299,8 @@ fn worker_options(in_flight: u32, spool_dir: PathBuf) -> WorkerOptions {
         finish_bytes_max: 33_554_432,
         unsaved_bytes_max: 67_108_864,
         write_rows_max: 500,
+        retention: quarrier::store::RetentionPolicy::for_ever(),
+        write_ms_max: 50,
         spool_dir,
         spool_bytes_max: 1_073_741_824,
         stream: true,

@@ -66,28 +66,13 @@ pub(super) async fn run(
             tenants(&args, given, clock, out).await?;
             true
         }
-        Command::Migrate(args) => {
-            if args.print {
-                migrate::print(out).map_err(failed)?;
-                out.flush()?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            let (loaded, place) = place(given, args.store.as_deref())?;
-            let before = place.migration(&loaded.settings).await.map_err(failed)?;
-            place.migrate(&loaded.settings).await.map_err(failed)?;
-            let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
-            migrate::run(&args, &*store, before, out).await.map_err(failed)?;
-            true
-        }
+        Command::Migrate(args) => migrate(&args, given, clock, out).await?,
         Command::Health(args) => {
             let loaded = given.load(Vec::new())?;
             health::run(&args, &loaded.settings, out).await.map_err(failed)?
         }
         Command::Models(args) => {
-            let loaded = given.load(Vec::new())?;
-            let catalogue = crate::config::catalogue(&loaded.settings);
-            let catalogue = catalogue.map_err(|error| anyhow!("failed to {error}"))?;
-            models::run(&args, &catalogue, today(&clock), out).map_err(failed)?;
+            models(&args, given, &clock, out)?;
             true
         }
         Command::Explain(args) => explain(&args, given, clock, out).await?,
@@ -106,6 +91,36 @@ pub(super) async fn run(
     };
     out.flush()?;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn models(
+    args: &models::ModelsArgs,
+    given: &Given,
+    clock: &Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let loaded = given.load(Vec::new())?;
+    let catalogue = crate::config::catalogue(&loaded.settings);
+    let catalogue = catalogue.map_err(|error| anyhow!("failed to {error}"))?;
+    models::run(args, &catalogue, today(clock), out).map_err(failed)
+}
+
+async fn migrate(
+    args: &migrate::MigrateArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    if args.print {
+        migrate::print(out).map_err(failed)?;
+        return Ok(true);
+    }
+    let (loaded, place) = place(given, args.store.as_deref())?;
+    let before = place.migration(&loaded.settings).await.map_err(failed)?;
+    place.migrate(&loaded.settings).await.map_err(failed)?;
+    let store = rooms::open_store(&loaded.settings, &place, None, clock).await?;
+    migrate::run(args, &*store, before, out).await.map_err(failed)?;
+    Ok(true)
 }
 
 /// A kind needs no store; anything else may be a job's id.

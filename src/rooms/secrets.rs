@@ -242,6 +242,10 @@ mod tests {
             self.0.lock().unwrap().1
         }
 
+        #[expect(
+            clippy::needless_pass_by_value,
+            reason = "axum hands over what it has taken apart"
+        )]
         fn answer(
             State(Self(kept)): State<Self>,
             headers: HeaderMap,
