@@ -29,7 +29,7 @@ enum Kind {
 }
 
 impl Ground {
-    /// Takes the place, if nobody uses it. What is made here goes by [`Ground::leave`].
+    /// Takes the place, if nobody uses it. What is made here goes when it is left.
     pub async fn take(settings: &Settings, place: &StorePlace) -> anyhow::Result<Self> {
         let kind = match place {
             StorePlace::File(path) => Kind::File(unused(path)?),
