@@ -100,7 +100,7 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Serve Bedrock's interface with made-up answers, a quota and faults.
     Simulate(simulate::SimulateArgs),
-    /// Bring a store's tables up to date; every command that opens a store does the same.
+    /// Make a store or bring its tables up to date. A file's are brought up to date by every command.
     Migrate(migrate::MigrateArgs),
 }
 

@@ -24,6 +24,29 @@ const IDLE: Duration = Duration::from_mins(2);
 /// Connections are renewed after so long, so that a failover or a new password spreads.
 const LIFETIME: Duration = Duration::from_mins(30);
 
+/// What may stand behind the `?` of an address, each in the spelling of libpq.
+const OPTIONS: [&str; 12] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// The first option of an address that is none.
+fn unknown_option(url: &str) -> Option<&str> {
+    let (_, options) = url.split_once('?')?;
+    let mut names = options.split('&').map(|option| option.split('=').next().unwrap_or(option));
+    names.find(|name| !name.is_empty() && !OPTIONS.contains(name) && !name.starts_with("options["))
+}
+
 /// The longest wait for the newest login.
 const LOGIN: Duration = Duration::from_secs(10);
 
@@ -142,6 +165,13 @@ impl Connector {
     }
 
     fn read(&self, url: &str) -> StoreResult<PgConnectOptions> {
+        // sqlx passes over what it does not know: a misspelt `sslmode` would verify nobody.
+        if let Some(option) = unknown_option(url) {
+            return Err(StoreError::Refused(format!(
+                "the store's address has an option `{option}`, which is none; options are {}",
+                OPTIONS.join(", ")
+            )));
+        }
         // The error's words could quote the address, and with it the password.
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             StoreError::Refused(
@@ -350,6 +380,18 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_option_of_an_address_is_refused_before_anything_is_sent() {
+        let read = |url: &str| Connector::plain(url, None).address();
+        let error = read("postgres://me:secret@db/jobs?host=/tmp&sslmod=verify-full").unwrap_err();
+        let words = error.to_string();
+        assert!(words.contains("`sslmod`") && words.contains("sslmode, sslrootcert"), "{words}");
+        assert!(!words.contains("secret"), "{words}");
+        for url in ["postgres://me@db/jobs", "postgres://me@db/jobs?sslmode=disable&port=6432"] {
+            assert!(read(url).is_ok(), "{url}");
+        }
+    }
 
     fn transport(url: &str, logins: Option<Logins>) -> Transport {
         Connector::plain(url, logins).transport().unwrap()

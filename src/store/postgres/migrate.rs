@@ -86,7 +86,8 @@ impl PostgresStore {
     pub(super) async fn check_migrations(&self) -> Outcome<()> {
         let reason = match self.standing().await? {
             Some(found) if found == newest() => return Ok(()),
-            None => "there is no store in it; make one with `quarrier migrate`".to_owned(),
+            None => "there is no store in it; make one with `quarrier migrate --store ADDRESS`"
+                .to_owned(),
             Some(found) if found < newest() => format!(
                 "it stands at version {found} and this release needs {}; run `quarrier migrate`",
                 newest()
