@@ -245,7 +245,12 @@ impl Connector {
 
     /// What a failed connection means, in words that name the way out.
     pub(super) fn judge(&self, error: sqlx::Error) -> Fault {
-        let told = if is_login_refused(&error) {
+        let told = if error.to_string().contains("pg_hba.conf") {
+            format!(
+                "{error}; the server lets this user in from another host alone, or only over TLS \
+                 (?sslmode=verify-full), or by its pg_hba.conf not at all"
+            )
+        } else if is_login_refused(&error) {
             let way_out = self.logins.as_ref().map_or(
                 "mend the user and the password in store.url, PGPASSWORD or PGPASSFILE",
                 |logins| &logins.way_out,

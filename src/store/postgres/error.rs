@@ -48,10 +48,15 @@ impl From<sqlx::Error> for Fault {
                 if code == UNIQUE && database.constraint() == Some("job_dedupe") {
                     return Self::Overtaken;
                 }
-                of_code(&code, text)
+                of_code(&code, database.message().to_owned())
             }
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
+            // The pool tries again while the server refuses, and says only that it gave up.
+            sqlx::Error::PoolTimedOut => StoreError::Transient(
+                "no connection in time: the server is not there, refuses, or has none free \
+                 (see the address, max_connections of the server, and store.connections_max)"
+                    .to_owned(),
+            ),
+            sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed
             // The stream of bytes broke off in the middle.
@@ -75,9 +80,13 @@ fn of_code(code: &str, text: String) -> StoreError {
         "08" | "40" | "53" | "55" | "57" | "58" => StoreError::Transient(text),
         // A transaction left idle too long, or one on a standby after a failover.
         "25" if matches!(code, "25P03" | "25006") => StoreError::Transient(text),
-        // Wrong password, no such database or schema, not permitted.
-        "28" | "3D" | "3F" => StoreError::Refused(text),
-        _ if code == "42501" => StoreError::Refused(text),
+        "3D" => StoreError::Refused(format!("{text}; make it first, as by `createdb NAME`")),
+        // Wrong password, no such schema, not permitted.
+        "28" | "3F" => StoreError::Refused(text),
+        _ if code == "42501" => StoreError::Refused(format!(
+            "{text}; docs/store.md says which rights a worker, a producer and a reader need, and \
+             migrating needs those of the schema's owner"
+        )),
         _ => StoreError::Bug(text),
     }
 }

@@ -220,7 +220,12 @@ impl PostgresStore {
             options.probe,
         );
         Ok(Self {
-            connections: Connections::new(connector, options.connections_max, operation_timeout)?,
+            connections: Connections::new(
+                connector,
+                options.connections_max,
+                // Half an operation's time, so that it says itself why there is no connection.
+                Duration::from_millis(options.statement_timeout_ms),
+            )?,
             listener,
             begin: Box::leak(begin.concat().into_boxed_str()),
             pooled: options.pooled,
