@@ -1,6 +1,6 @@
 -- postgres: what is deleted when its time is over or its tenant asks for it, and what is kept of it:
 -- the money, and a receipt.
--- Compatible from: 2. It only adds: an earlier release beside it deletes nothing, and may store a
+-- Compatible from: 4. It only adds: an earlier release beside it deletes nothing, and may store a
 -- late answer of an erased job, so let none of them run when a tenant is erased.
 -- Lock: access exclusive on quarrier.job for the moment in which two columns without a default are
 -- added; no row is written. Time at 10 million jobs: the same, some milliseconds.

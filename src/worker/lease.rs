@@ -108,15 +108,17 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
             () = done.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        pause = match tokio::time::timeout(patience, renew(&bench)).await {
+        let renewed = tokio::time::timeout(patience, renew(&bench)).await;
+        if !matches!(renewed, Ok(Ok(()))) {
+            bench.lease.answered.store(false, Ordering::Relaxed);
+        }
+        pause = match renewed {
             Ok(Ok(())) => period,
             Ok(Err(error)) => {
-                bench.lease.answered.store(false, Ordering::Relaxed);
                 tracing::warn!(%error, "lease not renewed");
                 period
             }
             Err(_) => {
-                bench.lease.answered.store(false, Ordering::Relaxed);
                 tracing::warn!("lease not renewed in time, asking anew");
                 Duration::ZERO
             }

@@ -11,6 +11,7 @@
 
 mod admit;
 mod bulk;
+mod candidates;
 mod claim;
 mod claim_new;
 mod connect;
@@ -164,7 +165,7 @@ pub struct PostgresStore {
     reckoning: Reckoning,
     trimmed: Trimmed,
     /// Below which place this process has seen no due job, by lane.
-    low_water: Mutex<HashMap<String, claim::LowWater>>,
+    low_water: Mutex<HashMap<String, candidates::LowWater>>,
     location: String,
 }
 

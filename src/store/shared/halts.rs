@@ -1,7 +1,7 @@
 //! Which pauses of people hold a lane's jobs back, decided alike by every engine.
 //! Must not know: SQL, how pauses are kept.
 
-use crate::store::{LimitRule, Pause, Scope, StoreError, StoreResult};
+use crate::store::{Pause, Scope};
 
 /// What holds back a lane's jobs.
 #[derive(Debug, Default)]
@@ -55,16 +55,3 @@ impl Halts {
 /// How long after a lane's pause the waits of its jobs may end: a call that failed a little later
 /// than the one that began the pause was put back for as long, and for chance's part of it.
 pub(in crate::store) const SNOOZE_SLACK_MS: i64 = 60_000;
-
-/// What a process was configured with is remembered for so long after its lease has gone.
-pub(in crate::store) const SEED_KEPT_MS: i64 = 3_600_000;
-
-/// Rules as the table of seeds keeps them.
-pub(in crate::store) fn rules_as_text(rules: &[LimitRule]) -> StoreResult<String> {
-    serde_json::to_string(rules).map_err(|error| StoreError::Bug(error.to_string()))
-}
-
-/// The rules that were kept; none where a newer version has written what this one cannot read.
-pub(in crate::store) fn rules_of_text(text: &str) -> Vec<LimitRule> {
-    serde_json::from_str(text).unwrap_or_default()
-}

@@ -9,5 +9,6 @@ pub(super) mod erasing;
 pub(super) mod halts;
 pub(super) mod places;
 pub(super) mod retaining;
+pub(super) mod seeds;
 pub(super) mod settling;
 pub(super) mod sharing;

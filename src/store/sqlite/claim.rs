@@ -118,6 +118,9 @@ async fn gather(
     ask: &ClaimAsk,
     (queues, without): (&[QueueShare], &[String]),
 ) -> StoreResult<(Vec<Candidate>, HashSet<Uuid>)> {
+    if queues.is_empty() {
+        return Ok((read_candidates(tx, ask, without).await?, HashSet::new()));
+    }
     let running = shares::running(tx, queues).await?;
     let mut without = without.to_vec();
     without.extend(sharing::full(queues, &running));

@@ -5,7 +5,7 @@ use sqlx::SqliteExecutor;
 
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::Limit;
-use crate::store::shared::halts::{SEED_KEPT_MS, rules_as_text, rules_of_text};
+use crate::store::shared::seeds::{SEED_KEPT_MS, rules_as_text, rules_of_text};
 use crate::store::{Backlog, LimitRule, LimitSeed, StoreResult};
 
 impl SqliteStore {
