@@ -39,6 +39,7 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/claim_take", "one round trip for what SQLite writes by two"),
     ("postgres/clock_now", "SQLite's processes share their machine's clock"),
     ("postgres/finish_body_again", "SQLite's insert costs no more where nothing is in its way"),
+    ("postgres/finish_usual", "SQLite needs no round trips, so it has nothing to put together"),
     ("postgres/finish_lock", "SQLite's one writer needs no locks of jobs"),
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/limit_turn", "SQLite has one writer at a time anyway"),

@@ -1,5 +1,5 @@
-//! The finisher: one per process, commits finished attempts in groups. What arrives during one
-//! commit is the next group.
+//! The finisher: one per process, commits finished attempts in groups. What arrives while groups are
+//! on their way is the next one.
 //! Must not know: how an attempt came out.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Bench;
@@ -27,6 +27,10 @@ const RETRY_MS_MAX: u64 = 500;
 /// commits; each backlog after a group doubles the next one, and none halves it.
 const GROUP_ROWS_MIN: usize = 25;
 
+/// So many groups are on their way at once: while one waits for its turn and for its commit, the
+/// next one's rows are written.
+const GROUPS_MAX: usize = 2;
+
 /// The way to the finisher.
 #[derive(Clone)]
 pub(super) struct Finisher {
@@ -35,8 +39,10 @@ pub(super) struct Finisher {
     held_bytes: Arc<AtomicUsize>,
 }
 
-struct Item {
-    finish: Finish,
+type Item = (Finish, Asker);
+
+/// Who waits for a finish to be saved.
+struct Asker {
     worst_micros: u64,
     job: ClaimedJob,
     saved: oneshot::Sender<()>,
@@ -49,8 +55,8 @@ impl Finisher {
         let (saved, done) = oneshot::channel();
         let bytes = size(&finish);
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let item = Item { finish, worst_micros, job, saved };
-        let is_saved = self.items.send(item).await.is_ok() && done.await.is_ok();
+        let asker = Asker { worst_micros, job, saved };
+        let is_saved = self.items.send((finish, asker)).await.is_ok() && done.await.is_ok();
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         is_saved
     }
@@ -80,20 +86,35 @@ impl Hurry {
 }
 
 async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
+    let hurry = Arc::new(hurry);
     let rows_most = bench.options.finish_rows_max.max(1);
     let mut rows_max = GROUP_ROWS_MIN.min(rows_most);
     let pulse = &bench.pulses.finisher;
     let _going = pulse.begin(bench.clock.now().mono_ms);
+    let mut saving = JoinSet::new();
     loop {
-        pulse.rest(bench.clock.now().mono_ms);
-        let Some(first) = items.recv().await else { return };
+        if saving.is_empty() {
+            pulse.rest(bench.clock.now().mono_ms);
+        }
+        let first = tokio::select! {
+            Some(saved) = saving.join_next() => match saved {
+                Ok(()) => continue,
+                // It has panicked, and its slots are free: the rest is for another worker.
+                Err(_) => return,
+            },
+            first = items.recv(), if saving.len() < GROUPS_MAX => first,
+        };
+        let Some(first) = first else { break };
         // Calls that end in the same instant hand over theirs before the group is closed.
         tokio::task::yield_now().await;
         let group = gather(&bench, &mut items, first, rows_max);
-        save(&bench, &hurry, group).await;
-        rows_max = if items.is_empty() { rows_max / 2 } else { rows_max.saturating_mul(2) };
+        let (bench, hurry) = (Arc::clone(&bench), Arc::clone(&hurry));
+        let is_last = items.is_empty();
+        saving.spawn(async move { save(&bench, &hurry, group).await });
+        rows_max = if is_last { rows_max / 2 } else { rows_max.saturating_mul(2) };
         rows_max = rows_max.max(GROUP_ROWS_MIN).min(rows_most);
     }
+    saving.join_all().await;
 }
 
 /// The bytes of an answer, as far as they grow with it.
@@ -113,11 +134,11 @@ fn gather(
     first: Item,
     rows_max: usize,
 ) -> Vec<Item> {
-    let mut bytes = size(&first.finish);
+    let mut bytes = size(&first.0);
     let mut group = vec![first];
     while group.len() < rows_max && bytes < bench.options.finish_bytes_max {
         let Ok(item) = items.try_recv() else { break };
-        bytes = bytes.saturating_add(size(&item.finish));
+        bytes = bytes.saturating_add(size(&item.0));
         group.push(item);
     }
     group
@@ -125,7 +146,7 @@ fn gather(
 
 /// Commits a group; a store that is away is asked again, then the spool takes it.
 async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
-    let finishes: Vec<Finish> = group.iter().map(|item| item.finish.clone()).collect();
+    let (finishes, askers): (Vec<Finish>, Vec<Asker>) = group.into_iter().unzip();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
         .with_max_delay(Duration::from_millis(RETRY_MS_MAX))
@@ -138,16 +159,18 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         let error = match bench.store.finish(&finishes).await {
             Ok(outcomes) => {
                 bench.unsaved.store(false, Ordering::Relaxed);
-                bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
-                for (item, outcome) in group.into_iter().zip(outcomes) {
-                    report(bench, item, outcome);
+                for ((finish, asker), outcome) in finishes.iter().zip(&askers).zip(outcomes) {
+                    report(bench, finish, asker, outcome);
                 }
+                bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
+                askers.into_iter().for_each(free);
                 bench.status.notify();
                 return;
             }
             // Refused: a person must act on the store, and the answers wait for that.
             Err(StoreError::Transient(text) | StoreError::Refused(text)) => text,
             Err(error @ (StoreError::Data(_) | StoreError::Bug(_))) => {
+                let group = finishes.into_iter().zip(askers).collect();
                 return save_apart(bench, hurry, group, &error).await;
             }
         };
@@ -157,9 +180,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         if late && spool(bench, &finishes, &error).await {
             bench.unsaved.store(false, Ordering::Relaxed);
             // Its slot is free; the spool's replay reports what became of it.
-            for item in group {
-                free(item.saved);
-            }
+            askers.into_iter().for_each(free);
             return;
         }
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
@@ -198,18 +219,18 @@ async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &Stor
         }
         return;
     }
-    for mut item in group {
-        let already = matches!(&item.finish.error, Some((ErrorKind::Unstorable, _)));
+    for (finish, asker) in group {
+        let already = matches!(&finish.error, Some((ErrorKind::Unstorable, _)));
         if already {
-            tracing::error!(job.id = %item.finish.key.job_id, %error, "an answer cannot be stored at all");
-            spool(bench, std::slice::from_ref(&item.finish), &error.to_string()).await;
+            tracing::error!(job.id = %finish.key.job_id, %error, "an answer cannot be stored at all");
+            spool(bench, std::slice::from_ref(&finish), &error.to_string()).await;
             // Written or not: given back, its job would be paid for again to no other end.
-            bench.flight.park(item.finish.key.fence, true);
-            free(item.saved);
+            bench.flight.park(finish.key.fence, true);
+            free(asker);
             return;
         }
-        item.finish = unstorable(&item.finish, error);
-        Box::pin(save(bench, hurry, vec![item])).await;
+        let finish = unstorable(&finish, error);
+        Box::pin(save(bench, hurry, vec![(finish, asker)])).await;
     }
 }
 
@@ -226,15 +247,15 @@ pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
 }
 
 /// Frees the slot that waits for this finish.
-fn free(saved: oneshot::Sender<()>) {
-    if saved.send(()).is_err() {
+fn free(asker: Asker) {
+    if asker.saved.send(()).is_err() {
         tracing::debug!("the worker is being torn down, nobody waits for a slot");
     }
 }
 
-/// Tells those who watch, and frees the slot.
-fn report(bench: &Bench, item: Item, outcome: Finished) {
-    let Item { finish, worst_micros, job, saved } = item;
+/// Tells those who watch.
+fn report(bench: &Bench, finish: &Finish, asker: &Asker, outcome: Finished) {
+    let Asker { worst_micros, job, .. } = asker;
     // What is known replaces the worst; what is unknown stays at the worst.
     if finish.settlement != Settlement::Held {
         let known = finish.cost_micros.unwrap_or(0);
@@ -244,12 +265,11 @@ fn report(bench: &Bench, item: Item, outcome: Finished) {
             bench.money_micros.fetch_add(known - worst_micros, Ordering::Relaxed);
         }
     }
-    count(bench, &finish, Some(&job), outcome);
-    log(&finish, &job, outcome);
+    count(bench, finish, Some(job), outcome);
+    log(finish, job, outcome);
     if matches!(finish.next, Next::Again { after_ms: 1.., .. }) {
         bench.due.notify_one();
     }
-    free(saved);
 }
 
 /// Counts a finish that the store has recorded; `job` as it was claimed, where it is known.

@@ -116,7 +116,7 @@ pub(super) async fn admit_in<'a>(
     let message = || "replaced by a changed document".to_owned();
     let cancel =
         |id: &Uuid| End::with_error(*id, State::Cancelled, ErrorKind::Cancelled, message());
-    let mut ends: Vec<End> = judged.replaced.iter().map(cancel).collect();
+    let mut ends: Vec<End<'_>> = judged.replaced.iter().map(cancel).collect();
     if !ends.is_empty() {
         end::lock_jobs(tx, judged.replaced.iter().copied()).await?;
         end::end_jobs(tx, &ends, now).await?;

@@ -63,13 +63,15 @@ impl PostgresStore {
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
         let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &ask.fences);
-        let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws).await?;
+        let specs = mark(&mut tx, ask.lease, &sorted.taken, &draws).await?;
         if let Some(place) = candidates::last_place(&sorted.taken) {
             draws.advance_place(&lane_key, place);
         }
         let now = draws.wall_ms;
         draws.save(self, &mut tx).await?;
         tx.commit().await?;
+        // Read once nobody waits for the lane any more.
+        let jobs = hand_out(&sorted.taken, specs)?;
         let never_fit = self.end_never_fitting(&sorted, now).await?;
         Ok(Claimed {
             jobs,
@@ -131,7 +133,7 @@ impl PostgresStore {
         }
         let mut tx = self.begin().await?;
         end::lock_jobs(&mut tx, sorted.never.iter().map(|(id, _, _)| *id)).await?;
-        let ends: Vec<End> = sorted
+        let ends: Vec<End<'_>> = sorted
             .never
             .iter()
             .map(|(id, kind, reason)| End::failed(*id, *kind, reason.clone()))
@@ -174,6 +176,19 @@ pub(super) async fn take(
     taken: &[Taken<'_>],
     draws: &Draws,
 ) -> Outcome<Vec<ClaimedJob>> {
+    let specs = mark(tx, lease, taken, draws).await?;
+    hand_out(taken, specs)
+}
+
+/// What a call needs beside the hot row.
+struct Spec {
+    job_id: Uuid,
+    document: String,
+    resolved: Option<String>,
+    reask: Option<String>,
+}
+
+async fn mark(tx: &mut Tx, lease: Uuid, taken: &[Taken<'_>], draws: &Draws) -> Outcome<Vec<Spec>> {
     if taken.is_empty() {
         return Ok(Vec::new());
     }
@@ -188,7 +203,8 @@ pub(super) async fn take(
     let keys: Vec<String> = taken.iter().map(|taken| key_names(taken, draws)).collect();
     let reserved: Vec<i64> =
         taken.iter().map(|taken| bulk::int(taken.candidate.reservation.tokens)).collect();
-    let specs = sqlx::query_file!(
+    let specs = sqlx::query_file_as!(
+        Spec,
         "src/store/postgres/claim_take.sql",
         &ids,
         &numbers,
@@ -202,7 +218,13 @@ pub(super) async fn take(
     )
     .fetch_all(tx.on())
     .await?;
-    let mut specs: HashMap<Uuid, _> = specs.into_iter().map(|spec| (spec.job_id, spec)).collect();
+    Ok(specs)
+}
+
+/// What the worker gets of the jobs just marked.
+fn hand_out(taken: &[Taken<'_>], specs: Vec<Spec>) -> Outcome<Vec<ClaimedJob>> {
+    let mut specs: HashMap<Uuid, Spec> =
+        specs.into_iter().map(|spec| (spec.job_id, spec)).collect();
     let mut jobs = Vec::with_capacity(taken.len());
     for taken in taken {
         let Some(spec) = specs.remove(&taken.candidate.id) else {

@@ -247,7 +247,7 @@ impl PostgresStore {
         end::lock_jobs(&mut tx, ids.iter().copied()).await?;
         let now = self.now(&mut tx).await?;
         let message = || "cancelled by a person".to_owned();
-        let ends: Vec<End> = ids
+        let ends: Vec<End<'_>> = ids
             .iter()
             .map(|id| End::with_error(*id, State::Cancelled, ErrorKind::Cancelled, message()))
             .collect();

@@ -11,25 +11,40 @@ use super::error::Outcome;
 use super::session::Tx;
 use crate::error::ErrorKind;
 use crate::job::State;
+use crate::store::{Finish, Next};
 
 /// How a job ends.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct End<'a> {
     pub(super) job: Uuid,
     pub(super) state: State,
-    pub(super) output: Option<String>,
-    pub(super) text: Option<String>,
-    pub(super) error: Option<(ErrorKind, String)>,
-    pub(super) provenance: Option<String>,
+    pub(super) output: Option<&'a str>,
+    pub(super) text: Option<&'a str>,
+    pub(super) error: Option<(ErrorKind, Cow<'a, str>)>,
+    pub(super) provenance: Option<&'a str>,
 }
 
-impl End {
+impl<'a> End<'a> {
+    /// What this finish makes of its job, where it ends it.
+    pub(super) fn of(finish: &'a Finish) -> Option<Self> {
+        let Next::End { state, output, text, provenance } = &finish.next else { return None };
+        let error = finish.error.as_ref().filter(|_| *state != State::Succeeded);
+        Some(Self {
+            job: finish.key.job_id,
+            state: *state,
+            output: output.as_deref(),
+            text: text.as_deref(),
+            error: error.map(|(kind, words)| (*kind, Cow::Borrowed(words.as_str()))),
+            provenance: provenance.as_deref(),
+        })
+    }
+
     pub(super) fn with_error(job: Uuid, state: State, kind: ErrorKind, message: String) -> Self {
-        let error = Some((kind, message));
+        let error = Some((kind, Cow::Owned(message)));
         Self { job, state, output: None, text: None, error, provenance: None }
     }
 
-    fn kind(&self) -> Option<&'static str> {
+    pub(super) fn kind(&self) -> Option<&'static str> {
         self.error.as_ref().map(|(kind, _)| kind.as_str())
     }
 
@@ -48,12 +63,12 @@ pub(super) async fn lock_jobs(tx: &mut Tx, ids: impl Iterator<Item = Uuid>) -> O
 
 /// Ends those that have not ended, and returns their ids: the first end wins, also among these.
 /// Their jobs' locks are held. No budget's lock is: results come before budgets.
-pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> Outcome<HashSet<Uuid>> {
+pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End<'_>], now: i64) -> Outcome<HashSet<Uuid>> {
     if ends.is_empty() {
         return Ok(HashSet::new());
     }
     let mut first = HashSet::with_capacity(ends.len());
-    let firsts: Vec<&End> = ends.iter().filter(|end| first.insert(end.job)).collect();
+    let firsts: Vec<&End<'_>> = ends.iter().filter(|end| first.insert(end.job)).collect();
     let ids: Vec<Uuid> = firsts.iter().map(|end| end.job).collect();
     let states: Vec<&str> = firsts.iter().map(|end| end.state.as_str()).collect();
     let kinds: Vec<Option<&str>> = firsts.iter().map(|end| end.kind()).collect();
@@ -67,12 +82,14 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> Outcome<Has
     .fetch_all(tx.on())
     .await?;
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id).collect();
-    let winners: Vec<&End> = firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
+    let winners: Vec<&End<'_>> =
+        firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
     insert_results(tx, &winners, now).await?;
     Ok(ended)
 }
 
-async fn insert_results(tx: &mut Tx, winners: &[&End], now: i64) -> Outcome<()> {
+/// The results of jobs that this transaction has just ended.
+pub(super) async fn insert_results(tx: &mut Tx, winners: &[&End<'_>], now: i64) -> Outcome<()> {
     if winners.is_empty() {
         return Ok(());
     }
@@ -84,13 +101,12 @@ async fn insert_results(tx: &mut Tx, winners: &[&End], now: i64) -> Outcome<()> 
         // A message may quote a model.
         .map(|end| end.error.as_ref().map(|(_, message)| bulk::shown(message)))
         .collect();
-    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output.as_deref()).collect();
+    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output).collect();
     let texts: Vec<Option<Cow<'_, str>>> =
-        winners.iter().map(|end| end.text.as_deref().map(bulk::shown)).collect();
+        winners.iter().map(|end| end.text.map(bulk::shown)).collect();
     let exact: Vec<Option<Vec<u8>>> =
-        winners.iter().map(|end| end.text.as_deref().and_then(bulk::exact)).collect();
-    let provenances: Vec<Option<&str>> =
-        winners.iter().map(|end| end.provenance.as_deref()).collect();
+        winners.iter().map(|end| end.text.and_then(bulk::exact)).collect();
+    let provenances: Vec<Option<&str>> = winners.iter().map(|end| end.provenance).collect();
     sqlx::query_file!(
         "src/store/postgres/result_insert.sql",
         &ids,

@@ -125,7 +125,7 @@ async fn opened(tx: &mut Tx, ask: &EraseAsk, now: i64) -> Outcome<(Erasure, Uuid
 /// Ends those that have not ended, then deletes what was said to them and by them.
 async fn erase_jobs(tx: &mut Tx, step: &Step, now: i64, counts: &mut ErasureCounts) -> Outcome<()> {
     end::lock_jobs(tx, step.wanted.iter().copied()).await?;
-    let ends: Vec<End> = step
+    let ends: Vec<End<'_>> = step
         .wanted
         .iter()
         .map(|id| {

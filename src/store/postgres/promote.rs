@@ -87,7 +87,7 @@ async fn expire(tx: &mut Tx, now: i64, rows_max: u32) -> Outcome<u32> {
     let rows = sqlx::query_file!("src/store/postgres/expire_read.sql", now, i64::from(rows_max))
         .fetch_all(tx.on())
         .await?;
-    let late: Vec<End> = rows
+    let late: Vec<End<'_>> = rows
         .into_iter()
         .map(|row| {
             let message = match row.reason {

@@ -72,6 +72,14 @@ impl PostgresStore {
         }
     }
 
+    /// The same where a statement reads the clock by itself: none tells it to.
+    pub(super) fn now_of_process(&self) -> Option<i64> {
+        match self.time {
+            TimeSource::Process => Some(bulk::instant(self.clock.now().wall_ms)),
+            TimeSource::Database => None,
+        }
+    }
+
     /// The same where a statement has brought it along.
     pub(super) fn read_now(&self, database_ms: i64) -> i64 {
         match self.time {

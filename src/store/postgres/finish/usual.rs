@@ -1,0 +1,101 @@
+//! The usual finish: of the attempt that its job is running, and it ends the job. One statement looks,
+//! locks and writes, where the others look first.
+//! Must not know: what the call is charged.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::Recorded;
+use super::record::{Bodies, Columns};
+use crate::store::postgres::end::{self, End};
+use crate::store::postgres::error::Outcome;
+use crate::store::postgres::session::Tx;
+use crate::store::postgres::{PostgresStore, bulk};
+use crate::store::shared::settling::{Record, Records};
+use crate::store::{Finish, Next};
+
+impl PostgresStore {
+    /// Ends the jobs of these finishes as far as they are usual. What is not, or no longer, is left
+    /// as it was and out of the answer.
+    pub(super) async fn end_usual(&self, tx: &mut Tx, group: &[Finish]) -> Outcome<Recorded> {
+        let ends = usual(group);
+        if ends.is_empty() {
+            return Ok(Recorded::default());
+        }
+        let (records, now) = self.write_usual(tx, &ends).await?;
+        let is_done = |finish: &&&Finish| records.contains_key(&finish.key.fence);
+        let done: Vec<End<'_>> =
+            ends.iter().filter(is_done).filter_map(|finish| End::of(finish)).collect();
+        end::insert_results(tx, &done.iter().collect::<Vec<_>>(), now).await?;
+        let ended: HashSet<Uuid> = done.iter().map(|end| end.job).collect();
+        Ok(Recorded { records, ended })
+    }
+
+    /// The attempts whose jobs have ended by this, as they stood before, and when.
+    async fn write_usual(&self, tx: &mut Tx, ends: &[&Finish]) -> Outcome<(Records, i64)> {
+        let all = || ends.iter().copied();
+        let of = Columns::of(ends)?;
+        let fences: Vec<Uuid> = all().map(|finish| finish.key.fence).collect();
+        let (states, reasons): (Vec<&str>, Vec<Option<&str>>) =
+            all().filter_map(End::of).map(|end| (end.state.as_str(), end.kind())).unzip();
+        let said = Bodies::of(ends);
+        let rows = sqlx::query_file!(
+            "src/store/postgres/finish_usual.sql",
+            &of.ids,
+            &of.numbers,
+            &fences,
+            &states as _,
+            &reasons as _,
+            &of.outcomes as _,
+            &of.settled as _,
+            &of.kinds as _,
+            &of.messages as _,
+            &of.inputs as _,
+            &of.outputs as _,
+            &of.reads as _,
+            &of.writes as _,
+            &of.costs as _,
+            &of.requests as _,
+            &of.firsts as _,
+            &of.totals as _,
+            &of.stops as _,
+            &said.texts as _,
+            &said.exact as _,
+            &said.errors as _,
+            self.now_of_process()
+        )
+        .fetch_all(tx.on())
+        .await?;
+        let now = rows.first().map_or(0, |row| row.now);
+        let records = rows.into_iter().map(|row| Record {
+            fence: row.fence,
+            slot: bulk::uint(row.slot),
+            keys: row.keys,
+            reserved_tokens: bulk::uint(row.reserved_tokens),
+            outcome: None,
+            lane: row.lane,
+            current: true,
+            gone: false,
+        });
+        Ok((records.map(|record| (record.fence, record)).collect(), now))
+    }
+}
+
+/// Those that end their jobs and say nothing of their lanes, in the order of their jobs, which is
+/// that of locks. Of two for one job it matters which comes first, so that neither is usual.
+fn usual(group: &[Finish]) -> Vec<&Finish> {
+    let mut of_job: HashMap<Uuid, u32> = HashMap::with_capacity(group.len());
+    for finish in group {
+        *of_job.entry(finish.key.job_id).or_default() += 1;
+    }
+    let is_usual = |finish: &&Finish| {
+        matches!(finish.next, Next::End { .. })
+            && !finish.lane.throttled
+            && finish.lane.pause_ms.is_none()
+            && of_job.get(&finish.key.job_id) == Some(&1)
+    };
+    let mut usual: Vec<&Finish> = group.iter().filter(is_usual).collect();
+    usual.sort_unstable_by_key(|finish| finish.key.job_id);
+    usual
+}
