@@ -77,6 +77,7 @@ mod control;
 mod enqueue;
 mod erasure;
 mod finish;
+mod guards;
 mod health;
 mod leases;
 mod limits;

@@ -105,7 +105,7 @@ async fn apply_later(url: &str) {
 async fn every_path_of_a_job_works_on_a_store_that_a_later_release_has_added_to() {
     for engine in [Engine::Postgres, Engine::Pooled] {
         let mut world = World::open(engine).await;
-        world.limit(&[("total", Some(100), Some(100_000))]).await;
+        world.limit(&[("total", Some(60_000), Some(60_000_000))]).await;
         let before = world.admit(vec![world.named("before")]).await[0];
         apply_later(&world.direct_url()).await;
         // This process works on; another one of this release begins.

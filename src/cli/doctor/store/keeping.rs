@@ -188,3 +188,63 @@ pub(super) async fn agreement(store: &dyn Store, report: &mut Report) -> StoreRe
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OwnDays;
+
+    const NOW: i64 = 100 * 86_400_000;
+
+    fn judged(over: u64, late: u64, begun: Option<i64>) -> (Level, String, String) {
+        let policy = RetentionPolicy { bodies_days: 30, ..RetentionPolicy::for_ever() };
+        let progress = RetentionProgress {
+            stage: RetentionStage::Bodies,
+            after: 7,
+            restarted_at: begun,
+            policy: Some(policy.clone()),
+        };
+        let counts = [Count { jobs: over, more: over > 1_000 }, Count::default()];
+        judge(&policy, &[progress], (counts, Count { jobs: late, more: false }), NOW)
+    }
+
+    #[test]
+    fn what_is_over_is_well_while_somebody_deletes_it() {
+        let (level, found, _) = judged(12, 0, Some(NOW - 86_400_000));
+        assert_eq!(level, Level::Ok, "{found}");
+        assert_eq!(
+            found,
+            "content is kept for 30 days, jobs for ever; over by now: content of 12 jobs, 0 whole \
+             jobs; it last began at 1970-04-10T00:00:00Z"
+        );
+        assert_eq!(judged(0, 0, None).0, Level::Ok, "a new store");
+    }
+
+    #[test]
+    fn nobody_who_deletes_and_one_who_does_not_keep_up_are_warned_of() {
+        for begun in [None, Some(NOW - 3 * 86_400_000)] {
+            let (level, found, remedy) = judged(5_000, 5_000, begun);
+            assert_eq!(level, Level::Warning, "{found}");
+            assert!(found.contains("content of at least 5000 jobs"), "{found}");
+            assert!(remedy.contains("`quarrier serve`") && remedy.contains("2 days"), "{remedy}");
+        }
+        let (level, found, remedy) = judged(12, 3, Some(NOW));
+        assert_eq!(level, Level::Warning, "{found}");
+        assert!(found.contains("3 jobs late by more than a day"), "{found}");
+        assert!(remedy.contains("[retention]"), "{remedy}");
+    }
+
+    #[test]
+    fn days_that_are_none_stay_so_when_what_is_late_is_looked_for() {
+        let mut policy = RetentionPolicy { bodies_days: 30, ..RetentionPolicy::for_ever() };
+        let own = OwnDays { bodies_days: Some(7), jobs_days: Some(0) };
+        policy.queues.insert("q".to_owned(), own);
+        let later = later(&policy);
+        assert_eq!((later.bodies_days, later.jobs_days), (31, 0));
+        let own = later.queues.get("q").unwrap();
+        assert_eq!((own.bodies_days, own.jobs_days), (Some(8), Some(0)));
+        let none = RetentionPolicy::for_ever();
+        let (level, found, _) = judge(&none, &[], ([Count::default(); 2], Count::default()), NOW);
+        assert_eq!(level, Level::Note, "{found}");
+    }
+}

@@ -219,7 +219,15 @@ mod tests {
     fn a_server_that_keeps_up_has_nothing_to_change() {
         let server =
             ServerHealth { connections: 12, connections_own: 9, ..ServerHealth::default() };
-        told(&health(vec![table("job", 15_000), table("attempt", 0)], server), &expect![[r#""#]]);
+        told(
+            &health(vec![table("job", 15_000), table("attempt", 0)], server),
+            &expect![[r#"
+            ok       store.size         8.0 MB; the largest: job 3.0 MB + 1.0 MB of indexes, attempt 3.0 MB + 1.0 MB of indexes
+            ok       store.vacuum       autovacuum keeps up: 15000 dead rows
+            ok       store.snapshot     nobody holds old rows back
+            ok       store.connections  12 of 97 in use, 9 by this program
+        "#]],
+        );
     }
 
     #[test]
@@ -240,7 +248,20 @@ mod tests {
             connections_own: 80,
             ..ServerHealth::default()
         };
-        told(&health(vec![table("attempt", 15_001)], server), &expect![[r#""#]]);
+        told(
+            &health(vec![table("attempt", 15_001)], server),
+            &expect![[r#"
+                ok       store.size         8.0 MB; the largest: attempt 3.0 MB + 1.0 MB of indexes
+                warning  store.vacuum       attempt has 15001 dead rows, more than 3 times the 5000 at which autovacuum begins; it was last cleaned at 2026-01-01T00:00:00Z
+                                            -> see store.snapshot for who holds it back; else give autovacuum more (autovacuum_vacuum_cost_limit, autovacuum_max_workers), and run `vacuum quarrier.attempt` once
+                warning  store.snapshot     the session 4711 (psql, role ann, idle in transaction) holds back what died in the last 2 h 0 min; above 5 min (or 1000000 transactions) tables grow by what cannot be cleaned
+                                            -> end that transaction (`select pg_terminate_backend(4711)`), and set idle_in_transaction_session_timeout for such programs
+                note     store.snapshot     2 sessions of other roles on this database may hold old rows back too: this role may not see what they do
+                                            -> grant pg_read_all_stats to it, or run this as a role that has it
+                warning  store.connections  90 of 97 in use, 80 by this program: 92 %, and from 80 % on a new worker may find none
+                                            -> a worker takes up to store.connections_max and one to listen: make that smaller, put a pooler before the server (store.pooled), or raise max_connections
+            "#]],
+        );
         let slot = Snapshot {
             kind: "replication slot".to_owned(),
             name: Some("copy".to_owned()),
@@ -250,12 +271,28 @@ mod tests {
         let server = ServerHealth { snapshot: Some(slot), ..ServerHealth::default() };
         let mut off = health(Vec::new(), server);
         off.server.as_mut().unwrap().autovacuum = false;
-        told(&off, &expect![[r#""#]]);
+        told(
+            &off,
+            &expect![[r#"
+                ok       store.size         8.0 MB
+                error    store.vacuum       autovacuum (or track_counts) is off: dead rows stay, and claims become slower and slower
+                                            -> switch both on in postgresql.conf, then run `vacuum analyze` in this database once
+                warning  store.snapshot     the replication slot (copy) holds back what died in the last 2000000 transactions; above 5 min (or 1000000 transactions) tables grow by what cannot be cleaned
+                                            -> let its reader catch up, or drop the slot: `select pg_drop_replication_slot('NAME')`
+                ok       store.connections  0 of 97 in use, 0 by this program
+            "#]],
+        );
     }
 
     #[test]
     fn a_file_with_much_free_room_may_be_made_smaller() {
         let size = StoreSize { bytes: 5_000_000_000, free_bytes: 2_000_000_000, tables: vec![] };
-        told(&Health { size, ..Health::default() }, &expect![[r#""#]]);
+        told(
+            &Health { size, ..Health::default() },
+            &expect![[r#"
+            note     store.size  5.0 GB, of which 2.0 GB are free and used again
+                                 -> nothing; to give the disk what is free (noted above 1.0 GB), stop the workers and run `sqlite3 FILE vacuum`, which needs as much room again
+        "#]],
+        );
     }
 }

@@ -58,6 +58,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
             ok       store.integrity   every page is sound (quick_check)
             ok       store.workers     0 processes at work, 0 running
             ok       store.jobs        0 jobs ready
+            ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
     )
     .await;
@@ -73,6 +74,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
             ok       store.integrity   every page is sound (quick_check)
             ok       store.workers     0 processes at work, 0 running
             ok       store.jobs        0 jobs ready
+            ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
     )
     .await;
@@ -103,6 +105,7 @@ async fn jobs_that_wait_without_a_worker_are_told_and_held_ones_warned_of() {
                                     -> look at them (`quarrier jobs list --state held`), then `quarrier jobs retry` or `cancel`
         note     store.submissions  1 submission admitted by nobody yet
                                     -> start a worker: `quarrier serve`
+        ok       store.retention    content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
     "#]]).await;
 }
 
@@ -127,6 +130,7 @@ async fn a_paused_lane_says_its_reason() {
                                    -> `quarrier explain access_denied` says what to do; it goes on by itself then
         note     store.jobs        1 job ready, and no worker runs
                                    -> start one: `quarrier serve`
+        ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
     "#]]).await;
 }
 
@@ -146,6 +150,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
             ok       store.clock       its newest row is of 2026-01-01T00:00:00Z
             ok       store.workers     1 process at work, 0 running
             ok       store.jobs        0 jobs ready
+            ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
     )
     .await;
@@ -171,6 +176,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
         warning  store.workers     0 processes at work, 0 running; 1 lease of dead processes
                                    -> start a worker (`quarrier serve`): it puts their jobs back first
         ok       store.jobs        0 jobs ready
+        ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
     "#]]).await;
 }
 
