@@ -112,7 +112,7 @@ fn judge(
 ) -> (Level, String, String) {
     let days = |days: u32| match days {
         0 => "for ever".to_owned(),
-        days => counted(u64::from(days), "day"),
+        days => format!("for {}", counted(u64::from(days), "day")),
     };
     let own = policy.queues.len().saturating_add(policy.tenants.len());
     let own = match own {
@@ -124,7 +124,7 @@ fn judge(
         format!("it last began at {}", moment(at))
     });
     let found = format!(
-        "content is kept for {}, jobs for {}{own}; over by now: content of {}, {}; {begun_words}",
+        "content is kept {}, jobs {}{own}; over by now: content of {}, {}; {begun_words}",
         days(policy.bodies_days),
         days(policy.jobs_days),
         bodies.words("job"),

@@ -254,7 +254,7 @@ mod tests {
                 ok       store.size         8.0 MB; the largest: attempt 3.0 MB + 1.0 MB of indexes
                 warning  store.vacuum       attempt has 15001 dead rows, more than 3 times the 5000 at which autovacuum begins; it was last cleaned at 2026-01-01T00:00:00Z
                                             -> see store.snapshot for who holds it back; else give autovacuum more (autovacuum_vacuum_cost_limit, autovacuum_max_workers), and run `vacuum quarrier.attempt` once
-                warning  store.snapshot     the session 4711 (psql, role ann, idle in transaction) holds back what died in the last 2 h 0 min; above 5 min (or 1000000 transactions) tables grow by what cannot be cleaned
+                warning  store.snapshot     the session 4711 (psql, role ann, idle in transaction) holds back what died in the last 2 h; above 5 min (or 1000000 transactions) tables grow by what cannot be cleaned
                                             -> end that transaction (`select pg_terminate_backend(4711)`), and set idle_in_transaction_session_timeout for such programs
                 note     store.snapshot     2 sessions of other roles on this database may hold old rows back too: this role may not see what they do
                                             -> grant pg_read_all_stats to it, or run this as a role that has it
