@@ -5,8 +5,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::table::table;
-use crate::store::{QueueRow, Store, TenantShare};
+use super::table::{one_line, table};
+use crate::store::{QueueRow, SettingDisagreement, Store, TenantShare, setting_disagreements};
 
 /// Where each named queue stands: how many of its jobs wait, run and are held, its cap, its reserved
 /// share and its weight. They are configured, under `[queues.NAME]`.
@@ -15,7 +15,7 @@ pub struct QueuesArgs {
     /// The store to look at.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Print a JSON object: `queues` and the configured `tenants`.
+    /// Print a JSON object: `queues`, the configured `tenants`, `disagreements`.
     #[arg(long)]
     pub json: bool,
 }
@@ -23,9 +23,15 @@ pub struct QueuesArgs {
 /// Prints the queues as they stand now.
 pub async fn run(args: &QueuesArgs, store: &dyn Store, out: &mut impl Write) -> anyhow::Result<()> {
     let queues = store.queues().await?;
-    let tenants = store.shares().await?.tenants;
+    let shares = store.shares().await?;
+    let disagreements = setting_disagreements(&store.limit_seeds().await?, &shares);
+    let tenants = shares.tenants;
     if args.json {
-        let all = json!({ "queues": queues.iter().map(as_json).collect::<Vec<Value>>(), "tenants": tenants });
+        let all = json!({
+            "queues": queues.iter().map(as_json).collect::<Vec<Value>>(),
+            "tenants": tenants,
+            "disagreements": disagreements,
+        });
         serde_json::to_writer_pretty(&mut *out, &all)?;
         writeln!(out)?;
         return Ok(());
@@ -38,6 +44,26 @@ pub async fn run(args: &QueuesArgs, store: &dyn Store, out: &mut impl Write) -> 
     if !tenants.is_empty() {
         writeln!(out, "\nWeights of tenants: {}", weights(&tenants))?;
     }
+    write_disagreements(&disagreements, out)
+}
+
+fn write_disagreements(found: &[SettingDisagreement], out: &mut impl Write) -> anyhow::Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWorkers whose configurations disagree:")?;
+    for one in found {
+        let words = format!(
+            "{} has {}: {}; {} has {}",
+            one.seeder, one.setting, one.configured, one.in_force_of, one.in_force
+        );
+        writeln!(out, "  {}", one_line(&words))?;
+    }
+    writeln!(
+        out,
+        "Give them the same: of queues and tenants the last to begin is in force, and each deletes by \
+         its own days."
+    )?;
     Ok(())
 }
 

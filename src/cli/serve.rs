@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,10 @@ use crate::config::Loaded;
 use crate::http::Door;
 use crate::simulator::Simulator;
 use crate::worker::Worker;
+
+/// How long it waits for the store's server when it starts: services start in any order. A supervisor
+/// that starts it anew gives it as long again.
+const STORE_WAIT: Duration = Duration::from_mins(1);
 
 /// Work on the store's jobs until stopped. The first SIGTERM or Ctrl-C lets calls in flight end for
 /// at most `worker.drain_soft_s`, the second cuts them. Exit codes: 0 it was stopped and drained, 1
@@ -38,7 +43,10 @@ pub(super) async fn run(
     // A port that is taken is known before any work begins.
     let door = open_door(loaded).await?;
     let opened = tokio::select! {
-        opened = Rooms::open(loaded, &args.work, &store, clock) => opened,
+        opened = async {
+            store.wait_for(&loaded.settings, &clock, STORE_WAIT).await?;
+            Rooms::open(loaded, &args.work, &store, clock).await
+        } => opened,
         // Nothing has begun that a drain would wait for.
         () = stop.drain.cancelled() => return Ok(ExitCode::SUCCESS),
     };

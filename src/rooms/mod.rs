@@ -26,7 +26,10 @@ use crate::error::first_line;
 use crate::provider::bedrock::{Bedrock, BedrockOptions};
 use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
-use crate::store::{LimitRule, QueueShare, Shares, Store, StoreResult, TenantShare, disagreements};
+use crate::store::{
+    LimitRule, QueueShare, SeededSettings, Shares, Store, StoreResult, TenantShare, disagreements,
+    setting_disagreements,
+};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions, process_name};
 pub use place::{StorePlace, open_store, store_path};
 
@@ -127,13 +130,7 @@ impl Rooms {
         let there = store.limits().await.context("failed to read the limits")?;
         let is_seeded = seeds(&there);
         if is_seeded {
-            let (rules, seeder) = (limit_rules(loaded), process_name());
-            store.seed_limits(rules, &seeder).await.context("failed to write the limits")?;
-            tell_disagreements(&*store, &seeder).await.context("failed to read the limits")?;
-        }
-        let shares = shares(&settings);
-        if is_seeded && !shares.is_empty() {
-            store.seed_shares(&shares).await.context("failed to write the queues' shares")?;
+            seed(&*store, loaded, &settings).await?;
         }
         let limits = store.limits().await.context("failed to read the limits")?;
         Ok(Self {
@@ -263,6 +260,45 @@ pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
         }
     };
     loaded.settings.limits.iter().map(rule).collect()
+}
+
+/// Writes what is configured for all processes of the store, and tells whose configuration differs.
+async fn seed(store: &dyn Store, loaded: &Loaded, settings: &Settings) -> anyhow::Result<()> {
+    let (rules, seeder) = (limit_rules(loaded), process_name());
+    store.seed_limits(rules, &seeder).await.context("failed to write the limits")?;
+    let shares = shares(settings);
+    if !shares.is_empty() {
+        store.seed_shares(&shares).await.context("failed to write the queues' shares")?;
+    }
+    let own = SeededSettings { shares, retention: settings.retention.clone() };
+    store.seed_settings(&own, &seeder).await.context("failed to write the settings")?;
+    tell_disagreements(store, &seeder).await.context("failed to read the limits")?;
+    tell_other_settings(store, &seeder).await.context("failed to read the settings")
+}
+
+/// Queues and tenants are the same for all, and each process deletes by its own days: workers that
+/// were configured otherwise are told of.
+async fn tell_other_settings(store: &dyn Store, seeder: &str) -> StoreResult<()> {
+    let (mut seeds, in_force) = (store.limit_seeds().await?, store.shares().await?);
+    // It works from now on, and has no lease yet.
+    for own in seeds.iter_mut().filter(|seed| seed.seeder == seeder) {
+        own.alive = true;
+    }
+    for one in setting_disagreements(&seeds, &in_force) {
+        tracing::warn!(
+            setting = one.setting,
+            worker = one.seeder,
+            "the worker {} was configured with {}: {}, and {} with {}; give both the same \
+             configuration: of queues and tenants the last to begin is in force for all, and each \
+             deletes by its own days",
+            one.seeder,
+            one.setting,
+            one.configured,
+            one.in_force_of,
+            one.in_force
+        );
+    }
+    Ok(())
 }
 
 /// One budget has one set of limits: workers that were configured otherwise are told of, because

@@ -4,18 +4,22 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::store::Store;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{PostgresOptions, PostgresStore, Transport};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{Store, StoreError};
 
 /// What Postgres addresses begin with.
 const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+
+/// The longest pause between two looks for a server that is not there.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(2);
 
 /// Where a store is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,42 @@ impl StorePlace {
             #[cfg(not(feature = "postgres"))]
             Self::Postgres(_) => bail!("this program was built without Postgres"),
         })
+    }
+
+    /// Waits for a server that is not there, or whose name nobody knows yet, for at most so long; the
+    /// first failure and each new one are logged at once. What the server refuses is not waited out.
+    pub async fn wait_for(
+        &self,
+        settings: &Settings,
+        clock: &Clock,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        if self.file().is_some() {
+            return Ok(());
+        }
+        let begun_ms = clock.now().mono_ms;
+        let mut pause = Duration::from_millis(100);
+        let mut told = String::new();
+        loop {
+            let Err(error) = self.migration(settings).await else { return Ok(()) };
+            let is_away = matches!(error.downcast_ref(), Some(StoreError::Transient(_)));
+            let waited = Duration::from_millis(clock.now().mono_ms.saturating_sub(begun_ms));
+            if !is_away {
+                return Err(error.context(format!("failed to use the store {self}")));
+            }
+            let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
+                let seconds = patience.as_secs();
+                let words = format!("failed to reach the store {self} within {seconds} s");
+                return Err(error.context(words));
+            };
+            let words = error.to_string();
+            if words != told {
+                tracing::warn!("{words}; trying for {} s more", left.as_secs());
+                told = words;
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = pause.saturating_mul(2).min(LOOK_EVERY_MAX);
+        }
     }
 
     /// Makes the store, or brings its tables up to date. A file needs no more than to be opened.

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use wildmatch::WildMatch;
 
+use super::agreement::SeededSettings;
 use super::types::{LimitRule, rule_for};
 use crate::budget::Limit;
 
@@ -135,6 +136,8 @@ pub struct LimitSeed {
     pub alive: bool,
     /// Its limits.
     pub rules: Vec<LimitRule>,
+    /// What else it was configured with; none of an earlier release.
+    pub settings: Option<SeededSettings>,
 }
 
 /// A pattern whose configured limit in force is not what a process that works was configured with.
@@ -266,7 +269,7 @@ mod tests {
             origin: "configuration".to_owned(),
         };
         let rules = total.map(rule).into_iter().collect();
-        LimitSeed { seeder: seeder.to_owned(), seeded_at: 0, alive, rules }
+        LimitSeed { seeder: seeder.to_owned(), seeded_at: 0, alive, rules, settings: None }
     }
 
     #[test]

@@ -10,7 +10,9 @@
 //!
 //! Must not know: providers, models, how an answer is checked.
 
+mod agreement;
 mod control;
+mod health;
 mod keeping;
 mod shared;
 mod sharing;
@@ -27,7 +29,9 @@ use uuid::Uuid;
 
 use crate::budget::Limit;
 
+pub use agreement::*;
 pub use control::*;
+pub use health::*;
 pub use keeping::*;
 pub use sharing::*;
 pub use shown::*;
@@ -222,6 +226,9 @@ pub trait ControlStore: Send + Sync {
 
     /// Who was configured with which limits, in the order in which they were written.
     async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>>;
+
+    /// Remembers what this process was configured with besides its limits, once those were written.
+    async fn seed_settings(&self, settings: &SeededSettings, seeder: &str) -> StoreResult<()>;
 
     /// The due jobs by lane, queue and tenant, most jobs first; at most so many groups. Reads every
     /// due job.

@@ -2,10 +2,10 @@
 //! of them, and where each queue stands.
 //! Must not know: SQL, engines, how any of it is printed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How one named queue shares its lanes with others.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueueShare {
     /// As jobs name it.
     pub name: String,
@@ -33,7 +33,7 @@ impl QueueShare {
 }
 
 /// How many turns a tenant has for one of another's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantShare {
     /// As jobs name it.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct TenantShare {
 }
 
 /// What configuration says of queues and tenants. All processes read it from the store.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// By name.
     pub queues: Vec<QueueShare>,

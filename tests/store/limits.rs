@@ -1,7 +1,10 @@
 //! Limits at run time: set, cleared, and what each process was configured with.
 
 use quarrier::budget::Limit;
-use quarrier::store::{Disagreement, LimitRule, disagreements};
+use quarrier::store::{
+    Disagreement, LimitRule, QueueShare, RetentionPolicy, SeededSettings, Shares, disagreements,
+    setting_disagreements,
+};
 
 use crate::world::{World, success};
 
@@ -13,6 +16,7 @@ on_every_engine!(
     a_limit_below_what_is_in_flight_stops_claims_and_breaks_nothing,
     a_job_larger_than_a_limit_that_was_set_ends_as_never_fitting,
     who_was_configured_with_what_is_kept_for_those_who_work,
+    queues_tenants_and_days_of_each_process_are_kept_beside_its_limits,
     what_calls_used_of_their_reservations_is_shown,
 );
 
@@ -149,4 +153,29 @@ async fn what_calls_used_of_their_reservations_is_shown(world: World) {
     assert_eq!(permille(world.store.levels().await.unwrap()), 1_000, "nothing is known yet");
     world.finish(success(&job)).await;
     assert_eq!(permille(world.store.levels().await.unwrap()), 300);
+}
+
+async fn queues_tenants_and_days_of_each_process_are_kept_beside_its_limits(world: World) {
+    let own = format!("here/{}", std::process::id());
+    let queue = |most| QueueShare { concurrency_max: Some(most), ..QueueShare::plain("reports") };
+    let shares = |most| Shares { queues: vec![queue(most)], tenants: Vec::new() };
+    let settings = |most, bodies_days| SeededSettings {
+        shares: shares(most),
+        retention: RetentionPolicy { bodies_days, ..RetentionPolicy::for_ever() },
+    };
+    for (seeder, settings) in [(own.as_str(), settings(5, 30)), ("late/9", settings(9, 7))] {
+        world.store.seed_limits(total(50), seeder).await.unwrap();
+        world.store.seed_shares(&settings.shares).await.unwrap();
+        world.store.seed_settings(&settings, seeder).await.unwrap();
+    }
+    let seeds = world.store.limit_seeds().await.unwrap();
+    assert_eq!(seeds[0].settings, Some(settings(5, 30)));
+    assert_eq!(seeds[1].settings, Some(settings(9, 7)));
+    let found = setting_disagreements(&seeds, &world.store.shares().await.unwrap());
+    let told: Vec<(&str, &str)> =
+        found.iter().map(|one| (one.setting.as_str(), one.in_force_of.as_str())).collect();
+    assert_eq!(told, [("queue reports", "late/9")], "who has ended deletes nothing");
+    // An earlier release writes its limits alone.
+    world.store.seed_limits(total(50), &own).await.unwrap();
+    assert_eq!(world.store.limit_seeds().await.unwrap()[1].settings, None);
 }

@@ -5,7 +5,7 @@ use quarrier::job::State;
 use quarrier::store::{
     Admitted, Finished, NewJob, OwnDays, RetainAsk, Retained, RetentionPolicy, RetentionStage,
 };
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::world::{Engine, World, failure, success};
@@ -23,6 +23,7 @@ behind_a_pooler_too!(
     an_identity_outlives_the_content_of_its_job,
     a_late_answer_to_a_job_without_content_is_paid_for_and_not_kept,
     a_batch_goes_with_its_last_line,
+    the_views_say_when_and_why_content_is_not_there,
 );
 
 const DAY_MS: u64 = 86_400_000;
@@ -259,4 +260,42 @@ async fn a_batch_goes_with_its_last_line(world: World) {
     assert_eq!(number(&world, "select count(*) from batch_line").await, 0);
     assert_ne!(world.store.open_batch("file").await.unwrap(), batch, "it is another one");
     assert_eq!(world.store.open_batch("fresh").await.unwrap(), fresh);
+}
+
+async fn the_views_say_when_and_why_content_is_not_there(world: World) {
+    ended(&world, world.named("a")).await;
+    world.hand.advance(10 * DAY_MS);
+    ended(&world, world.named("b")).await;
+    assert_eq!(retain(&world, RetentionStage::Bodies, policy(5, 0)).await.jobs, 1);
+    let schema = if world.engine == Engine::Sqlite { "" } else { "quarrier." };
+    for view in ["jobs", "results"] {
+        let content = if view == "jobs" { "document" } else { "text" };
+        let at = if world.engine == Engine::Sqlite { "" } else { "quarrier.ms" };
+        let deleted = format!(
+            "select {at}(deleted_at) from {schema}{view} \
+             where external_id = 'a' and deleted_by = 'retention'"
+        );
+        assert_eq!(counted(&world, &deleted).await, world.now_ms(), "{view}");
+        let kept = format!(
+            "select count(*) from {schema}{view} where deleted_at is null and deleted_by is null \
+             and external_id = 'b' and {content} is not null"
+        );
+        assert_eq!(counted(&world, &kept).await, 1, "{view}");
+    }
+    let sums = format!(
+        "select cast(sum(input_tokens + output_tokens + cost_micros + attempts * 10000 \
+         + attempts_unknown) as bigint) from {schema}results where external_id = 'a'"
+    );
+    assert_eq!(counted(&world, &sums).await, 10_700, "what it took stays");
+}
+
+async fn counted(world: &World, query: &str) -> i64 {
+    let query = AssertSqlSafe(query.to_owned());
+    if world.engine == Engine::Sqlite {
+        let mut other = world.connect_sqlite().await;
+        return sqlx::query(query).fetch_one(&mut other).await.unwrap().get(0);
+    }
+    let mut other = world.connect_postgres().await;
+    let row = sqlx::query(query).fetch_one(&mut other).await.unwrap();
+    row.get(0)
 }

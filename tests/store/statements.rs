@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::world::{Engine, World};
 
 /// Statements for people, who may wait: a list or a sum over everything.
-const SLOW: [&str; 10] = [
+const SLOW: [&str; 14] = [
     "backlog",
     "count_states",
     "count_usage",
@@ -18,6 +18,10 @@ const SLOW: [&str; 10] = [
     "erase_submission",
     "erasure_list",
     "health_latest",
+    "health_retention",
+    "health_server",
+    "health_sizes",
+    "health_snapshot",
     "health_submissions",
     "job_list",
     "queue_counts",

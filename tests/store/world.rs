@@ -119,13 +119,17 @@ impl World {
         SqliteConnection::connect(&format!("sqlite://{}", self.location())).await.unwrap()
     }
 
-    /// A connection that finds the tables without their schema's name.
-    pub(crate) async fn connect_postgres(&self) -> PgConnection {
-        let url = match &self.holder {
+    /// The address of a Postgres world's database, past the pooler.
+    pub(crate) fn direct_url(&self) -> String {
+        match &self.holder {
             Holder::Sqlite(_) => panic!("this world stands on SQLite"),
             Holder::Postgres(database) | Holder::Pooled(database) => database.url(),
-        };
-        let mut connection = PgConnection::connect(&url).await.unwrap();
+        }
+    }
+
+    /// A connection that finds the tables without their schema's name.
+    pub(crate) async fn connect_postgres(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&self.direct_url()).await.unwrap();
         sqlx::raw_sql("set search_path = quarrier").execute(&mut connection).await.unwrap();
         connection
     }

@@ -13,8 +13,8 @@ use quarrier::store::{
     ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow,
     KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk,
     PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed,
-    RetainAsk, Retained, RunningAttempt, Scope, Shares, StoreError, StoreResult, Submission,
-    WorkStore,
+    RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares, StoreError, StoreResult,
+    Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -310,6 +310,9 @@ impl ControlStore for Troubled {
     }
     async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
         through!(self, clear_limit(pattern))
+    }
+    async fn seed_settings(&self, settings: &SeededSettings, seeder: &str) -> StoreResult<()> {
+        through!(self, seed_settings(settings, seeder))
     }
     async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {
         through!(self, limit_seeds())

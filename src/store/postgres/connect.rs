@@ -3,7 +3,6 @@
 //! Must not know: tables, or where passwords are kept.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +14,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Mutex;
 
+use super::absent::{self, absent, is_login_refused};
 use super::error::{Fault, Outcome};
 use crate::store::{StoreError, StoreResult};
 
@@ -46,6 +46,10 @@ fn unknown_option(url: &str) -> Option<&str> {
     let mut names = options.split('&').map(|option| option.split('=').next().unwrap_or(option));
     names.find(|name| !name.is_empty() && !OPTIONS.contains(name) && !name.starts_with("options["))
 }
+
+/// Where a server is, a first connection is usually there within so long; after that somebody looks
+/// whether one listens at all.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// The longest wait for the newest login.
 const LOGIN: Duration = Duration::from_secs(10);
@@ -245,27 +249,14 @@ impl Connector {
 
     /// What a failed connection means, in words that name the way out.
     pub(super) fn judge(&self, error: sqlx::Error) -> Fault {
-        let told = if error.to_string().contains("pg_hba.conf") {
-            format!(
-                "{error}; the server lets this user in from another host alone, or only over TLS \
-                 (?sslmode=verify-full), or by its pg_hba.conf not at all"
-            )
-        } else if is_login_refused(&error) {
-            let way_out = self.logins.as_ref().map_or(
-                "mend the user and the password in store.url, PGPASSWORD or PGPASSFILE",
-                |logins| &logins.way_out,
-            );
-            format!("{error}; {way_out}")
-        } else if is_certificate_refused(&error) {
-            format!(
-                "{error}; the address must name the host as its certificate does, and an authority \
-                 that is not a public one (as RDS's) by its file: \
-                 ?sslmode=verify-full&sslrootcert=FILE"
-            )
-        } else {
-            return error.into();
-        };
-        Fault::Store(StoreError::Refused(told))
+        let way_out = self.logins.as_ref().map_or(
+            "mend the user and the password in store.url, PGPASSWORD or PGPASSFILE",
+            |logins| &logins.way_out,
+        );
+        match self.address() {
+            Ok(address) => absent::judge(error, &address, way_out),
+            Err(refused) => refused.into(),
+        }
     }
 }
 
@@ -276,21 +267,6 @@ pub fn has_password(url: &str) -> bool {
     let (server, options) = rest.split_once('?').unwrap_or((rest, ""));
     let in_user = server.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
     in_user || options.split('&').any(|option| option.starts_with("password="))
-}
-
-/// Class 28: no such role, a wrong password, a token that is over.
-pub(super) fn is_login_refused(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("28"))
-}
-
-/// While a connection is made only the handshake judges bytes, and only TLS has certificates.
-fn is_certificate_refused(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
-        sqlx::Error::Tls(_) => true,
-        _ => false,
-    }
 }
 
 /// The connections of one process, and how it comes by more.
@@ -338,7 +314,8 @@ impl Connections {
         if let Some(idle) = self.pool.try_acquire() {
             return Ok(idle);
         }
-        let acquired = self.connect().await.map_err(|fault| match fault {
+        // Boxed, because every operation would else carry it.
+        let acquired = Box::pin(self.connect()).await.map_err(|fault| match fault {
             Fault::Store(StoreError::Refused(told)) if self.opened.load(Ordering::Relaxed) => {
                 Fault::Store(StoreError::Transient(told))
             }
@@ -354,7 +331,7 @@ impl Connections {
             self.renew(self.renewals.load(Ordering::Acquire), false).await?;
         }
         let before = self.renewals.load(Ordering::Acquire);
-        let acquired = match self.pool.acquire().await {
+        let acquired = match self.reach().await? {
             Err(error) if changes && is_login_refused(&error) => {
                 // The login may have changed while this waited for its turn, or what was handed
                 // out was remembered too long.
@@ -363,7 +340,31 @@ impl Connections {
             }
             acquired => acquired,
         };
-        acquired.map_err(|error| self.connector.judge(error))
+        match acquired {
+            // What the network says of an address is said better by a look at it.
+            Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))) => {
+                let nobody = absent(&self.pool.connect_options()).await;
+                Err(nobody.map_or_else(|| self.connector.judge(error), Fault::Store))
+            }
+            acquired => acquired.map_err(|error| self.connector.judge(error)),
+        }
+    }
+
+    /// A connection of the pool. It tries for long where nobody listens, which is right for a process
+    /// that works already; one that begins wants to know at once.
+    async fn reach(&self) -> Outcome<Result<PoolConnection<Postgres>, sqlx::Error>> {
+        let acquired = self.pool.acquire();
+        if self.opened.load(Ordering::Relaxed) {
+            return Ok(acquired.await);
+        }
+        tokio::pin!(acquired);
+        if let Ok(acquired) = tokio::time::timeout(AT_ONCE, &mut acquired).await {
+            return Ok(acquired);
+        }
+        match absent(&self.pool.connect_options()).await {
+            Some(nobody) => Err(Fault::Store(nobody)),
+            None => Ok(acquired.await),
+        }
     }
 
     /// Takes the newest login, unless somebody else did so since `before`.

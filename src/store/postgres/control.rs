@@ -19,7 +19,8 @@ use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
     OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
+    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, SeededSettings, StoreResult, Woken,
+    WorkStore,
 };
 
 #[async_trait]
@@ -199,6 +200,10 @@ impl ControlStore for PostgresStore {
 
     async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
         self.within(self.limit_cleared(pattern)).await
+    }
+
+    async fn seed_settings(&self, settings: &SeededSettings, seeder: &str) -> StoreResult<()> {
+        self.within(self.write_settings(settings, seeder)).await
     }
 
     async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {

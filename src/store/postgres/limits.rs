@@ -5,8 +5,10 @@ use super::error::Outcome;
 use super::session::Tx;
 use super::{PostgresStore, bulk};
 use crate::budget::Limit;
-use crate::store::shared::seeds::{SEED_KEPT_MS, rules_as_text, rules_of_text};
-use crate::store::{Backlog, LimitRule, LimitSeed};
+use crate::store::shared::seeds::{
+    SEED_KEPT_MS, rules_as_text, rules_of_text, settings_as_text, settings_of_text,
+};
+use crate::store::{Backlog, LimitRule, LimitSeed, SeededSettings};
 
 impl PostgresStore {
     /// Replaces what configuration seeded. One process after another, so that what is in force is one
@@ -67,6 +69,20 @@ impl PostgresStore {
         Ok(gone.rows_affected() > 0)
     }
 
+    /// Notes on this process's row what else it was configured with.
+    pub(super) async fn write_settings(
+        &self,
+        settings: &SeededSettings,
+        seeder: &str,
+    ) -> Outcome<()> {
+        let text = settings_as_text(settings)?;
+        let mut tx = self.begin().await?;
+        sqlx::query_file!("src/store/postgres/limit_seed_settings.sql", seeder, text)
+            .execute(tx.on())
+            .await?;
+        tx.commit().await
+    }
+
     pub(super) async fn read_limit_seeds(&self) -> Outcome<Vec<LimitSeed>> {
         let mut tx = self.look().await?;
         let seeds = seeds(&mut tx).await?;
@@ -119,6 +135,7 @@ async fn seeds(tx: &mut Tx) -> Outcome<Vec<LimitSeed>> {
         seeded_at: row.seeded_at,
         alive: row.alive,
         rules: rules_of_text(&row.rules),
+        settings: settings_of_text(row.settings.as_deref()),
     });
     Ok(seeds.collect())
 }

@@ -10,7 +10,8 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use uuid::Uuid;
 
 use super::PostgresStore;
-use super::connect::{Connector, is_login_refused};
+use super::absent::is_login_refused;
+use super::connect::Connector;
 use super::error::Outcome;
 use super::session::Tx;
 use crate::store::{StoreError, Woken};

@@ -9,6 +9,7 @@
 //!
 //! Must not know: how a job is checked, called or retried; it applies what it is told.
 
+mod absent;
 mod admit;
 mod bulk;
 mod candidates;

@@ -17,7 +17,7 @@ use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
     OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, WorkStore,
+    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, SeededSettings, StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -202,6 +202,10 @@ impl ControlStore for SqliteStore {
 
     async fn clear_limit(&self, pattern: &str) -> StoreResult<bool> {
         self.limit_cleared(pattern).await
+    }
+
+    async fn seed_settings(&self, settings: &SeededSettings, seeder: &str) -> StoreResult<()> {
+        self.write_settings(settings, seeder).await
     }
 
     async fn limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {

@@ -8,7 +8,9 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{SqliteStore, bulk};
 use crate::job::State;
-use crate::store::{Durability, Health, Integrity, StoreResult, WaitingJobs};
+use crate::store::{
+    Durability, Health, Integrity, RetentionProgress, StoreResult, StoreSize, WaitingJobs,
+};
 
 /// How many rows of waiting work are told apart.
 const WAITING_ROWS_MAX: u32 = 1_000;
@@ -58,7 +60,34 @@ impl SqliteStore {
             submissions: bulk::uint(submissions.waiting),
             latest_at: latest.at,
             integrity: self.quick_check(check_ms).await?,
+            size: self.size().await?,
+            retention: self.retention_progress().await?,
+            server: None,
         })
+    }
+
+    async fn size(&self) -> StoreResult<StoreSize> {
+        let pragma = async |pragma: &'static str| -> StoreResult<u64> {
+            let found: i64 = sqlx::query_scalar(pragma).fetch_one(&self.reader).await?;
+            Ok(bulk::uint(found))
+        };
+        let page = pragma("pragma page_size").await?;
+        Ok(StoreSize {
+            bytes: pragma("pragma page_count").await?.saturating_mul(page),
+            free_bytes: pragma("pragma freelist_count").await?.saturating_mul(page),
+            // To tell tables apart, SQLite would have to read every page.
+            tables: Vec::new(),
+        })
+    }
+
+    async fn retention_progress(&self) -> StoreResult<Vec<RetentionProgress>> {
+        let rows = sqlx::query_file!("src/store/sqlite/health_retention.sql")
+            .fetch_all(&self.reader)
+            .await?;
+        let progress = rows.into_iter().filter_map(|row| {
+            RetentionProgress::of_row(&row.stage, row.after_seq, row.restarted_at, &row.policy)
+        });
+        Ok(progress.collect())
     }
 
     /// Reads every page, on a connection of its own, for at most so long: a large file must not

@@ -5,8 +5,10 @@ use sqlx::SqliteExecutor;
 
 use super::{SqliteStore, Tx, bulk};
 use crate::budget::Limit;
-use crate::store::shared::seeds::{SEED_KEPT_MS, rules_as_text, rules_of_text};
-use crate::store::{Backlog, LimitRule, LimitSeed, StoreResult};
+use crate::store::shared::seeds::{
+    SEED_KEPT_MS, rules_as_text, rules_of_text, settings_as_text, settings_of_text,
+};
+use crate::store::{Backlog, LimitRule, LimitSeed, SeededSettings, StoreResult};
 
 impl SqliteStore {
     /// Replaces what configuration seeded.
@@ -51,6 +53,19 @@ impl SqliteStore {
         Ok(gone.rows_affected() > 0)
     }
 
+    /// Notes on this process's row what else it was configured with.
+    pub(super) async fn write_settings(
+        &self,
+        settings: &SeededSettings,
+        seeder: &str,
+    ) -> StoreResult<()> {
+        let text = settings_as_text(settings)?;
+        sqlx::query_file!("src/store/sqlite/limit_seed_settings.sql", seeder, text)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     pub(super) async fn read_limit_seeds(&self) -> StoreResult<Vec<LimitSeed>> {
         seeds(&self.reader).await
     }
@@ -88,6 +103,7 @@ async fn seeds(from: impl SqliteExecutor<'_>) -> StoreResult<Vec<LimitSeed>> {
         seeded_at: row.seeded_at,
         alive: row.alive,
         rules: rules_of_text(&row.rules),
+        settings: settings_of_text(row.settings.as_deref()),
     });
     Ok(seeds.collect())
 }

@@ -2,6 +2,8 @@
 //! Must not know: SQL. It looks through the port, and never brings a store up to date.
 
 mod files;
+mod keeping;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -170,6 +172,10 @@ async fn look(
     lanes(&paused, now_ms, report);
     pauses(&pauses_by_people, report);
     waiting(&health, is_served, report);
+    room::check(&health, report);
+    let (policy, rows_max) = (&subject.settings.retention, subject.settings.store.write_rows_max);
+    keeping::retention(store, &health, (policy, rows_max), now_ms, report).await?;
+    keeping::agreement(store, report).await?;
     Ok(health.waiting)
 }
 

@@ -1,0 +1,2 @@
+-- postgres: with which queues, tenants and days of retention this process was configured.
+update quarrier.limit_seed set settings = $2 where seeder = $1
