@@ -171,6 +171,8 @@ pub struct Claimed {
     /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
     /// on it.
     pub now_ms: Option<i64>,
+    /// When their quota was reserved, on the clock's `mono_ms`, or a little before.
+    pub reserved_mono_ms: Option<u64>,
 }
 
 /// A request to admit one job and to claim it at once, or to leave nothing behind.

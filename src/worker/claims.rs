@@ -252,6 +252,7 @@ async fn look(
 fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
     let mut slots = Vec::new();
     let slots_max = usize::try_from(bench.options.claim_rows_max.max(1)).unwrap_or(1);
+    let slots_max = bench.late.most(slots_max);
     while slots.len() < slots_max {
         let Ok(slot) = Arc::clone(&bench.slots).try_acquire_owned() else { break };
         slots.push(slot);
@@ -259,7 +260,7 @@ fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
     slots
 }
 
-/// The jobs, what aborts the call of each, and when they were asked for.
+/// The jobs, what aborts the call of each, and when their quota was reserved.
 async fn claim(
     bench: &Bench,
     lane: &str,
@@ -289,7 +290,12 @@ async fn claim(
         }
     }
     bench.flight.forget_asked(&fences);
-    Ok((claimed?, aborts, asked_mono_ms))
+    let claimed = claimed?;
+    // What it waited for before, as for locks, makes nothing late.
+    let reserved_mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
+    let late_ms = bench.clock.now().mono_ms.saturating_sub(reserved_mono_ms);
+    bench.late.note(claimed.jobs.len(), late_ms, bench.options.send_late_ms_max);
+    Ok((claimed, aborts, reserved_mono_ms))
 }
 
 /// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else

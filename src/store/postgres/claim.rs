@@ -67,7 +67,7 @@ impl PostgresStore {
         if let Some(place) = candidates::last_place(&sorted.taken) {
             draws.advance_place(&lane_key, place);
         }
-        let now = draws.wall_ms;
+        let (now, reserved_mono_ms) = (draws.wall_ms, Some(draws.mono_ms));
         draws.save(self, &mut tx).await?;
         tx.commit().await?;
         let never_fit = self.end_never_fitting(&sorted, now).await?;
@@ -78,6 +78,7 @@ impl PostgresStore {
             never_fit,
             money_exhausted,
             now_ms: Some(now),
+            reserved_mono_ms,
             ..Claimed::default()
         })
     }
