@@ -396,6 +396,30 @@ pub struct RunningAttempt {
     pub key: AttemptKey,
 }
 
+/// A call of this process whose attempt the store may have lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostAttempt {
+    /// Which.
+    pub key: AttemptKey,
+    /// How long ago the call was begun, in ms; none = nobody knows.
+    pub age_ms: Option<u64>,
+    /// Quota tokens that were reserved; none = what its job reserves by itself.
+    pub reserved_tokens: Option<u64>,
+}
+
+/// What became of a call whose attempt may have been lost, and under which number it stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// It was not lost.
+    Known(AttemptKey),
+    /// It is there again, charged, and its job runs it.
+    Running(AttemptKey),
+    /// It is there again and charged; its job has ended, is held, or runs another attempt.
+    Beside(AttemptKey),
+    /// Its job is lost too.
+    Gone,
+}
+
 /// Another process's lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherLease {

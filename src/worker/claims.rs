@@ -170,7 +170,7 @@ async fn pause(bench: &Bench, look: &Look) {
 }
 
 fn may_claim(bench: &Bench) -> bool {
-    bench.lease.is_fresh(bench.clock.now().mono_ms)
+    bench.lease.may_claim(bench.clock.now().mono_ms)
         && !bench.unsaved.load(Ordering::Relaxed)
         && !bench.spool.waits()
 }
@@ -200,6 +200,7 @@ async fn look(
             Ok(names) => lanes.names = names,
             Err(error) => {
                 tracing::warn!(%error, "lanes not read");
+                bench.lease.doubt(&error);
                 look.waiting = Some(WaitingFor::Store);
                 return look;
             }
@@ -239,6 +240,7 @@ async fn look(
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
+                bench.lease.doubt(&error);
                 look.waiting = Some(WaitingFor::Store);
             }
         }
@@ -285,7 +287,7 @@ async fn claim(
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
-            aborts.push(bench.flight.begin(key_of(job), asked_mono_ms));
+            aborts.push(bench.flight.begin(job, asked_mono_ms, bench.clock.now().mono_ms));
             bench.lanes.claimed(lane, key_of(job), &bench.clock);
         }
     }

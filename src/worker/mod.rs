@@ -21,6 +21,7 @@ mod options;
 mod pulse;
 mod replay;
 mod request;
+mod restore;
 mod retention;
 mod schemas;
 mod spool;

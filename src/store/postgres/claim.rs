@@ -18,7 +18,7 @@ use crate::store::shared::sharing;
 use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError};
 
 /// What separates the names of keys in one text.
-const KEY_SEPARATOR: &str = "\u{1f}";
+pub(super) const KEY_SEPARATOR: &str = "\u{1f}";
 
 /// What holds back a lane's jobs, and how its queues share it.
 pub(super) struct Look {

@@ -30,6 +30,7 @@ mod pause;
 mod place;
 mod promote;
 mod read;
+mod restore;
 mod retention;
 mod session;
 mod sharing;
