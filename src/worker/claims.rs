@@ -287,7 +287,7 @@ async fn claim(
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
-            aborts.push(bench.flight.begin(job, asked_mono_ms, bench.clock.now().mono_ms));
+            aborts.push(bench.flight.begin(job, bench.clock.now().mono_ms));
             bench.lanes.claimed(lane, key_of(job), &bench.clock);
         }
     }

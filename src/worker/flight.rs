@@ -21,8 +21,7 @@ enum Entry {
     Running {
         key: AttemptKey,
         abort: CancellationToken,
-        since_mono_ms: u64,
-        /// When it was there to be called: its claim was confirmed.
+        /// When its claim was confirmed: from then on the store has its row.
         begun_mono_ms: u64,
         /// Quota tokens that were reserved for it.
         reserved_tokens: u64,
@@ -59,20 +58,13 @@ impl Flight {
         }
     }
 
-    /// A claimed job is on its way; the token aborts its call. `since_mono_ms` is when its claim was
-    /// asked for, or a little later.
-    pub(super) fn begin(
-        &self,
-        job: &ClaimedJob,
-        since_mono_ms: u64,
-        begun_mono_ms: u64,
-    ) -> CancellationToken {
+    /// A claimed job is on its way; the token aborts its call.
+    pub(super) fn begin(&self, job: &ClaimedJob, begun_mono_ms: u64) -> CancellationToken {
         let abort = CancellationToken::new();
         let key = AttemptKey { job_id: job.job_id, number: job.number, fence: job.fence };
         let entry = Entry::Running {
             key,
             abort: abort.clone(),
-            since_mono_ms,
             begun_mono_ms,
             reserved_tokens: job.reserved_tokens,
             asserted: false,
@@ -157,13 +149,13 @@ impl Flight {
     }
 
     /// Calls in flight since before `mono_ms` that the store does not count as running: their
-    /// jobs have ended elsewhere, or were rescued from us.
+    /// jobs have ended elsewhere, were rescued from us, or a failover has lost their claims.
     pub(super) fn missing(&self, rows: &[RunningAttempt], mono_ms: u64) -> Vec<AttemptKey> {
         let known: HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
         let entries = self.entries();
         let missing = entries.values().filter_map(|entry| match entry {
-            Entry::Running { key, since_mono_ms, parked: false, saving: false, .. }
-                if *since_mono_ms < mono_ms && !known.contains(&key.fence) =>
+            Entry::Running { key, begun_mono_ms, parked: false, saving: false, .. }
+                if *begun_mono_ms < mono_ms && !known.contains(&key.fence) =>
             {
                 Some(*key)
             }

@@ -175,6 +175,8 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
             bench.lease.doubt(&StoreError::Transient(String::new()));
         }
         pause = match renewed {
+            // Something has failed while it was asked.
+            Ok(Ok(())) if bench.lease.is_doubted() => retry,
             Ok(Ok(())) => period,
             Ok(Err(error)) if answered_before => {
                 tracing::warn!(%error, "lease not renewed");
@@ -196,13 +198,14 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     // The time of asking counts, not that of the answer: the store may have been slow.
     let asked_mono_ms = bench.clock.now().mono_ms;
     let before = bench.flight.fences();
-    let doubts = bench.lease.doubts.load(Ordering::Relaxed);
+    let mut doubts = bench.lease.doubts.load(Ordering::Relaxed);
     let rows = if let Some(rows) = bench.store.beat(bench.lease_id()).await? {
         bench.lease.confirm(asked_mono_ms);
         rows
     } else {
+        // What lost the lease may have lost more.
+        doubts = bench.lease.doubts.fetch_add(1, Ordering::Relaxed) + 1;
         replace(bench).await?;
-        bench.flight.doubt();
         Vec::new()
     };
     reconcile(bench, &rows, (asked_mono_ms, &before)).await?;

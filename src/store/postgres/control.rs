@@ -17,9 +17,10 @@ use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, LostAttempt, NewJob,
-    OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, Restored,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Woken, WorkStore,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed,
+    LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore,
+    RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]

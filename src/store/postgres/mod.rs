@@ -223,8 +223,7 @@ impl PostgresStore {
             options.probe,
         );
         // Half an operation's time, so that it says itself why there is no connection.
-        let connections =
-            Connections::new(connector, options.connections_max, statement_timeout)?;
+        let connections = Connections::new(connector, options.connections_max, statement_timeout)?;
         let patience = Patience { longest: statement_timeout + REACH, idle: connections.idle() };
         Ok(Self {
             connections,

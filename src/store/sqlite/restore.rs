@@ -93,8 +93,7 @@ async fn standing(
         (row.id.into_uuid(), standing)
     });
     let mut jobs: HashMap<Uuid, Standing> = standing.collect();
-    let known =
-        sqlx::query_file!("src/store/sqlite/restore_known.sql", ids).fetch_all(&mut **tx);
+    let known = sqlx::query_file!("src/store/sqlite/restore_known.sql", ids).fetch_all(&mut **tx);
     for row in known.await? {
         if let Some(job) = jobs.get_mut(&row.job_id.into_uuid()) {
             job.attempts.push((bulk::small(row.number), row.fence.into_uuid()));
