@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quarrier::clock::Clock;
 use quarrier::store::postgres::{PostgresOptions, PostgresStore};
-use quarrier::store::{ReadStore as _, StoreError, WorkStore as _};
+use quarrier::store::{StoreError, WorkStore as _};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -83,7 +83,7 @@ async fn an_answer_to_a_restored_attempt_ends_its_job(world: World) {
 }
 
 async fn what_the_store_has_is_not_restored(world: World) {
-    world.limit(&[("total", Some(10), None)]).await;
+    world.limit(&[("total", Some(6_000), None)]).await;
     world.admit_many(2).await;
     let claimed = world.claim(2).await;
     world.succeed(&claimed.jobs[0]).await;

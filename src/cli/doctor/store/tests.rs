@@ -52,7 +52,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
         false,
         &expect![[r#"
             ok       store.spool       DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-            ok       store             sqlite DIR/quarrier.db, migration 5, holds real work
+            ok       store             sqlite DIR/quarrier.db, migration 6, holds real work
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
             ok       store.workers     0 processes at work, 0 running
@@ -66,7 +66,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
         true,
         &expect![[r#"
             ok       store.spool       DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-            warning  store             sqlite DIR/quarrier.db, migration 5, holds real work
+            warning  store             sqlite DIR/quarrier.db, migration 6, holds real work
                                        -> simulated work needs another store: name it with --store
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
@@ -91,7 +91,7 @@ async fn jobs_that_wait_without_a_worker_are_told_and_held_ones_warned_of() {
         .unwrap();
     check_scene(&scene, false, &expect![[r#"
         ok       store.spool        DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-        ok       store              sqlite DIR/quarrier.db, migration 5, holds real work
+        ok       store              sqlite DIR/quarrier.db, migration 6, holds real work
         ok       store.durability   journal_mode is wal, synchronous is full
         ok       store.integrity    every page is sound (quick_check)
         ok       store.clock        its newest row is of 2026-01-01T00:00:00Z
@@ -117,7 +117,7 @@ async fn a_paused_lane_says_its_reason() {
         .await;
     check_scene(&scene, false, &expect![[r#"
         ok       store.spool       DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-        ok       store             sqlite DIR/quarrier.db, migration 5, holds real work
+        ok       store             sqlite DIR/quarrier.db, migration 6, holds real work
         ok       store.durability  journal_mode is wal, synchronous is full
         ok       store.integrity   every page is sound (quick_check)
         ok       store.clock       its newest row is of 2026-01-01T00:00:00Z
@@ -139,7 +139,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
         false,
         &expect![[r#"
             ok       store.spool       DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-            ok       store             sqlite DIR/quarrier.db, migration 5, holds real work
+            ok       store             sqlite DIR/quarrier.db, migration 6, holds real work
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
             ok       store.clock       its newest row is of 2026-01-01T00:00:00Z
@@ -163,7 +163,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
     scene.store.close_lease(lease.id).await.unwrap();
     check_scene(&scene, false, &expect![[r#"
         ok       store.spool       DIR can be written; 0 files waiting, 0 bytes of 1.0 GB
-        ok       store             sqlite DIR/quarrier.db, migration 5, holds real work
+        ok       store             sqlite DIR/quarrier.db, migration 6, holds real work
         ok       store.durability  journal_mode is wal, synchronous is full
         ok       store.integrity   every page is sound (quick_check)
         ok       store.clock       its newest row is of 1970-01-01T00:00:00Z
@@ -225,10 +225,10 @@ async fn what_is_no_store_of_this_version_is_left_as_it_is() {
         let line: String = line.collect::<Vec<_>>().join("\n");
         match version {
             0 => expect![[r#"
-                note     store.version  DIR/v0.db stands at migration 0, this version at 5; not looked into
+                note     store.version  DIR/v0.db stands at migration 0, this version at 6; not looked into
                                         -> run `quarrier migrate`; every command that works does the same"#]].assert_eq(&line),
             _ => expect![[r#"
-                error    store.version  DIR/v99.db stands at migration 99, and this version knows only 5
+                error    store.version  DIR/v99.db stands at migration 99, and this version knows only 6
                                         -> use the release that wrote it, or a newer one"#]].assert_eq(&line),
         }
     }
