@@ -200,7 +200,7 @@ async fn look(
             Ok(names) => lanes.names = names,
             Err(error) => {
                 tracing::warn!(%error, "lanes not read");
-                bench.lease.doubt(&error);
+                bench.lease.doubt_after(&error);
                 look.waiting = Some(WaitingFor::Store);
                 return look;
             }
@@ -240,7 +240,7 @@ async fn look(
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
-                bench.lease.doubt(&error);
+                bench.lease.doubt_after(&error);
                 look.waiting = Some(WaitingFor::Store);
             }
         }

@@ -155,7 +155,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
             }
         };
         bench.unsaved.store(true, Ordering::Relaxed);
-        bench.lease.doubt(&StoreError::Transient(String::new()));
+        bench.lease.doubt();
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
         let late = waited_ms > SPOOL_AFTER_MS || hurry.is_on(bench);
         if late && spool(bench, &finishes, &error).await {

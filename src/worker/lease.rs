@@ -83,11 +83,15 @@ impl Lease {
         self.doubts.load(Ordering::Relaxed) != self.trusted.load(Ordering::Relaxed)
     }
 
-    /// An operation has failed: where the store is away, the lease is renewed as soon as it is back.
-    pub(super) fn doubt(&self, error: &StoreError) {
-        if !matches!(error, StoreError::Transient(_)) {
-            return;
+    /// An operation has failed in this way.
+    pub(super) fn doubt_after(&self, error: &StoreError) {
+        if matches!(error, StoreError::Transient(_)) {
+            self.doubt();
         }
+    }
+
+    /// The store may have been away: the lease is renewed as soon as it is back.
+    pub(super) fn doubt(&self) {
         let is_news = !self.is_doubted();
         self.doubts.fetch_add(1, Ordering::Relaxed);
         if is_news {
@@ -168,11 +172,11 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
             () = bench.lease.doubted.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
-        let renewed = tokio::time::timeout(patience, renew(&bench)).await;
         let answered_before = bench.lease.is_answered();
+        let renewed = tokio::time::timeout(patience, renew(&bench)).await;
         if !matches!(renewed, Ok(Ok(()))) {
             bench.lease.answered.store(false, Ordering::Relaxed);
-            bench.lease.doubt(&StoreError::Transient(String::new()));
+            bench.lease.doubt();
         }
         pause = match renewed {
             // Something has failed while it was asked.
