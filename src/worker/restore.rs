@@ -2,8 +2,6 @@
 //! is brought back, so that it is charged, and neither made again nor thrown away (G5).
 //! Must not know: how a store loses commits, or what is charged.
 
-use std::collections::HashSet;
-
 use super::Bench;
 use crate::job::Outcome;
 use crate::store::{AttemptKey, Finish, Finished, LostAttempt, Restored, StoreResult};
@@ -57,11 +55,12 @@ pub(super) async fn lost(
     outcomes: &mut [Finished],
 ) -> StoreResult<()> {
     // What was never sent is nobody's loss.
-    let is_lost = |(finish, outcome): &(&Finish, &Finished)| {
-        **outcome == Finished::Lost && finish.outcome != Outcome::NotSent
+    let is_lost = |finish: &Finish, outcome: Finished| {
+        outcome == Finished::Lost && finish.outcome != Outcome::NotSent
     };
+    let both = group.iter().zip(&*outcomes);
     let finishes: Vec<&Finish> =
-        group.iter().zip(&*outcomes).filter(is_lost).map(|(finish, _)| finish).collect();
+        both.filter(|(finish, outcome)| is_lost(finish, **outcome)).map(|(it, _)| it).collect();
     if finishes.is_empty() {
         return Ok(());
     }
@@ -71,9 +70,8 @@ pub(super) async fn lost(
     let recorded = record(bench, &finishes).await;
     bench.flight.forget_asked(&adopted);
     let mut recorded = recorded?.into_iter();
-    let mut fences: HashSet<_> = keys.iter().map(|key| key.fence).collect();
     for (finish, outcome) in group.iter().zip(outcomes) {
-        if *outcome == Finished::Lost && fences.remove(&finish.key.fence) {
+        if is_lost(finish, *outcome) {
             *outcome = recorded.next().unwrap_or(Finished::Lost);
         }
     }

@@ -161,7 +161,7 @@ pub(super) struct On<'c> {
 
 /// The rows of a statement, as far as they come in its time.
 struct Rows<S> {
-    rows: S,
+    stream: S,
     waiting: Waiting,
     end: Pin<Box<Sleep>>,
     longest: Duration,
@@ -174,7 +174,7 @@ where
     async fn next(mut self) -> sqlx::Result<Option<(T, Self)>> {
         let next = tokio::select! {
             biased;
-            next = self.rows.next() => next,
+            next = self.stream.next() => next,
             () = &mut self.end => return Err(no_answer(self.longest)),
         };
         // Whoever needs no more rows drops the rest, however long he took.
@@ -221,7 +221,7 @@ impl<'c> Executor<'c> for On<'c> {
     {
         let patience = self.patience;
         let rows = Rows {
-            rows: self.connection.fetch_many(Statement { query, named: self.named }),
+            stream: self.connection.fetch_many(Statement { query, named: self.named }),
             waiting: Waiting::begin(patience),
             end: Box::pin(tokio::time::sleep(patience.longest)),
             longest: patience.longest,
