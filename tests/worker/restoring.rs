@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// The job has its answer, by one call, which is charged.
-    async fn is_paid_once(self) {
+    async fn assert_paid_once(self) {
         until(|| async { self.bed.state(self.id).await == State::Succeeded }).await;
         self.running.drained().await;
         let page = self.bed.page(self.id).await;
@@ -78,7 +78,7 @@ fn a_call_in_flight_whose_claim_was_lost_is_not_made_again() {
         scene.store.back();
         until(|| async { scene.bed.state(scene.id).await == State::Running }).await;
         scene.gate.add_permits(1);
-        scene.is_paid_once().await;
+        scene.assert_paid_once().await;
     });
 }
 
@@ -98,7 +98,7 @@ fn a_call_in_flight_is_not_made_again_where_its_lease_was_lost_too() {
             1
         );
         scene.gate.add_permits(1);
-        scene.is_paid_once().await;
+        scene.assert_paid_once().await;
     });
 }
 
@@ -113,7 +113,7 @@ fn an_answer_whose_claim_was_lost_is_recorded_and_not_thrown_away() {
         scene.store.heal("finish");
         until(|| async { scene.bed.state(scene.id).await == State::Succeeded }).await;
         scene.store.back();
-        scene.is_paid_once().await;
+        scene.assert_paid_once().await;
     });
 }
 
@@ -129,7 +129,7 @@ fn an_answer_whose_claim_was_lost_is_recorded_from_the_spool_too() {
         scene.store.heal("finish");
         until(|| async { scene.bed.state(scene.id).await == State::Succeeded }).await;
         scene.store.back();
-        scene.is_paid_once().await;
+        scene.assert_paid_once().await;
     });
 }
 
@@ -141,7 +141,7 @@ fn an_answer_that_was_recorded_and_lost_with_its_claim_is_recorded_again() {
         scene.running.ended(1).await;
         scene.fails_over().await;
         scene.store.back();
-        scene.is_paid_once().await;
+        scene.assert_paid_once().await;
     });
 }
 
