@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SLOT_MS;
+use super::ring::horizon;
 use crate::completion::Usage;
 
 /// Milliseconds of a lane's virtual clock, which never goes back.
@@ -24,6 +25,13 @@ impl LaneTime {
     #[must_use]
     pub fn since_ms(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The slot of this time, `ms` before; where that is forgotten by now, the present one.
+    #[must_use]
+    pub fn slot_ago(self, ms: u64) -> Slot {
+        let slot = Self(self.0.saturating_sub(ms)).slot();
+        if slot < horizon(self.slot()) { self.slot() } else { slot }
     }
 
     /// This time, `ms` later.

@@ -113,6 +113,20 @@ impl Ring {
         self.sum = self.sum.plus(charge);
     }
 
+    /// The same for an earlier slot, which is remembered.
+    pub(super) fn charge_at(&mut self, slot: Slot, charge: Charge, open: Charge) {
+        let added = Entry { slot: slot.0, charge, open, wasted: 0 };
+        match self.entries.binary_search_by_key(&slot.0, |entry| entry.slot) {
+            Ok(index) => {
+                if let Some(entry) = self.entries.get_mut(index) {
+                    entry.absorb(&added);
+                }
+            }
+            Err(index) => self.entries.insert(index, added),
+        }
+        self.sum = self.sum.plus(charge);
+    }
+
     /// Replaces a reservation by what the call used. False if the slot is not remembered.
     pub(super) fn settle(&mut self, slot: Slot, reserved: Charge, settled: Charge) -> bool {
         let Ok(index) = self.entries.binary_search_by_key(&slot.0, |entry| entry.slot) else {

@@ -129,6 +129,16 @@ impl BudgetState {
         present
     }
 
+    /// Charges a call to the slot in which it was claimed, because the state that held its charge was
+    /// lost; a slot that is forgotten already is the present one.
+    pub fn restore(&mut self, slot: Slot, reservation: Charge) {
+        let present = self.now.slot();
+        let slot = self.found(slot);
+        let slot = if slot < horizon(present) { present } else { slot.min(present) };
+        self.ring.charge_at(slot, reservation, reservation);
+        self.pace.spend(self.pace.expected(reservation));
+    }
+
     /// Replaces a reservation by what the call used. If its slot is forgotten, a refund is
     /// dropped and an excess is charged now.
     pub fn settle(&mut self, slot: Slot, reserved: Charge, settled: Charge) {

@@ -80,22 +80,22 @@ mod tests {
             text.replace(&scene.store.path().display().to_string(), "STORE")
         };
         expect![[r#"
-            made STORE at version 5
+            made STORE at version 6
             it is up to date
         "#]]
         .assert_eq(&shown(None, false).await);
         expect![[r#"
-            STORE stands at version 5
+            STORE stands at version 6
             it is up to date
         "#]]
-        .assert_eq(&shown(Some(5), false).await);
+        .assert_eq(&shown(Some(6), false).await);
         expect![[r#"
-            migrated STORE from version 1 to 5
+            migrated STORE from version 1 to 6
             it is up to date
         "#]]
         .assert_eq(&shown(Some(1), false).await);
         expect![[r#"
-            {"before":null,"after":5,"store":{"engine":"sqlite","location":"STORE","migration":5,"simulated":false}}
+            {"before":null,"after":6,"store":{"engine":"sqlite","location":"STORE","migration":6,"simulated":false}}
         "#]].assert_eq(&shown(None, true).await);
     }
 
@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(SqliteStore::migration_of(&path).await, Ok(None));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
         let scene = Scene::new().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(5)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(6)));
         scene.store.close().await;
-        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(5)));
+        assert_eq!(SqliteStore::migration_of(scene.store.path()).await, Ok(Some(6)));
     }
 }

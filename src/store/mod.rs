@@ -128,6 +128,12 @@ pub trait WorkStore: Send + Sync {
     /// Puts running attempts back that were never sent: uncounted, everything given back.
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()>;
 
+    /// Brings calls of this process back whose attempts the store may have lost, as by a failover to
+    /// a standby that lags: an attempt that is not there is inserted again and charged, and its job,
+    /// where it is ready, runs it again under this lease. Answers in their order; what is there
+    /// stays as it is, but that a job which runs it comes under this lease.
+    async fn restore(&self, lease: Uuid, attempts: &[LostAttempt]) -> StoreResult<Vec<Restored>>;
+
     /// The other processes' leases, with the beat of each and whether its process is known dead.
     async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>>;
 

@@ -171,6 +171,8 @@ pub struct Claimed {
     /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
     /// on it.
     pub now_ms: Option<i64>,
+    /// When their quota was reserved, on the clock's `mono_ms`, or a little before.
+    pub reserved_mono_ms: Option<u64>,
 }
 
 /// A request to admit one job and to claim it at once, or to leave nothing behind.
@@ -392,6 +394,30 @@ pub struct LeaseInfo {
 pub struct RunningAttempt {
     /// Which.
     pub key: AttemptKey,
+}
+
+/// A call of this process whose attempt the store may have lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostAttempt {
+    /// Which.
+    pub key: AttemptKey,
+    /// How long ago the call was begun, in ms; none = nobody knows.
+    pub age_ms: Option<u64>,
+    /// Quota tokens that were reserved; none = what its job reserves by itself.
+    pub reserved_tokens: Option<u64>,
+}
+
+/// What became of a call whose attempt may have been lost, and under which number it stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// It was not lost.
+    Known(AttemptKey),
+    /// It is there again, charged, and its job runs it.
+    Running(AttemptKey),
+    /// It is there again and charged; its job has ended, is held, or runs another attempt.
+    Beside(AttemptKey),
+    /// Its job is lost too.
+    Gone,
 }
 
 /// Another process's lease.

@@ -31,7 +31,7 @@ pub(super) struct Turn {
     pub(super) lane: Arc<str>,
     /// Cancelled when its call shall be aborted.
     pub(super) abort: CancellationToken,
-    /// When its claim was asked for, on the suspend-aware clock.
+    /// When its quota was reserved, or a little before, on the suspend-aware clock.
     pub(super) claimed_mono_ms: u64,
     /// What it may cost at worst, in micro-dollars.
     pub(super) worst_micros: u64,

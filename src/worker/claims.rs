@@ -170,7 +170,7 @@ async fn pause(bench: &Bench, look: &Look) {
 }
 
 fn may_claim(bench: &Bench) -> bool {
-    bench.lease.is_fresh(bench.clock.now().mono_ms)
+    bench.lease.may_claim(bench.clock.now().mono_ms)
         && !bench.unsaved.load(Ordering::Relaxed)
         && !bench.spool.waits()
 }
@@ -200,6 +200,7 @@ async fn look(
             Ok(names) => lanes.names = names,
             Err(error) => {
                 tracing::warn!(%error, "lanes not read");
+                bench.lease.doubt_after(&error);
                 look.waiting = Some(WaitingFor::Store);
                 return look;
             }
@@ -239,6 +240,7 @@ async fn look(
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
+                bench.lease.doubt_after(&error);
                 look.waiting = Some(WaitingFor::Store);
             }
         }
@@ -252,6 +254,7 @@ async fn look(
 fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
     let mut slots = Vec::new();
     let slots_max = usize::try_from(bench.options.claim_rows_max.max(1)).unwrap_or(1);
+    let slots_max = bench.late.most(slots_max);
     while slots.len() < slots_max {
         let Ok(slot) = Arc::clone(&bench.slots).try_acquire_owned() else { break };
         slots.push(slot);
@@ -259,7 +262,7 @@ fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {
     slots
 }
 
-/// The jobs, what aborts the call of each, and when they were asked for.
+/// The jobs, what aborts the call of each, and when their quota was reserved.
 async fn claim(
     bench: &Bench,
     lane: &str,
@@ -284,12 +287,17 @@ async fn claim(
         // Registered before the asked-for fences are forgotten: the lease's loop compares at any
         // time.
         for job in &claimed.jobs {
-            aborts.push(bench.flight.begin(key_of(job), asked_mono_ms));
+            aborts.push(bench.flight.begin(job, bench.clock.now().mono_ms));
             bench.lanes.claimed(lane, key_of(job), &bench.clock);
         }
     }
     bench.flight.forget_asked(&fences);
-    Ok((claimed?, aborts, asked_mono_ms))
+    let claimed = claimed?;
+    // What it waited for before, as for locks, makes nothing late.
+    let reserved_mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
+    let late_ms = bench.clock.now().mono_ms.saturating_sub(reserved_mono_ms);
+    bench.late.note(claimed.jobs.len(), late_ms, bench.options.send_late_ms_max);
+    Ok((claimed, aborts, reserved_mono_ms))
 }
 
 /// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else

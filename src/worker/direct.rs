@@ -237,7 +237,7 @@ async fn go(
     };
     drop(claimed.send(Ok(())));
     bench.lanes.claimed(&lane, key_of(&job), &bench.clock);
-    let abort = bench.flight.begin(key_of(&job), claimed_mono_ms);
+    let abort = bench.flight.begin(&job, bench.clock.now().mono_ms);
     bench.status.update(|status| {
         status.in_flight += 1;
         status.claimed += 1;
@@ -294,7 +294,7 @@ async fn claim(
     let taken = claim_under(bench, job, waits, &fences, given_up).await;
     match &taken {
         // Before the asked-for fence is forgotten: the lease's loop compares at any time.
-        Ok((job, mono_ms)) => drop(bench.flight.begin(key_of(job), *mono_ms)),
+        Ok((job, _)) => drop(bench.flight.begin(job, bench.clock.now().mono_ms)),
         Err(_) => {
             bench.money_micros.fetch_sub(worst_micros, Ordering::Relaxed);
         }

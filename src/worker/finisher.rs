@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::Bench;
+use super::{Bench, restore};
 use crate::error::ErrorKind;
 use crate::job::{Outcome, State};
 use crate::retry;
@@ -157,7 +157,10 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
     loop {
         bench.pulses.finisher.lap(bench.clock.now().mono_ms);
         let error = match bench.store.finish(&finishes).await {
-            Ok(outcomes) => {
+            Ok(mut outcomes) => {
+                if let Err(error) = restore::lost(bench, &finishes, &mut outcomes).await {
+                    save_lost(bench, &finishes, &outcomes, &error).await;
+                }
                 bench.unsaved.store(false, Ordering::Relaxed);
                 for ((finish, asker), outcome) in finishes.iter().zip(&askers).zip(outcomes) {
                     report(bench, finish, asker, outcome);
@@ -175,6 +178,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
             }
         };
         bench.unsaved.store(true, Ordering::Relaxed);
+        bench.lease.doubt();
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
         let late = waited_ms > SPOOL_AFTER_MS || hurry.is_on(bench);
         if late && spool(bench, &finishes, &error).await {
@@ -186,6 +190,13 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
         tokio::time::sleep(delay).await;
     }
+}
+
+/// What the store knows no attempt of, and could not be restored now, is tried again from the spool.
+async fn save_lost(bench: &Bench, group: &[Finish], outcomes: &[Finished], error: &StoreError) {
+    let lost = group.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Finished::Lost);
+    let lost: Vec<Finish> = lost.map(|(finish, _)| finish.clone()).collect();
+    spool(bench, &lost, &error.to_string()).await;
 }
 
 async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{AttemptKey, RunningAttempt};
+use crate::store::{AttemptKey, ClaimedJob, LostAttempt, RunningAttempt};
 
 /// The fences of this process. A std mutex: nothing is awaited while it is held.
 #[derive(Debug, Default)]
@@ -21,7 +21,12 @@ enum Entry {
     Running {
         key: AttemptKey,
         abort: CancellationToken,
-        since_mono_ms: u64,
+        /// When its claim was confirmed: from then on the store has its row.
+        begun_mono_ms: u64,
+        /// Quota tokens that were reserved for it.
+        reserved_tokens: u64,
+        /// The store was asked whether it has lost this one.
+        asserted: bool,
         /// Its answer waits outside the store: until it is stored, the row is ours.
         parked: bool,
         /// Its call is over, and its finish is on its way to the store.
@@ -54,13 +59,15 @@ impl Flight {
     }
 
     /// A claimed job is on its way; the token aborts its call.
-    pub(super) fn begin(&self, key: AttemptKey, mono_ms: u64) -> CancellationToken {
+    pub(super) fn begin(&self, job: &ClaimedJob, begun_mono_ms: u64) -> CancellationToken {
         let abort = CancellationToken::new();
-        let since_mono_ms = mono_ms;
+        let key = AttemptKey { job_id: job.job_id, number: job.number, fence: job.fence };
         let entry = Entry::Running {
             key,
             abort: abort.clone(),
-            since_mono_ms,
+            begun_mono_ms,
+            reserved_tokens: job.reserved_tokens,
+            asserted: false,
             parked: false,
             saving: false,
         };
@@ -142,18 +149,77 @@ impl Flight {
     }
 
     /// Calls in flight since before `mono_ms` that the store does not count as running: their
-    /// jobs have ended elsewhere, or were rescued from us.
+    /// jobs have ended elsewhere, were rescued from us, or a failover has lost their claims.
     pub(super) fn missing(&self, rows: &[RunningAttempt], mono_ms: u64) -> Vec<AttemptKey> {
         let known: HashSet<Uuid> = rows.iter().map(|row| row.key.fence).collect();
         let entries = self.entries();
         let missing = entries.values().filter_map(|entry| match entry {
-            Entry::Running { key, since_mono_ms, parked: false, saving: false, .. }
-                if *since_mono_ms < mono_ms && !known.contains(&key.fence) =>
+            Entry::Running { key, begun_mono_ms, parked: false, saving: false, .. }
+                if *begun_mono_ms < mono_ms && !known.contains(&key.fence) =>
             {
                 Some(*key)
             }
             Entry::Running { .. } | Entry::Asked => None,
         });
         missing.collect()
+    }
+
+    /// Those of these calls that the store was not asked for yet, as it is told of them. They are in
+    /// no slot of the budget before the one in which they were begun.
+    pub(super) fn lost(&self, missing: &[AttemptKey], mono_ms: u64) -> Vec<LostAttempt> {
+        let entries = self.entries();
+        let lost = missing.iter().filter_map(|key| match entries.get(&key.fence) {
+            Some(Entry::Running { asserted: true, .. }) => None,
+            entry => Some(told(*key, entry, mono_ms)),
+        });
+        lost.collect()
+    }
+
+    /// The same of calls that are over, whose finishes the store knows no attempt of.
+    pub(super) fn lost_at_their_end(&self, keys: &[AttemptKey], mono_ms: u64) -> Vec<LostAttempt> {
+        let entries = self.entries();
+        keys.iter().map(|key| told(*key, entries.get(&key.fence), mono_ms)).collect()
+    }
+
+    /// The store has been asked for this one, and has it under this number.
+    pub(super) fn asserted(&self, found: AttemptKey) {
+        if let Some(Entry::Running { key, asserted, .. }) = self.entries().get_mut(&found.fence) {
+            (*key, *asserted) = (found, true);
+        }
+    }
+
+    /// What the store has may be lost anew: it is asked for every call again.
+    pub(super) fn doubt(&self) {
+        for entry in self.entries().values_mut() {
+            if let Entry::Running { asserted, .. } = entry {
+                *asserted = false;
+            }
+        }
+    }
+
+    /// Takes the rows of these attempts for its own for a while; returns the fences that it did not
+    /// know, to be forgotten.
+    pub(super) fn adopt(&self, keys: &[AttemptKey]) -> Vec<Uuid> {
+        let mut entries = self.entries();
+        let mut adopted = Vec::new();
+        for key in keys {
+            entries.entry(key.fence).or_insert_with(|| {
+                adopted.push(key.fence);
+                Entry::Asked
+            });
+        }
+        adopted
+    }
+}
+
+/// What this process knows of a call that the store may have lost.
+fn told(key: AttemptKey, entry: Option<&Entry>, mono_ms: u64) -> LostAttempt {
+    match entry {
+        Some(Entry::Running { begun_mono_ms, reserved_tokens, .. }) => LostAttempt {
+            key,
+            age_ms: Some(mono_ms.saturating_sub(*begun_mono_ms)),
+            reserved_tokens: Some(*reserved_tokens),
+        },
+        Some(Entry::Asked) | None => LostAttempt { key, age_ms: None, reserved_tokens: None },
     }
 }

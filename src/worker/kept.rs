@@ -59,6 +59,12 @@ impl Kept {
         rows.drop_old(mono_ms);
     }
 
+    /// All of them, oldest first.
+    pub(super) fn all(&self) -> Vec<Finish> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.finishes.iter().map(|(finish, _, _)| finish.clone()).collect()
+    }
+
     /// What is kept of these attempts.
     pub(super) fn of(&self, fences: &HashSet<Uuid>) -> Vec<Finish> {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,9 +9,20 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Bench, direct, lanes};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Bench, direct, lanes, restore};
 use crate::clock::Clock;
-use crate::store::{AttemptKey, LeaseInfo, RunningAttempt, StoreResult};
+use crate::store::{AttemptKey, LeaseInfo, RunningAttempt, StoreError, StoreResult};
+
+/// After the store was away, it may be another one that has lost the last commits. Every worker says
+/// at once what it has in flight, and claims only so much later, or it would claim what the others
+/// are about to bring back.
+const GRACE_MS_MAX: u64 = 500;
+
+/// How often a renewal is tried while the store is away, in ms.
+const RETRY_MS_MAX: u64 = 250;
 
 /// The lease and how fresh it is.
 #[derive(Debug)]
@@ -22,6 +33,15 @@ pub(super) struct Lease {
     renewed_mono_ms: AtomicU64,
     /// Whether the store took the last beat.
     answered: AtomicBool,
+    /// How often something failed as if the store were away, and how many of these times a renewal
+    /// since then has answered for.
+    doubts: AtomicU64,
+    trusted: AtomicU64,
+    /// Something has failed for the first time since the last renewal.
+    doubted: Notify,
+    /// Nothing is claimed before. A std mutex: nothing is awaited while it is held.
+    claims_from: Mutex<Option<Instant>>,
+    grace: Duration,
     /// Without a renewal for so long, nothing is claimed and nothing unsent is sent.
     stale_ms: u64,
 }
@@ -32,6 +52,11 @@ impl Lease {
             id: Mutex::new(Uuid::now_v7()),
             renewed_mono_ms: AtomicU64::new(clock.now().mono_ms),
             answered: AtomicBool::new(false),
+            doubts: AtomicU64::new(0),
+            trusted: AtomicU64::new(0),
+            doubted: Notify::new(),
+            claims_from: Mutex::default(),
+            grace: Duration::from_millis(beat_ms.min(GRACE_MS_MAX)),
             // Others may call us dead after lease_ms; we stop a beat before.
             stale_ms: lease_ms.saturating_sub(beat_ms),
         }
@@ -44,6 +69,43 @@ impl Lease {
     /// True while nobody can have taken this process for dead.
     pub(super) fn is_fresh(&self, mono_ms: u64) -> bool {
         self.age_ms(mono_ms) < self.stale_ms
+    }
+
+    /// True while it is fresh and the store is the one that took what this process has told it.
+    pub(super) fn may_claim(&self, mono_ms: u64) -> bool {
+        let from = *self.claims_from.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_fresh(mono_ms)
+            && !self.is_doubted()
+            && from.is_none_or(|from| from <= Instant::now())
+    }
+
+    fn is_doubted(&self) -> bool {
+        self.doubts.load(Ordering::Relaxed) != self.trusted.load(Ordering::Relaxed)
+    }
+
+    /// An operation has failed in this way.
+    pub(super) fn doubt_after(&self, error: &StoreError) {
+        if matches!(error, StoreError::Transient(_)) {
+            self.doubt();
+        }
+    }
+
+    /// The store may have been away: the lease is renewed as soon as it is back.
+    pub(super) fn doubt(&self) {
+        let is_news = !self.is_doubted();
+        self.doubts.fetch_add(1, Ordering::Relaxed);
+        if is_news {
+            self.doubted.notify_one();
+        }
+    }
+
+    /// The store has been told of everything in flight, and knows it, since there were so many
+    /// doubts.
+    fn trust(&self, doubts: u64) {
+        if self.trusted.swap(doubts, Ordering::Relaxed) != doubts {
+            let from = Instant::now() + self.grace;
+            *self.claims_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
+        }
     }
 
     /// How long ago the store confirmed it, in milliseconds.
@@ -101,22 +163,32 @@ pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
     // A connection that died unnoticed answers nothing, and the store waits for it longer than a
     // lease lasts. Another one is tried while there is time for it.
     let patience = Duration::from_millis((bench.lease.stale_ms / 2).max(1));
+    let retry = period.min(Duration::from_millis(RETRY_MS_MAX));
     let mut pause = period;
     loop {
         pulse.lap(bench.clock.now().mono_ms);
         tokio::select! {
             () = done.cancelled() => return,
+            () = bench.lease.doubted.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
+        let answered_before = bench.lease.is_answered();
         let renewed = tokio::time::timeout(patience, renew(&bench)).await;
         if !matches!(renewed, Ok(Ok(()))) {
             bench.lease.answered.store(false, Ordering::Relaxed);
+            bench.lease.doubt();
         }
         pause = match renewed {
+            // Something has failed while it was asked.
+            Ok(Ok(())) if bench.lease.is_doubted() => retry,
             Ok(Ok(())) => period,
-            Ok(Err(error)) => {
+            Ok(Err(error)) if answered_before => {
                 tracing::warn!(%error, "lease not renewed");
-                period
+                retry
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "lease not renewed");
+                retry
             }
             Err(_) => {
                 tracing::warn!("lease not renewed in time, asking anew");
@@ -130,16 +202,23 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     // The time of asking counts, not that of the answer: the store may have been slow.
     let asked_mono_ms = bench.clock.now().mono_ms;
     let before = bench.flight.fences();
-    let Some(rows) = bench.store.beat(bench.lease_id()).await? else {
-        return replace(bench).await;
+    let mut doubts = bench.lease.doubts.load(Ordering::Relaxed);
+    let rows = if let Some(rows) = bench.store.beat(bench.lease_id()).await? {
+        bench.lease.confirm(asked_mono_ms);
+        rows
+    } else {
+        // What lost the lease may have lost more.
+        doubts = bench.lease.doubts.fetch_add(1, Ordering::Relaxed) + 1;
+        replace(bench).await?;
+        Vec::new()
     };
-    bench.lease.confirm(asked_mono_ms);
     reconcile(bench, &rows, (asked_mono_ms, &before)).await?;
+    bench.lease.trust(doubts);
     lanes::hear(bench).await;
     Ok(())
 }
 
-/// Others took this process for dead. Its calls in flight run on, because they are paid for and
+/// Others took this process for dead, or a failover has lost the lease. Its calls in flight run on, because they are paid for and
 /// their answers still count; new claims need a new lease.
 async fn replace(bench: &Bench) -> StoreResult<()> {
     tracing::warn!(lease.id = %bench.lease_id(), "lease lost, opening another");
@@ -169,12 +248,22 @@ async fn reconcile(
 ) -> StoreResult<()> {
     // First, because every moment of a call that nobody wants costs money. A call whose job runs
     // anew elsewhere runs on: it is paid for, and its answer still counts.
-    let missing = bench.flight.missing(rows, mono_ms);
+    let is_doubted = bench.lease.is_doubted();
+    if is_doubted {
+        bench.flight.doubt();
+    }
+    let mut missing = bench.flight.missing(rows, mono_ms);
     if !missing.is_empty() {
-        for key in bench.store.unwanted(&missing).await? {
+        let unwanted = bench.store.unwanted(&missing).await?;
+        for key in &unwanted {
             tracing::info!(job.id = %key.job_id, "its job has ended elsewhere: the call is aborted");
             bench.flight.abort(key.fence);
         }
+        missing.retain(|key| !unwanted.contains(key));
+        restore::in_flight(bench, &missing).await?;
+    }
+    if is_doubted {
+        restore::finished(bench).await?;
     }
     let mut unknown = bench.flight.unknown(rows, before);
     record_again(bench, &mut unknown).await?;

@@ -15,11 +15,13 @@ mod flight;
 mod health;
 mod kept;
 mod lanes;
+mod late;
 mod lease;
 mod options;
 mod pulse;
 mod replay;
 mod request;
+mod restore;
 mod retention;
 mod schemas;
 mod spool;
@@ -87,6 +89,7 @@ struct Bench {
     flight: flight::Flight,
     kept: kept::Kept,
     lanes: lanes::Lanes,
+    late: late::Late,
     schemas: schemas::Schemas,
     spool: spool::Spool,
     slots: Arc<Semaphore>,
@@ -144,6 +147,7 @@ impl Worker {
             flight: flight::Flight::default(),
             kept: kept::Kept::default(),
             lanes: lanes::Lanes::default(),
+            late: late::Late::default(),
             schemas: schemas::Schemas::default(),
             wake: Notify::new(),
             due: Notify::new(),

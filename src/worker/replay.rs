@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::spool::Aside;
-use super::{Bench, finisher};
+use super::{Bench, finisher, restore};
 use crate::store::{Finish, Finished, StoreError};
 
 /// The store is away: the rest stays where it is.
@@ -74,7 +74,8 @@ async fn file(bench: &Bench, path: &Path) -> Result<(), Away> {
 /// Stores a group, one by one where it is refused as a whole; returns how many are refused alone.
 async fn store(bench: &Bench, group: &[Finish]) -> Result<usize, Away> {
     match bench.store.finish(group).await {
-        Ok(outcomes) => {
+        Ok(mut outcomes) => {
+            restored(bench, group, &mut outcomes).await?;
             report(bench, group, &outcomes);
             return Ok(0);
         }
@@ -91,10 +92,19 @@ async fn store(bench: &Bench, group: &[Finish]) -> Result<usize, Away> {
     Ok(refused)
 }
 
+/// What the store knows no attempt of is brought back, or waits in its file.
+async fn restored(bench: &Bench, group: &[Finish], outcomes: &mut [Finished]) -> Result<(), Away> {
+    restore::lost(bench, group, outcomes).await.map_err(|error| {
+        tracing::warn!(%error, "spool not replayed yet");
+        Away
+    })
+}
+
 /// Stores one finish, in a form that any column holds if need be; false if the store refuses both.
 async fn store_alone(bench: &Bench, finish: &Finish) -> Result<bool, Away> {
     let error = match bench.store.finish(std::slice::from_ref(finish)).await {
-        Ok(outcomes) => {
+        Ok(mut outcomes) => {
+            restored(bench, std::slice::from_ref(finish), &mut outcomes).await?;
             report(bench, std::slice::from_ref(finish), &outcomes);
             return Ok(true);
         }

@@ -40,5 +40,6 @@ async fn a_lagging_standby_that_is_promoted_loses_no_job() {
     eprintln!("calls in the lag: {within_the_lag}; {found:?}");
     // Only what the lost commits told may be done again.
     let lost_calls = found.in_flight + within_the_lag;
+    assert_eq!(found.calls_unheard, 0, "each call is recorded and charged: {found:?}");
     assert!(found.duplicate_calls <= lost_calls, "{lost_calls} in the lag, {found:?}");
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, Running, plain};
 use crate::scripted::{Scripted, answer, completion, gated};
-use crate::trouble::Troubled;
+use crate::trouble::{Trouble, Troubled};
 use crate::{until, within};
 
 /// Looks into the store in the middle of its call.
@@ -123,6 +123,53 @@ fn a_call_claimed_too_long_ago_goes_back_unsent_and_refunded() {
         let levels = bed.store.levels().await.unwrap();
         let total = levels.iter().find(|level| level.key == "total").unwrap();
         assert_eq!((total.level.requests.used, total.level.requests.in_flight), (1, 0));
+    });
+}
+
+#[test]
+fn a_claim_that_waits_long_before_its_quota_is_reserved_is_sent() {
+    within(async {
+        let (clock, hand) = Clock::manual();
+        let bed = Bed::with(clock, "scripted").await;
+        bed.job().await;
+        let store = Troubled::new(&bed.store);
+        store.tell("claim", Trouble::Hangs);
+        let mut options = bed.options();
+        options.send_late_ms_max = 400;
+        options.lease_ms = 1_000_000;
+        let running = bed.start_on(store.clone(), Scripted::saying("Sent."), options);
+        store.fails("claim", 1).await;
+        // As behind the locks of others.
+        hand.advance(60_000);
+        store.heal("claim");
+        running.ended(1).await;
+        let status = running.drained().await;
+        assert_eq!((status.succeeded, status.claimed), (1, 1));
+    });
+}
+
+#[test]
+fn claims_that_come_late_again_and_again_ask_for_fewer_jobs_and_end_them_all() {
+    within(async {
+        let (clock, hand) = Clock::manual();
+        let bed = Bed::with(clock, "scripted").await;
+        for _ in 0..8 {
+            bed.job().await;
+        }
+        let slow = Sleepy { hand, times: Mutex::new(6) };
+        let store = Troubled::with(&bed.store, move |method| {
+            if method == "claim" {
+                slow.sleep(500);
+            }
+        });
+        let mut options = bed.options();
+        options.send_late_ms_max = 400;
+        options.lease_ms = 1_000_000;
+        let running = bed.start_on(store, Scripted::saying("Sent."), options);
+        running.ended(8).await;
+        let status = running.drained().await;
+        assert_eq!(status.succeeded, 8);
+        assert!(status.claimed < 8 * 6, "each claim asked for as many: {}", status.claimed);
     });
 }
 

@@ -15,6 +15,7 @@ mod keeping;
 mod leases;
 mod outages;
 mod pauses;
+mod restoring;
 mod scripted;
 mod sharing;
 mod simulated;

@@ -11,10 +11,10 @@ use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
     ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow,
-    KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk,
-    PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed,
-    RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares, StoreError, StoreResult,
-    Submission, WorkStore,
+    KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, LostAttempt, NewJob, OtherLease, Pause,
+    PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow,
+    ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares,
+    StoreError, StoreResult, Submission, WorkStore,
 };
 use uuid::Uuid;
 
@@ -226,6 +226,9 @@ impl WorkStore for Troubled {
     }
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
         through!(self, give_back(attempts))
+    }
+    async fn restore(&self, lease: Uuid, lost: &[LostAttempt]) -> StoreResult<Vec<Restored>> {
+        through!(self, restore(lease, lost))
     }
     async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>> {
         through!(self, other_leases(own))

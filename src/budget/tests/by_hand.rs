@@ -411,3 +411,45 @@ fn amounts_near_the_end_of_numbers_neither_overflow_nor_admit() {
     state.step(LaneTime(u64::MAX));
     assert_eq!(state.level(&keys[0].limit).tokens.in_flight, u64::MAX);
 }
+
+#[test]
+fn a_charge_that_was_lost_is_made_again_where_it_was() {
+    let mut keys = [key("total", tokens_per_minute(1_000))];
+    let lost = slot_of(&ask(&mut keys, "a", 600, 10_100));
+    keys[0].state = BudgetState::default();
+    let other = slot_of(&ask(&mut keys, "b", 100, 30_000));
+    assert_eq!(LaneTime(30_100).slot_ago(20_000), lost);
+    keys[0].state.advance(LaneTime(30_100));
+    keys[0].state.restore(lost, tokens(600));
+    assert_eq!(used(&keys[0]), 700);
+    // Forgotten when the first charge would have been.
+    assert_eq!(wait_of(&ask(&mut keys, "c", 900, 70_749)), 1);
+    keys[0].state.settle(lost, tokens(600), tokens(200));
+    keys[0].state.settle(other, tokens(100), tokens(50));
+    assert_eq!(used(&keys[0]), 250);
+}
+
+#[test]
+fn a_charge_that_was_lost_and_is_older_than_the_window_is_made_now() {
+    let mut keys = [key("total", tokens_per_minute(1_000))];
+    let now = LaneTime(100_000);
+    keys[0].state.advance(now);
+    let slot = now.slot_ago(70_000);
+    assert_eq!(slot, now.slot());
+    keys[0].state.restore(slot, tokens(600));
+    wait_of(&ask(&mut keys, "c", 900, 159_000));
+    keys[0].state.settle(slot, tokens(600), tokens(200));
+    assert_eq!(used(&keys[0]), 200);
+}
+
+#[test]
+fn a_charge_that_was_lost_across_a_clock_step_is_settled_where_it_stands() {
+    let mut keys = [key("total", tokens_per_minute(1_000))];
+    keys[0].state.advance(LaneTime(10_000));
+    keys[0].state.reserve(tokens(100), tokens(0));
+    keys[0].state.step(LaneTime(20_000));
+    let slot = LaneTime(20_000).slot_ago(10_000);
+    keys[0].state.restore(slot, tokens(600));
+    keys[0].state.settle(slot, tokens(600), tokens(200));
+    assert_eq!(used(&keys[0]), 300);
+}

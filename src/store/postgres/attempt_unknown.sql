@@ -3,5 +3,4 @@ update quarrier.attempt
 set outcome = 'unknown', finished_at = quarrier.at($2), error_kind = $3
 from quarrier.job
 where
-    job.id = any($1) and attempt.job_id = job.id and attempt.number = job.calls
-    and attempt.outcome is null
+    job.id = any($1) and attempt.job_id = job.id and attempt.outcome is null

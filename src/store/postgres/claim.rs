@@ -18,7 +18,7 @@ use crate::store::shared::sharing;
 use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError};
 
 /// What separates the names of keys in one text.
-const KEY_SEPARATOR: &str = "\u{1f}";
+pub(super) const KEY_SEPARATOR: &str = "\u{1f}";
 
 /// What holds back a lane's jobs, and how its queues share it.
 pub(super) struct Look {
@@ -67,7 +67,7 @@ impl PostgresStore {
         if let Some(place) = candidates::last_place(&sorted.taken) {
             draws.advance_place(&lane_key, place);
         }
-        let now = draws.wall_ms;
+        let (now, reserved_mono_ms) = (draws.wall_ms, Some(draws.mono_ms));
         draws.save(self, &mut tx).await?;
         tx.commit().await?;
         // Read once nobody waits for the lane any more.
@@ -80,6 +80,7 @@ impl PostgresStore {
             never_fit,
             money_exhausted,
             now_ms: Some(now),
+            reserved_mono_ms,
             ..Claimed::default()
         })
     }

@@ -269,6 +269,22 @@ pub fn has_password(url: &str) -> bool {
     in_user || options.split('&').any(|option| option.starts_with("password="))
 }
 
+/// The connections of one process that nobody uses at the moment.
+#[derive(Debug, Clone)]
+pub(super) struct Idle(PgPool);
+
+impl Idle {
+    /// Closes them without a word: one that is half-open would not hear it.
+    pub(super) fn close(&self) {
+        let mut closed = 0_u32;
+        while let Some(idle) = self.0.try_acquire() {
+            drop(idle.detach());
+            closed += 1;
+        }
+        tracing::warn!(closed, "the server does not answer, closing the connections that wait");
+    }
+}
+
 /// The connections of one process, and how it comes by more.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -376,6 +392,11 @@ impl Connections {
         self.pool.set_connect_options(self.connector.newest(refused).await?);
         self.renewals.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Those that wait.
+    pub(super) fn idle(&self) -> Idle {
+        Idle(self.pool.clone())
     }
 
     pub(super) async fn close(&self) {

@@ -17,10 +17,10 @@ use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
-    OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, SeededSettings, StoreResult, Woken,
-    WorkStore,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed,
+    LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore,
+    RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    SeededSettings, StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -70,6 +70,10 @@ impl WorkStore for PostgresStore {
 
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
         self.within(self.give_back_unsent(attempts)).await
+    }
+
+    async fn restore(&self, lease: Uuid, attempts: &[LostAttempt]) -> StoreResult<Vec<Restored>> {
+        self.within(self.restore_attempts(lease, attempts)).await
     }
 
     async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>> {

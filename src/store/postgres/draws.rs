@@ -24,6 +24,8 @@ pub(super) struct Draws {
     pub(super) now: LaneTime,
     /// The wall clock, once the locks were held, in Unix ms.
     pub(super) wall_ms: i64,
+    /// This process's own clock, once the locks were held and before that was read.
+    pub(super) mono_ms: u64,
 }
 
 /// What of each key this process has deleted.
@@ -68,6 +70,7 @@ impl Draws {
         rules: &[LimitRule],
     ) -> Outcome<Self> {
         let names: Vec<&String> = names.iter().collect();
+        let mono_ms = store.clock.now().mono_ms;
         let rows = sqlx::query_file!("src/store/postgres/budget_read.sql", &names as _)
             .fetch_all(tx.on())
             .await?;
@@ -93,7 +96,7 @@ impl Draws {
         for keyed in &mut keyed {
             keyed.state.advance(now);
         }
-        Ok(Self { keyed, places, now, wall_ms })
+        Ok(Self { keyed, places, now, wall_ms, mono_ms })
     }
 
     /// The index of a key, where it is loaded.

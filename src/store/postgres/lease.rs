@@ -64,7 +64,7 @@ impl PostgresStore {
             .await?;
         tx.commit().await?;
         let running = rows.into_iter().map(|row| RunningAttempt {
-            key: AttemptKey { job_id: row.id, number: bulk::small(row.calls), fence: row.fence },
+            key: AttemptKey { job_id: row.id, number: bulk::small(row.number), fence: row.fence },
         });
         Ok(Some(running.collect()))
     }

@@ -31,6 +31,7 @@ mod pause;
 mod place;
 mod promote;
 mod read;
+mod restore;
 mod retention;
 mod session;
 mod sharing;
@@ -47,7 +48,7 @@ use self::connect::{Connections, Connector};
 pub use self::connect::{Login, LoginAsk, Logins, Transport, has_password};
 use self::draws::Trimmed;
 use self::error::{Fault, Outcome};
-use self::session::Tx;
+use self::session::{Patience, Tx};
 use self::time::Reckoning;
 use crate::clock::Clock;
 use crate::store::{StoreError, StoreResult};
@@ -161,6 +162,7 @@ pub struct PostgresStore {
     begin: &'static str,
     pooled: bool,
     operation_timeout: Duration,
+    patience: Patience,
     clock: Clock,
     time: TimeSource,
     reckoning: Reckoning,
@@ -215,23 +217,22 @@ impl PostgresStore {
         if options.pooled {
             begin.extend(options.session().map(|(name, ms)| format!("; set local {name} = {ms}")));
         }
-        let operation_timeout =
-            Duration::from_millis(options.statement_timeout_ms.saturating_mul(2)) + REACH;
+        let statement_timeout = Duration::from_millis(options.statement_timeout_ms);
+        let operation_timeout = statement_timeout.saturating_mul(2) + REACH;
         let listener = listen::Listener::new(
             options.direct_connector().filter(|_| options.listen),
             options.probe,
         );
+        // Half an operation's time, so that it says itself why there is no connection.
+        let connections = Connections::new(connector, options.connections_max, statement_timeout)?;
+        let patience = Patience { longest: statement_timeout + REACH, idle: connections.idle() };
         Ok(Self {
-            connections: Connections::new(
-                connector,
-                options.connections_max,
-                // Half an operation's time, so that it says itself why there is no connection.
-                Duration::from_millis(options.statement_timeout_ms),
-            )?,
+            connections,
             listener,
             begin: Box::leak(begin.concat().into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
+            patience,
             clock,
             time: options.time,
             reckoning: Reckoning::default(),
@@ -309,7 +310,8 @@ impl PostgresStore {
 
     /// Begins a transaction.
     async fn begin(&self) -> Outcome<Tx> {
-        Tx::begin(self.connections.acquire().await?, self.begin, !self.pooled).await
+        let connection = self.connections.acquire().await?;
+        Tx::begin(connection, self.begin, !self.pooled, self.patience.clone()).await
     }
 
     /// A connection to read on. Behind a pooler that is a transaction too, because a statement and
@@ -318,7 +320,7 @@ impl PostgresStore {
         if self.pooled {
             return self.begin().await;
         }
-        Ok(Tx::plain(self.connections.acquire().await?, true))
+        Ok(Tx::plain(self.connections.acquire().await?, true, self.patience.clone()))
     }
 
     /// Runs an operation to its deadline: no lost packet may hold a worker for ever. What is cut
@@ -335,7 +337,8 @@ impl PostgresStore {
     }
 }
 
-/// How much longer than its statements an operation may take to reach the server.
+/// How much longer than a statement may run its answer is waited for, and an operation may take to
+/// reach the server.
 const REACH: Duration = Duration::from_secs(5);
 
 fn location(connect: &PgConnectOptions) -> String {

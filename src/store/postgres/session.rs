@@ -2,18 +2,77 @@
 //! it when the operation stops half-way.
 //! Must not know: tables.
 
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Either, Execute, Executor, Postgres, SqlStr};
+use tokio::time::{Instant, Sleep};
 
+use super::connect::Idle;
 use super::error::Outcome;
+
+/// A statement that was given up after so long without an answer speaks against the connections
+/// that wait, too: they may be as dead.
+const SUSPICIOUS: Duration = Duration::from_secs(3);
+
+/// How long a statement is waited for, and what is closed when that was in vain.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    /// The server ends a statement before this, and says so.
+    pub(super) longest: Duration,
+    pub(super) idle: Idle,
+}
+
+impl Patience {
+    /// Waits for what a statement answers.
+    async fn wait<T>(&self, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        let mut waiting = Waiting::begin(self);
+        let answered = tokio::time::timeout(self.longest, answer).await;
+        waiting.over |= answered.is_ok();
+        answered.unwrap_or_else(|_| Err(no_answer(self.longest)))
+    }
+}
+
+/// A statement under way. One that is given up has met a server too busy to say so, or a connection
+/// that is half-open: its other end has gone without a word, as behind a router that has forgotten
+/// it. The others of that time are then closed at once; tried one after another, each would cost
+/// the same wait.
+struct Waiting {
+    since: Instant,
+    idle: Idle,
+    over: bool,
+}
+
+impl Waiting {
+    fn begin(patience: &Patience) -> Self {
+        Self { since: Instant::now(), idle: patience.idle.clone(), over: false }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.over && self.since.elapsed() >= SUSPICIOUS {
+            self.idle.close();
+        }
+    }
+}
+
+fn no_answer(longest: Duration) -> sqlx::Error {
+    let words = format!("no answer within {} ms, the connection is given up", longest.as_millis());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, words))
+}
 
 /// A connection, with a transaction open on it or without one.
 pub(super) struct Tx {
     connection: PoolConnection<Postgres>,
+    patience: Patience,
     /// Statements are prepared once and kept by name. Behind a pooler they are not: the next
     /// transaction may run on another server connection, where the name means nothing.
     named: bool,
@@ -32,33 +91,41 @@ enum Open {
 impl Tx {
     /// Begins a transaction by these statements.
     pub(super) async fn begin(
-        mut connection: PoolConnection<Postgres>,
+        connection: PoolConnection<Postgres>,
         statements: &'static str,
         named: bool,
+        patience: Patience,
     ) -> Outcome<Self> {
         // Before anything is sent: what is cut off here must not go back to the pool.
-        let begun = sqlx::raw_sql(statements).execute(&mut *connection).await;
-        let mut tx = Self { connection, named, open: Open::Transaction };
-        if let Err(error) = begun {
-            tx.connection.close_on_drop();
-            return Err(error.into());
-        }
+        let mut tx = Self { connection, patience, named, open: Open::Transaction };
+        tx.run(statements).await?;
         Ok(tx)
     }
 
     /// Statements that commit by themselves.
-    pub(super) fn plain(connection: PoolConnection<Postgres>, named: bool) -> Self {
-        Self { connection, named, open: Open::Nothing }
+    pub(super) fn plain(
+        connection: PoolConnection<Postgres>,
+        named: bool,
+        patience: Patience,
+    ) -> Self {
+        Self { connection, patience, named, open: Open::Nothing }
     }
 
     /// Where the next statement runs.
     pub(super) fn on(&mut self) -> On<'_> {
-        On { connection: &mut self.connection, named: self.named }
+        On { connection: &mut self.connection, patience: &self.patience, named: self.named }
+    }
+
+    /// A statement of the transaction itself.
+    async fn run(&mut self, statement: &'static str) -> Outcome<()> {
+        let run = sqlx::raw_sql(statement).execute(&mut *self.connection);
+        self.patience.wait(run).await?;
+        Ok(())
     }
 
     pub(super) async fn commit(mut self) -> Outcome<()> {
         if self.open == Open::Transaction {
-            sqlx::raw_sql("commit").execute(&mut *self.connection).await?;
+            self.run("commit").await?;
         }
         self.open = Open::Ended;
         Ok(())
@@ -67,7 +134,7 @@ impl Tx {
     /// Ends what changed nothing.
     pub(super) async fn rollback(mut self) -> Outcome<()> {
         if self.open == Open::Transaction {
-            sqlx::raw_sql("rollback").execute(&mut *self.connection).await?;
+            self.run("rollback").await?;
         }
         self.open = Open::Ended;
         Ok(())
@@ -88,7 +155,33 @@ impl Drop for Tx {
 #[derive(Debug)]
 pub(super) struct On<'c> {
     connection: &'c mut PgConnection,
+    patience: &'c Patience,
     named: bool,
+}
+
+/// The rows of a statement, as far as they come in its time.
+struct Rows<S> {
+    stream: S,
+    waiting: Waiting,
+    end: Pin<Box<Sleep>>,
+    longest: Duration,
+}
+
+impl<S, T> Rows<S>
+where
+    S: stream::Stream<Item = sqlx::Result<T>> + Unpin,
+{
+    async fn next(mut self) -> sqlx::Result<Option<(T, Self)>> {
+        let next = tokio::select! {
+            biased;
+            next = self.stream.next() => next,
+            () = &mut self.end => return Err(no_answer(self.longest)),
+        };
+        // Whoever needs no more rows drops the rest, however long he took.
+        self.waiting.since = Instant::now();
+        self.waiting.over = !matches!(next, Some(Ok(_)));
+        Ok(next.transpose()?.map(|row| (row, self)))
+    }
 }
 
 /// A statement whose name, if it has one, is decided by where it runs.
@@ -126,7 +219,14 @@ impl<'c> Executor<'c> for On<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connection.fetch_many(Statement { query, named: self.named })
+        let patience = self.patience;
+        let rows = Rows {
+            stream: self.connection.fetch_many(Statement { query, named: self.named }),
+            waiting: Waiting::begin(patience),
+            end: Box::pin(tokio::time::sleep(patience.longest)),
+            longest: patience.longest,
+        };
+        stream::try_unfold(rows, Rows::next).boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<PgRow>>>
@@ -134,7 +234,9 @@ impl<'c> Executor<'c> for On<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connection.fetch_optional(Statement { query, named: self.named })
+        let patience = self.patience;
+        let row = self.connection.fetch_optional(Statement { query, named: self.named });
+        Box::pin(patience.wait(row))
     }
 
     fn prepare_with<'e>(

@@ -8,6 +8,7 @@ pub(super) mod crash;
 pub(super) mod erasing;
 pub(super) mod halts;
 pub(super) mod places;
+pub(super) mod restoring;
 pub(super) mod retaining;
 pub(super) mod seeds;
 pub(super) mod settling;

@@ -1,8 +1,4 @@
 -- sqlite: nobody has seen the end of these jobs' open attempts, and perhaps nobody will.
 update attempt
 set outcome = 'unknown', finished_at = ?2, error_kind = ?3
-where
-    outcome is null
-    and (job_id, number) in (
-        select job.id, job.calls from job where job.id in (select value from jsonb_each(?1))
-    )
+where outcome is null and job_id in (select value from jsonb_each(?1))

@@ -66,6 +66,7 @@ impl SqliteStore {
                 .await?;
         }
         let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws, now).await?;
+        let reserved_mono_ms = Some(draws.mono_ms);
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed {
@@ -74,6 +75,7 @@ impl SqliteStore {
             waiting: sorted.waiting,
             never_fit,
             money_exhausted,
+            reserved_mono_ms,
             ..Claimed::default()
         })
     }

@@ -15,9 +15,10 @@ use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
-    OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, SeededSettings, StoreResult, WorkStore,
+    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed,
+    LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore,
+    RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
+    SeededSettings, StoreResult, WorkStore,
 };
 
 #[async_trait]
@@ -69,6 +70,10 @@ impl WorkStore for SqliteStore {
 
     async fn give_back(&self, attempts: &[AttemptKey]) -> StoreResult<()> {
         self.give_back_unsent(attempts).await
+    }
+
+    async fn restore(&self, lease: Uuid, attempts: &[LostAttempt]) -> StoreResult<Vec<Restored>> {
+        self.restore_attempts(lease, attempts).await
     }
 
     async fn other_leases(&self, own: Uuid) -> StoreResult<Vec<OtherLease>> {

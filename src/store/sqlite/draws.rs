@@ -20,6 +20,8 @@ pub(super) struct Draws {
     pub(super) keyed: Vec<Keyed>,
     index: HashMap<String, usize>,
     pub(super) now: LaneTime,
+    /// The process's clock at that time.
+    pub(super) mono_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -30,10 +32,12 @@ struct StateRow<'a> {
 
 impl Draws {
     pub(super) async fn open(store: &SqliteStore, tx: &mut Tx) -> StoreResult<Self> {
-        let now = store.lane_time(tx, store.clock.now()).await?;
+        let own = store.clock.now();
+        let now = store.lane_time(tx, own).await?;
         let rules = rules(&mut **tx).await?;
         let queues = sharing::queues(&mut **tx).await?;
-        Ok(Self { rules, queues, keyed: Vec::new(), index: HashMap::new(), now })
+        let index = HashMap::new();
+        Ok(Self { rules, queues, keyed: Vec::new(), index, now, mono_ms: own.mono_ms })
     }
 
     /// The keys that a job draws on.

@@ -90,7 +90,7 @@ impl SqliteStore {
         let running = rows.into_iter().map(|row| RunningAttempt {
             key: AttemptKey {
                 job_id: row.id.into_uuid(),
-                number: bulk::small(row.calls),
+                number: bulk::small(row.number),
                 fence: row.fence.into_uuid(),
             },
         });

@@ -1,4 +1,7 @@
 -- sqlite: what runs under a lease.
-select id as "id!: Hyphenated", calls, fence as "fence!: Hyphenated"
+select
+    job.id as "id!: Hyphenated", coalesce(attempt.number, job.calls) as "number!: i64",
+    job.fence as "fence!: Hyphenated"
 from job
-where lease_id = ?1 and state = 'running'
+left join attempt on attempt.job_id = job.id and attempt.fence = job.fence
+where job.lease_id = ?1 and job.state = 'running'

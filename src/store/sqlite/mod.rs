@@ -19,6 +19,7 @@ mod pause;
 mod place;
 mod promote;
 mod read;
+mod restore;
 mod retention;
 mod sharing;
 
