@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::report::{Line, decimals, number, percentile};
+use super::report::{Line, decimals, percentile};
 use super::server::Server;
 use super::{Bench, enqueue, meters};
 use crate::store::{ClaimAsk, LeaseInfo, Store};
@@ -60,13 +60,9 @@ pub(super) async fn deep(
     fill(&mut connection, ready, CLAIMS.saturating_mul(each)).await?;
     bench.ground.settle().await?;
     let row = sqlx::query("select lane from quarrier.job limit 1").fetch_one(&mut connection);
-    let lane: String = row.await?.try_get("lane")?;
+    let lane_name: String = row.await?.try_get("lane")?;
 
-    let lease = LeaseInfo {
-        id: Uuid::now_v7(),
-        pid: std::process::id(),
-        host: "bench".to_owned(),
-    };
+    let lease = LeaseInfo { id: Uuid::now_v7(), pid: std::process::id(), host: "bench".to_owned() };
     store.open_lease(&lease).await?;
     let mut meters = bench.ground.meters().await?;
     let begun = meters.begin().await?;
@@ -74,7 +70,7 @@ pub(super) async fn deep(
     for _ in 0..CLAIMS.min(ready) {
         let fences = (0..each).map(|_| Uuid::new_v4()).collect();
         let began = meters::monotonic_ns();
-        claimed = claimed.saturating_add(claim(&*store, &lane, lease.id, fences).await?);
+        claimed = claimed.saturating_add(claim(&*store, &lane_name, lease.id, fences).await?);
         times.push(meters::apart_ms(began, meters::monotonic_ns()));
     }
     let spent = meters.end(begun).await?;
@@ -83,13 +79,7 @@ pub(super) async fn deep(
     times.sort_by(f64::total_cmp);
     let line = Line::new("deep", claimed, spent, Duration::ZERO);
     let at = |percent| percentile(&times, percent).map(decimals);
-    Ok(Line {
-        ready: Some(ready),
-        p50_ms: at(50),
-        p95_ms: at(95),
-        p99_ms: at(99),
-        ..line
-    })
+    Ok(Line { ready: Some(ready), p50_ms: at(50), p95_ms: at(95), p99_ms: at(99), ..line })
 }
 
 async fn claim(
@@ -116,6 +106,9 @@ async fn fill(connection: &mut PgConnection, ready: u64, claimed: u64) -> anyhow
         .replace("{more}", &ready.saturating_sub(1).to_string())
         .replace("{claimed}", &claimed.to_string());
     // Only numbers were put in.
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(connection).await.context("fill a lane")?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .context("fill a lane")?;
     Ok(())
 }

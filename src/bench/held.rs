@@ -65,7 +65,7 @@ pub(super) async fn held(bench: &Bench<'_>, server: &Server) -> anyhow::Result<L
         .collect();
     let part = (waits.len() / PART).max(1);
     let (first, last) = (waits.len().min(part), waits.len().saturating_sub(part));
-    let (begin, end) = (sorted(waits.get(..first)), sorted(waits.get(last..)));
+    let (early, late) = (sorted(waits.get(..first)), sorted(waits.get(last..)));
     let all = sorted(Some(&waits));
     let at = |sorted: &[f64], percent| percentile(sorted, percent).map(decimals);
     let line = Line::new("held", jobs, spent, cpu);
@@ -77,8 +77,8 @@ pub(super) async fn held(bench: &Bench<'_>, server: &Server) -> anyhow::Result<L
         p50_ms: at(&all, 50),
         p95_ms: at(&all, 95),
         p99_ms: at(&all, 99),
-        begin_p50_ms: at(&begin, 50),
-        end_p50_ms: at(&end, 50),
+        begin_p50_ms: at(&early, 50),
+        end_p50_ms: at(&late, 50),
         resident_mb_max,
         ..line
     })

@@ -13,6 +13,8 @@ mod deep;
 mod documents;
 mod drain;
 mod enqueue;
+#[cfg(feature = "sqlite")]
+mod file_floor;
 #[cfg(feature = "postgres")]
 mod floor;
 mod ground;
@@ -56,7 +58,7 @@ pub enum What {
     Held,
     /// The time of a claim in a lane with ten thousand ready jobs, and with many (Postgres).
     Deep,
-    /// The same rows as enqueueing and draining write, by bare statements (Postgres).
+    /// The same rows as draining writes, and on Postgres enqueueing, by bare statements.
     Floor,
 }
 
@@ -235,6 +237,8 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
         let bench = self.bench;
         #[cfg(feature = "postgres")]
         let mut states = floor::States::default();
+        #[cfg(feature = "sqlite")]
+        let mut file_states = file_floor::States::default();
         if self.wants(What::Drain) {
             let mut processes = vec![1, bench.options.processes];
             processes.dedup();
@@ -248,6 +252,10 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                     if let Some(server) = bench.ground.server().filter(|_| !budget) {
                         states = floor::states(server).await?;
                     }
+                    #[cfg(feature = "sqlite")]
+                    if let Some(path) = bench.ground.file().filter(|_| !budget) {
+                        file_states = file_floor::states(path).await?;
+                    }
                 }
             }
         }
@@ -259,6 +267,12 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                 let line = floor::floor(bench, server, connections, &states).await?;
                 self.keep(&line)?;
             }
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = bench.ground.file().filter(|_| self.wants(What::Floor)) {
+            self.begins("the floor of draining")?;
+            let line = file_floor::floor(bench, path, &file_states).await?;
+            self.keep(&line)?;
         }
         Ok(())
     }
@@ -275,8 +289,8 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
         }
         for is_deep in [false, true] {
             if self.wants(What::Deep) {
-                let lane = if is_deep { "a deep lane" } else { "a shallow lane" };
-                self.begins(&format!("claims in {lane}"))?;
+                let depth = if is_deep { "deep" } else { "shallow" };
+                self.begins(&format!("claims in a {depth} lane"))?;
                 let line = deep::deep(bench, server, is_deep).await?;
                 self.keep(&line)?;
             }

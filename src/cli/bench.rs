@@ -89,6 +89,8 @@ impl BenchArgs {
         let mut env = vec![("QUARRIER_STORE__URL".to_owned(), OsString::from(address))];
         if self.pooler.is_some() {
             env.push(("QUARRIER_STORE__POOLED".to_owned(), "true".into()));
+            // Nobody can listen through a pooler.
+            env.push(("QUARRIER_STORE__DIRECT_URL".to_owned(), url.into()));
         }
         Ok(BenchOptions {
             what,

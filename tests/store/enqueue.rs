@@ -390,7 +390,8 @@ async fn a_producer_cannot_lend_the_functions_tables_or_operators_of_its_own() {
         let ask = format!("select pg_catalog.concat(quarrier.enqueue('{document}'))");
         assert_eq!(texts(&mut connection, &ask).await.unwrap()[0].len(), 36);
     }
-    let many = format!("select pg_catalog.concat(quarrier.enqueue_many(array['{usual}']::jsonb[]))");
+    let many =
+        format!("select pg_catalog.concat(quarrier.enqueue_many(array['{usual}']::jsonb[]))");
     assert_eq!(texts(&mut connection, &many).await.unwrap()[0].len(), 36);
     let count = "select pg_catalog.concat(pg_catalog.count(*)) from quarrier.submission";
     assert_eq!(texts(&mut connection, count).await.unwrap(), ["4"]);
