@@ -69,9 +69,9 @@ pub(super) async fn deep(
     let (mut times, mut claimed) = (Vec::new(), 0_u64);
     for _ in 0..CLAIMS.min(ready) {
         let fences = (0..each).map(|_| Uuid::new_v4()).collect();
-        let began = meters::monotonic_ns();
+        let asked_ns = meters::monotonic_ns();
         claimed = claimed.saturating_add(claim(&*store, &lane_name, lease.id, fences).await?);
-        times.push(meters::apart_ms(began, meters::monotonic_ns()));
+        times.push(meters::apart_ms(asked_ns, meters::monotonic_ns()));
     }
     let spent = meters.end(begun).await?;
     store.close().await;
