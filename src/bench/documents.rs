@@ -1,24 +1,24 @@
 //! The documents that are put in: all of one size, each with its number.
 //! Must not know: by which door.
 
-use serde_json::json;
-
 /// The size of each document in bytes.
 pub(super) const BYTES: usize = 1_024;
 
 /// A document whose prompt begins with its number. With an identity it has an `id` of its own, as
-/// documents of a file have.
+/// documents of a file have. It is made while the measurement runs, so it is made cheaply.
 pub(super) fn document(number: u64, has_id: bool) -> String {
-    let text = |pad: usize| {
-        let prompt = format!("{number} Summarise this in one sentence. {:x<pad$}", "");
-        if has_id {
-            json!({ "id": format!("bench-{number}"), "prompt": prompt, "max_tokens": 100 })
-        } else {
-            json!({ "prompt": prompt, "max_tokens": 100 })
-        }
-        .to_string()
-    };
-    text(BYTES.saturating_sub(text(0).len()))
+    const END: &str = "\",\"max_tokens\":100}";
+    let id = if has_id { format!("\"id\":\"bench-{number}\",") } else { String::new() };
+    let mut text = String::with_capacity(BYTES);
+    text.push('{');
+    text.push_str(&id);
+    text.push_str("\"prompt\":\"");
+    text.push_str(&number.to_string());
+    text.push_str(" Summarise this in one sentence. ");
+    let pad = BYTES.saturating_sub(text.len().saturating_add(END.len()));
+    text.push_str(&"x".repeat(pad));
+    text.push_str(END);
+    text
 }
 
 #[cfg(test)]

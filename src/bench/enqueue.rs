@@ -138,31 +138,70 @@ pub(super) async fn give(client: &mut PgConnection, document: &str) -> anyhow::R
     Ok(())
 }
 
-/// In bulk through `quarrier.enqueue_many`, from one client.
+/// In bulk through `quarrier.enqueue_many`, from so many clients at once.
 #[cfg(feature = "postgres")]
-pub(super) async fn many(bench: &Bench<'_>, server: &Server) -> anyhow::Result<Line> {
+pub(super) async fn many(
+    bench: &Bench<'_>,
+    server: &Server,
+    connections: u32,
+) -> anyhow::Result<Line> {
     bench.ground.fresh().await?.close().await;
     bench.ground.settle().await?;
     let jobs = bench.options.jobs;
-    let mut client = server.connect().await?;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(server.connect().await?);
+    }
     let mut meters = bench.ground.meters().await?;
     let begun = meters.begin().await?;
-    let mut first = 0;
-    while first < jobs {
-        let next = jobs.min(first.saturating_add(MANY));
-        let documents: Vec<String> = (first..next).map(|number| document(number, false)).collect();
-        let row =
-            sqlx::query("select count(*) as given from quarrier.enqueue_many($1::text[]::jsonb[])")
-                .bind(documents)
-                .fetch_one(&mut client)
-                .await?;
-        let given: i64 = row.try_get("given")?;
-        ensure!(u64::try_from(given) == Ok(next - first), "enqueue_many gave {given} ids");
-        first = next;
+    let mut working = JoinSet::new();
+    for client in clients {
+        working.spawn(put_many(client, Arc::clone(&next), jobs));
+    }
+    let mut clients = Vec::new();
+    while let Some(done) = working.join_next().await {
+        clients.push(done??);
     }
     let spent = meters.end(begun).await?;
+    drop(clients);
     let line = Line::new("enqueue_bulk", jobs, spent, Duration::ZERO);
-    Ok(Line { door: Some("function"), connections: Some(1), ..line })
+    Ok(Line { door: Some("function"), connections: Some(connections), ..line })
+}
+
+/// One client: takes the next documents until there are none.
+#[cfg(feature = "postgres")]
+async fn put_many(
+    mut client: PgConnection,
+    next: Arc<AtomicU64>,
+    jobs: u64,
+) -> anyhow::Result<PgConnection> {
+    loop {
+        let first = next.fetch_add(MANY, Ordering::Relaxed);
+        if first >= jobs {
+            return Ok(client);
+        }
+        let end = jobs.min(first.saturating_add(MANY));
+        give_many(&mut client, (first..end).map(|number| document(number, false)).collect())
+            .await?;
+    }
+}
+
+/// Documents through the SQL function, committed when this returns.
+#[cfg(feature = "postgres")]
+pub(super) async fn give_many(
+    client: &mut PgConnection,
+    documents: Vec<String>,
+) -> anyhow::Result<()> {
+    let wanted = i64::try_from(documents.len());
+    let row =
+        sqlx::query("select count(*) as given from quarrier.enqueue_many($1::text[]::jsonb[])")
+            .bind(documents)
+            .fetch_one(client)
+            .await?;
+    let given: i64 = row.try_get("given")?;
+    ensure!(wanted == Ok(given), "enqueue_many gave {given} ids");
+    Ok(())
 }
 
 /// In bulk through this program's own door, from one connection.

@@ -52,6 +52,16 @@ impl Ground {
         }
     }
 
+    /// The file, where the store is one.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::File(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Kind::Server(_) => None,
+        }
+    }
+
     /// The server, where the store is on one.
     #[cfg(feature = "postgres")]
     pub(super) fn server(&self) -> Option<&Server> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 use super::documents::document;
-use super::report::{Line, decimals, number, percentile};
+use super::report::{Line, decimals, percentile};
 use super::workers::{Work, Workers};
 use super::{Bench, enqueue, meters};
 use crate::store::Store;
@@ -58,7 +58,7 @@ pub(super) async fn latency(bench: &Bench<'_>) -> anyhow::Result<Line> {
         .iter()
         .filter_map(|(number, at_ns)| {
             let given = acknowledged.get(usize::try_from(*number).ok()?)?;
-            Some(apart_ms(*given, *at_ns))
+            Some(meters::apart_ms(*given, *at_ns))
         })
         .collect();
     anyhow::ensure!(waits.len() == acknowledged.len(), "measure: {} calls started", waits.len());
@@ -78,13 +78,6 @@ pub(super) async fn latency(bench: &Bench<'_>) -> anyhow::Result<Line> {
         resident_mb_max,
         ..line
     })
-}
-
-/// Milliseconds from one time to another; below 0 where a worker saw the commit before its client
-/// heard of it.
-fn apart_ms(from_ns: u64, to_ns: u64) -> f64 {
-    let ms = |ns: u64| number(ns / 1_000) / 1_000.0;
-    if to_ns >= from_ns { ms(to_ns - from_ns) } else { -ms(from_ns - to_ns) }
 }
 
 /// By which way the jobs come in: as another program's would where SQL has a door.
@@ -124,16 +117,5 @@ impl<'a> Door<'a> {
         let job = enqueue::prepared(self.bench, number, &[])?;
         self.store.admit(vec![job]).await?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_start_before_the_acknowledgement_is_a_negative_wait() {
-        assert!((apart_ms(1_000_000, 3_500_000) - 2.5).abs() < 1e-9);
-        assert!((apart_ms(3_500_000, 1_000_000) + 2.5).abs() < 1e-9);
     }
 }

@@ -8,6 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 #[cfg(feature = "postgres")]
 use sqlx::{PgConnection, Row as _};
 
+use super::report::number;
+
 /// What Linux shows processes' times in: hundredths of a second, whatever the kernel counts in.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -20,6 +22,13 @@ pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let since = Duration::try_from(now).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds from one time to another; below 0 where a worker saw the commit before its client
+/// heard of it.
+pub(super) fn apart_ms(from_ns: u64, to_ns: u64) -> f64 {
+    let ms = |ns: u64| number(ns / 1_000) / 1_000.0;
+    if to_ns >= from_ns { ms(to_ns - from_ns) } else { -ms(from_ns - to_ns) }
 }
 
 /// CPU that this process has used.
@@ -214,6 +223,12 @@ mod tests {
     use super::*;
 
     #[cfg(feature = "postgres")]
+    #[test]
+    fn a_start_before_the_acknowledgement_is_a_negative_wait() {
+        assert!((apart_ms(1_000_000, 3_500_000) - 2.5).abs() < 1e-9);
+        assert!((apart_ms(3_500_000, 1_000_000) + 2.5).abs() < 1e-9);
+    }
+
     #[test]
     fn a_process_is_read_whatever_its_name_holds() {
         let text = "12 (a) b 7 (c) S 3 12 12 0 -1 4194560 9 8 7 6 50 5 40 4 20 0 1";

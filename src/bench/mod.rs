@@ -8,12 +8,18 @@
 //!
 //! Must not know: flags, and where lines are written.
 
+#[cfg(feature = "postgres")]
+mod deep;
 mod documents;
 mod drain;
 mod enqueue;
+#[cfg(feature = "sqlite")]
+mod file_floor;
 #[cfg(feature = "postgres")]
 mod floor;
 mod ground;
+#[cfg(feature = "postgres")]
+mod held;
 mod latency;
 mod meters;
 mod noop;
@@ -48,7 +54,11 @@ pub enum What {
     Latency,
     /// 2,000 calls of 200 ms, 200 at once.
     SlowCall,
-    /// The same rows as enqueueing and draining write, by bare statements (Postgres).
+    /// Jobs done at a pace of 500 a second while a transaction is held open elsewhere (Postgres).
+    Held,
+    /// The time of a claim in a lane with ten thousand ready jobs, and with many (Postgres).
+    Deep,
+    /// The same rows as draining writes, and on Postgres enqueueing, by bare statements.
     Floor,
 }
 
@@ -65,6 +75,10 @@ pub struct BenchOptions {
     pub processes: u32,
     /// Calls in flight at once in each worker of a drain.
     pub concurrency: u32,
+    /// For how many seconds a transaction is held open.
+    pub held_s: u32,
+    /// Ready jobs of the deep lane.
+    pub deep_jobs: u64,
     /// The workers reach the server through a pooler.
     pub pooled: bool,
     /// How a worker process is started.
@@ -152,6 +166,8 @@ async fn all(
         once.enqueue().await?;
         once.drain().await?;
         once.calls().await?;
+        #[cfg(feature = "postgres")]
+        once.burdened().await?;
     }
     for ratio in report::ratios(&lines) {
         tell(Told::Ratio(ratio))?;
@@ -199,10 +215,14 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                 let line = enqueue::floor(bench, server).await?;
                 self.keep(&line)?;
             }
-            if self.wants(What::EnqueueBulk) {
-                self.begins("enqueue in bulk by the SQL function")?;
-                let line = enqueue::many(bench, server).await?;
-                self.keep(&line)?;
+            for connections in [1, 2] {
+                if self.wants(What::EnqueueBulk) {
+                    self.begins(&format!(
+                        "enqueue in bulk by the SQL function, connections: {connections}"
+                    ))?;
+                    let line = enqueue::many(bench, server, connections).await?;
+                    self.keep(&line)?;
+                }
             }
         }
         if self.wants(What::EnqueueBulk) {
@@ -217,6 +237,8 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
         let bench = self.bench;
         #[cfg(feature = "postgres")]
         let mut states = floor::States::default();
+        #[cfg(feature = "sqlite")]
+        let mut file_states = file_floor::States::default();
         if self.wants(What::Drain) {
             let mut processes = vec![1, bench.options.processes];
             processes.dedup();
@@ -230,6 +252,10 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
                     if let Some(server) = bench.ground.server().filter(|_| !budget) {
                         states = floor::states(server).await?;
                     }
+                    #[cfg(feature = "sqlite")]
+                    if let Some(path) = bench.ground.file().filter(|_| !budget) {
+                        file_states = file_floor::states(path).await?;
+                    }
                 }
             }
         }
@@ -239,6 +265,33 @@ impl<T: FnMut(Told) -> anyhow::Result<()>> Once<'_, T> {
             floor::prepare(bench, server).await?;
             for connections in [1, 2] {
                 let line = floor::floor(bench, server, connections, &states).await?;
+                self.keep(&line)?;
+            }
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = bench.ground.file().filter(|_| self.wants(What::Floor)) {
+            self.begins("the floor of draining")?;
+            let line = file_floor::floor(bench, path, &file_states).await?;
+            self.keep(&line)?;
+        }
+        Ok(())
+    }
+
+    /// What a queue in use long enough meets.
+    #[cfg(feature = "postgres")]
+    async fn burdened(&mut self) -> anyhow::Result<()> {
+        let bench = self.bench;
+        let Some(server) = bench.ground.server() else { return Ok(()) };
+        if self.wants(What::Held) {
+            self.begins("a pace kept beside a transaction held open")?;
+            let line = held::held(bench, server).await?;
+            self.keep(&line)?;
+        }
+        for is_deep in [false, true] {
+            if self.wants(What::Deep) {
+                let depth = if is_deep { "deep" } else { "shallow" };
+                self.begins(&format!("claims in a {depth} lane"))?;
+                let line = deep::deep(bench, server, is_deep).await?;
                 self.keep(&line)?;
             }
         }

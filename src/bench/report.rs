@@ -11,8 +11,8 @@ use super::meters::Spent;
 /// One measurement. What does not apply, or cannot be read here, is left out.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Line {
-    /// What was measured: `enqueue_one`, `enqueue_bulk`, `drain`, `latency`, `slow_call`,
-    /// `floor_enqueue`, `floor_drain`.
+    /// What was measured: `enqueue_one`, `enqueue_bulk`, `drain`, `latency`, `slow_call`, `held`,
+    /// `deep`, `floor_enqueue`, `floor_drain`.
     pub measure: &'static str,
     /// Which repetition, from 1.
     pub run: u32,
@@ -36,6 +36,9 @@ pub struct Line {
     /// Calls in flight at once in each process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Jobs that stood ready in the lane before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u64>,
     /// Jobs.
     pub jobs: u64,
     /// From the beginning to the last job, in seconds.
@@ -46,7 +49,7 @@ pub struct Line {
     /// How long it would take if the queue cost nothing, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ideal_s: Option<f64>,
-    /// From acknowledgement to the call's start, in milliseconds: half were faster.
+    /// From acknowledgement to the call's start, or of one claim, in milliseconds: half were faster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ms: Option<f64>,
     /// 95 of 100 were faster.
@@ -55,6 +58,12 @@ pub struct Line {
     /// 99 of 100 were faster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ms: Option<f64>,
+    /// As `p50_ms`, of the first tenth of the jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begin_p50_ms: Option<f64>,
+    /// As `p50_ms`, of the last tenth of the jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_p50_ms: Option<f64>,
     /// Of one core, used by the worker while it has nothing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_cpu_percent: Option<f64>,
@@ -123,12 +132,19 @@ impl Line {
         words.extend(
             self.budget.map(|it| if it { "with a budget" } else { "no budget" }.to_owned()),
         );
+        words.extend(self.ready.map(|ready| format!("{ready} jobs ready")));
         words.extend(self.pooled.filter(|it| *it).map(|_| "through a pooler".to_owned()));
         words.join(", ")
     }
 
     /// Its figure that matters most, with its unit.
     fn figure(&self) -> String {
+        if let (Some(begin), Some(end), Some(ideal)) =
+            (self.begin_p50_ms, self.end_p50_ms, self.ideal_s)
+        {
+            let elapsed = self.elapsed_s;
+            return format!("{elapsed} s of {ideal} s, p50 {begin} ms, at the end {end} ms");
+        }
         match (self.p50_ms, self.p99_ms, self.ideal_s, self.jobs_per_s) {
             (Some(p50), Some(p99), _, _) => format!("p50 {p50} ms, p99 {p99} ms"),
             (_, _, Some(ideal), _) => format!("{} s of {ideal} s", self.elapsed_s),
@@ -201,12 +217,21 @@ pub fn ratios(lines: &[Line]) -> Vec<Ratio> {
     let plain = rate(&|line| line.measure == "floor_enqueue");
     let slow = lines.iter().filter(|line| line.measure == "slow_call");
     let ideal = median(slow.filter_map(|line| Some(line.ideal_s? / line.elapsed_s)));
+    let held = lines.iter().filter(|line| line.measure == "held");
+    let kept = median(held.filter_map(|line| Some(line.ideal_s? / line.elapsed_s)));
+    let claims = || lines.iter().filter(|line| line.measure == "deep");
+    let depths = || claims().filter_map(|line| line.ready);
+    let claim = |depth: Option<u64>| {
+        median(claims().filter(|line| line.ready == depth).filter_map(|line| line.p50_ms))
+    };
     let parts = [
         ("drain_to_floor", one, floor),
         ("drain_with_budget_to_without", drain(&|processes| processes == 1, true), one),
         ("drain_by_many_to_one", drain(&|processes| processes > 1, false), one),
         ("enqueue_one_to_floor", enqueue, plain),
         ("slow_call_ideal_to_measured", ideal, Some(1.0)),
+        ("held_throughput_kept", kept, Some(1.0)),
+        ("claim_deep_to_shallow", claim(depths().max()), claim(depths().min())),
     ];
     parts
         .into_iter()
@@ -263,6 +288,23 @@ mod tests {
             budget: Some(budget),
             ..line
         }
+    }
+
+    #[test]
+    fn what_is_held_and_what_is_deep_have_ratios_of_their_own() {
+        let line = |ms| Line::new("held", 500, spent(ms), Duration::ZERO);
+        let held = Line { ideal_s: Some(1.0), p50_ms: Some(2.0), ..line(1_250) };
+        let deep = |ready, p50| Line {
+            measure: "deep",
+            ready: Some(ready),
+            p50_ms: Some(p50),
+            ideal_s: None,
+            ..held.clone()
+        };
+        let said = |ratio: Ratio| format!("{} {}", ratio.name, ratio.value);
+        let lines = [held.clone(), deep(10, 2.0), deep(1_000, 3.0), deep(10, 2.0)];
+        let said: Vec<String> = ratios(&lines).into_iter().map(said).collect();
+        assert_eq!(said, ["held_throughput_kept 0.8", "claim_deep_to_shallow 1.5"]);
     }
 
     fn floor(ms: u64, connections: u32) -> Line {

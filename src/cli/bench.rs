@@ -49,6 +49,14 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 2_000,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub concurrency: u32,
+    /// For how many seconds a transaction is held open, for `held`.
+    #[arg(long, value_name = "S", default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub held_seconds: u32,
+    /// Ready jobs of the deep lane, for `deep`.
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub deep_jobs: u64,
     /// The same database through a pooler in transaction mode: the workers go that way.
     #[arg(long, value_name = "URL")]
     pub pooler: Option<String>,
@@ -81,6 +89,8 @@ impl BenchArgs {
         let mut env = vec![("QUARRIER_STORE__URL".to_owned(), OsString::from(address))];
         if self.pooler.is_some() {
             env.push(("QUARRIER_STORE__POOLED".to_owned(), "true".into()));
+            // Nobody can listen through a pooler.
+            env.push(("QUARRIER_STORE__DIRECT_URL".to_owned(), url.into()));
         }
         Ok(BenchOptions {
             what,
@@ -88,6 +98,8 @@ impl BenchArgs {
             runs: self.runs,
             processes: self.processes,
             concurrency: self.concurrency,
+            held_s: self.held_seconds,
+            deep_jobs: self.deep_jobs,
             pooled: self.pooler.is_some(),
             launch: Launch {
                 program: std::env::current_exe().context("failed to find this program")?,

@@ -324,8 +324,7 @@ impl JobDocument {
         // digest therefore treats as part of the document (a schema's order reaches the model).
         // Values stay text, because a number that passes through `Value` grows decimals.
         let text = serde_json::to_string(self).unwrap_or_default();
-        let sorted: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(&text).unwrap_or_default();
+        let sorted: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
         serde_json::to_string(&sorted).unwrap_or_default()
     }
 
@@ -348,5 +347,8 @@ impl JobDocument {
 pub(crate) fn digest(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0x0F]);
-    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
+    // Room for all at once: nobody can tell it beforehand how many a filter lets through.
+    let mut hex = String::with_capacity(digest.len().saturating_mul(2));
+    hex.extend(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)));
+    hex
 }

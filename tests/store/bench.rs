@@ -63,19 +63,22 @@ fn is_whole(line: &Value, engine: &str) -> bool {
 async fn a_bench_measures_everything_and_leaves_an_empty_database_empty() {
     let database = Database::empty().await;
     let folder = tempfile::tempdir().unwrap();
-    let sizes = ["--jobs", "40", "--concurrency", "40", "--processes", "2"];
+    let mut sizes = vec!["--jobs", "40", "--concurrency", "40", "--processes", "2"];
+    sizes.extend(["--held-seconds", "1", "--deep-jobs", "300"]);
     let lines = measured(&bench(folder.path(), &database.url(), &sizes));
 
     let counts: Vec<(&str, usize)> =
         lines.iter().map(|(name, lines)| (name.as_str(), lines.len())).collect();
     let expected = [
+        ("deep", 2),
         ("drain", 4),
-        ("enqueue_bulk", 2),
+        ("enqueue_bulk", 3),
         ("enqueue_one", 2),
         ("floor_drain", 2),
         ("floor_enqueue", 1),
+        ("held", 1),
         ("latency", 1),
-        ("ratio", 5),
+        ("ratio", 7),
         ("slow_call", 1),
     ];
     assert_eq!(counts, expected);
@@ -102,6 +105,12 @@ async fn a_bench_measures_everything_and_leaves_an_empty_database_empty() {
     assert!(
         lines["slow_call"][0]["elapsed_s"].as_f64() >= lines["slow_call"][0]["ideal_s"].as_f64()
     );
+
+    let held = &lines["held"][0];
+    assert_eq!((&held["jobs"], &held["ideal_s"]), (&500.into(), &1.0.into()));
+    assert!(held["begin_p50_ms"].is_number() && held["end_p50_ms"].is_number(), "{held}");
+    let deep: Vec<&Value> = lines["deep"].iter().map(|line| &line["ready"]).collect();
+    assert_eq!(deep, [&300, &300], "the shallow lane is never the deeper one");
 
     let schemas = "pg_namespace where nspname like 'quarrier%'";
     assert_eq!(count(&mut connect(&database).await, schemas).await, 0);
@@ -163,8 +172,14 @@ fn a_bench_makes_a_file_of_its_own_and_removes_it() {
     let lines = measured(&bench(dir, "bench.db", &sizes));
     let counts: Vec<(&str, usize)> =
         lines.iter().map(|(name, lines)| (name.as_str(), lines.len())).collect();
-    let expected =
-        [("drain", 4), ("enqueue_bulk", 1), ("latency", 1), ("ratio", 3), ("slow_call", 1)];
+    let expected = [
+        ("drain", 4),
+        ("enqueue_bulk", 1),
+        ("floor_drain", 1),
+        ("latency", 1),
+        ("ratio", 4),
+        ("slow_call", 1),
+    ];
     assert_eq!(counts, expected);
     for line in lines.iter().filter(|(name, _)| *name != "ratio").flat_map(|(_, lines)| lines) {
         assert!(is_whole(line, "sqlite"), "{line}");

@@ -139,6 +139,44 @@ async fn what_sql_can_tell_is_refused_in_the_call_with_the_field_and_the_way_out
     assert_eq!(left, ["0"]);
 }
 
+/// The short check only spares the long one: it lets nothing through that the long one refuses.
+#[tokio::test]
+async fn the_short_check_passes_only_what_the_long_one_passes() {
+    let (_database, mut producer) = database().await;
+    let long = "x".repeat(257);
+    let documents = [
+        (r#"{"prompt":"Hi"}"#, "true"),
+        (r#"{"messages":[]}"#, "true"),
+        (r#"{"prompt":"Hi","tenant":"a","labels":{}}"#, "true"),
+        // Refused, or judged by the long check.
+        (r#"{"prompt":"Hi","id":"a"}"#, "false"),
+        (r#"{"prompt":"Hi","messages":null}"#, "false"),
+        (r#"{"prompt":"Hi","messages":[]}"#, "false"),
+        (r#"{"prompt":null,"messages":[]}"#, "false"),
+        (r#"{"prompt":"Hi","tenant":null}"#, "false"),
+        (r#"{"prompt":"Hi","tenant":7}"#, "false"),
+        (r#"{"prompt":"Hi","tenant":""}"#, "false"),
+        (&format!(r#"{{"prompt":"Hi","tenant":"{long}"}}"#), "false"),
+        (r#"{"prompt":"Hi","colour":1}"#, "false"),
+        (r#"{"prompt":7}"#, "false"),
+        (r#"{"messages":{}}"#, "false"),
+        ("{}", "false"),
+        (r#"["prompt"]"#, "false"),
+        ("\"prompt\"", "false"),
+        ("null", "false"),
+    ];
+    for (document, expected) in documents {
+        let usual = format!("select coalesce(quarrier.is_usual('{document}'), false)::text");
+        assert_eq!(texts(&mut producer, &usual).await.unwrap(), [expected], "{document}");
+        if expected == "true" {
+            let refusal = format!("select quarrier.refusal('{document}', 100)");
+            assert_eq!(texts(&mut producer, &refusal).await.unwrap(), [""], "{document}");
+        }
+    }
+    let none = "select coalesce(quarrier.is_usual(null), false)::text";
+    assert_eq!(texts(&mut producer, none).await.unwrap(), ["false"]);
+}
+
 /// Two lists of one thing: this keeps them the same.
 #[tokio::test]
 async fn the_functions_know_the_fields_of_the_published_schema() {
@@ -155,6 +193,12 @@ async fn the_functions_know_the_fields_of_the_published_schema() {
         .map(|rest| rest.split(']').next().unwrap().split('\'').skip(1).step_by(2).collect())
         .collect();
     assert_eq!(lists, [published.clone(), published.clone()]);
+    // The short check leaves documents with an id to the long one.
+    let source = "select prosrc from pg_proc where proname = 'is_usual'";
+    let source = texts(&mut producer, source).await.unwrap().remove(0);
+    let list = source.split("array[").nth(1).unwrap().split(']').next().unwrap();
+    let usual: BTreeSet<&str> = list.split('\'').skip(1).step_by(2).collect();
+    assert_eq!(usual, published.iter().copied().filter(|field| *field != "id").collect());
     for field in published.iter().filter(|field| **field != "prompt") {
         enqueue(&mut producer, &format!(r#"{{"prompt":"Hi","{field}":null}}"#)).await.unwrap();
     }
@@ -310,14 +354,47 @@ async fn a_producer_cannot_lend_the_functions_tables_or_operators_of_its_own() {
     let (_database, mut connection) = database().await;
     run(
         &mut connection,
-        "create function public.length(text) returns int language sql as 'select 0';
-         set search_path = public, pg_catalog;
-         create temp table submission (id text); create temp table lease (wake_wanted boolean)",
+        "create function public.theirs(jsonb, text) returns text language plpgsql
+             as 'begin raise exception ''called''; end';
+         create function public.theirs_too(jsonb, text) returns boolean language plpgsql
+             as 'begin raise exception ''called''; end';
+         create function public.theirs_three(jsonb, text[]) returns jsonb language plpgsql
+             as 'begin raise exception ''called''; end';
+         create function public.same(text, text) returns boolean language plpgsql
+             as 'begin raise exception ''called''; end';
+         create function public.less(integer, integer) returns boolean language plpgsql
+             as 'begin raise exception ''called''; end';
+         create operator public.->> (leftarg = jsonb, rightarg = text, function = public.theirs);
+         create operator public.-> (leftarg = jsonb, rightarg = text, function = public.theirs);
+         create operator public.? (leftarg = jsonb, rightarg = text, function = public.theirs_too);
+         create operator public.- (leftarg = jsonb, rightarg = text[], function = public.theirs_three);
+         create operator public.= (leftarg = text, rightarg = text, function = public.same);
+         create operator public.<= (leftarg = integer, rightarg = integer, function = public.less);
+         create operator public.>= (leftarg = integer, rightarg = integer, function = public.less);
+         create function public.length(text) returns int language sql as 'select 0';
+         create function public.octet_length(text) returns int language sql as 'select 1/0';
+         create function public.jsonb_typeof(jsonb) returns text language sql as 'select 1/0';
+         create function public.gen_random_uuid() returns uuid language sql as 'select null::uuid';
+         create function public.clock_timestamp() returns timestamptz language sql
+             as 'select null::timestamptz';
+         create domain public.text as pg_catalog.text check (value is null);
+         create domain public.uuid as pg_catalog.uuid check (value is null);
+         create temp table submission (id pg_catalog.text);
+         create temp table lease (wake_wanted boolean);
+         create temp table uuid (one integer); create temp table text (one integer);
+         set search_path = pg_temp, public, pg_catalog",
     )
     .await;
-    enqueue(&mut connection, r#"{"prompt":"Hi","id":"a"}"#).await.unwrap();
-    let count = "select count(*)::text from quarrier.submission";
-    assert_eq!(texts(&mut connection, count).await.unwrap(), ["1"]);
+    let usual = r#"{"prompt":"Hi","tenant":"a"}"#;
+    for document in [usual, r#"{"messages":[]}"#, r#"{"prompt":"Hi","id":"a"}"#] {
+        let ask = format!("select pg_catalog.concat(quarrier.enqueue('{document}'))");
+        assert_eq!(texts(&mut connection, &ask).await.unwrap()[0].len(), 36);
+    }
+    let many =
+        format!("select pg_catalog.concat(quarrier.enqueue_many(array['{usual}']::jsonb[]))");
+    assert_eq!(texts(&mut connection, &many).await.unwrap()[0].len(), 36);
+    let count = "select pg_catalog.concat(pg_catalog.count(*)) from quarrier.submission";
+    assert_eq!(texts(&mut connection, count).await.unwrap(), ["4"]);
 }
 
 #[tokio::test]

@@ -323,6 +323,10 @@ async fn insert_specs(tx: &mut Tx, jobs: &[&NewJob]) -> Outcome<()> {
     let metadata: Vec<Option<&str>> = jobs
         .iter()
         .map(|job| {
+            // Most documents have none, and are not read for it.
+            if !job.document.contains("\"metadata\"") {
+                return None;
+            }
             // A rejected document may be anything, and then has none.
             let shown: Option<Shown<'_>> = serde_json::from_str(&job.document).ok();
             shown.and_then(|shown| shown.metadata).map(RawValue::get)
