@@ -10,10 +10,12 @@
 //! Must not know: how a job is checked, called or retried; it applies what it is told.
 
 mod admit;
+mod at_once;
 mod bulk;
 mod candidates;
 mod claim;
 mod claim_new;
+mod columns;
 mod connect;
 mod control;
 mod draws;
@@ -164,6 +166,7 @@ pub struct PostgresStore {
     time: TimeSource,
     reckoning: Reckoning,
     trimmed: Trimmed,
+    rules: at_once::LastRules,
     /// Below which place this process has seen no due job, by lane.
     low_water: Mutex<HashMap<String, candidates::LowWater>>,
     location: String,
@@ -235,6 +238,7 @@ impl PostgresStore {
             time: options.time,
             reckoning: Reckoning::default(),
             trimmed: Trimmed::default(),
+            rules: at_once::LastRules::default(),
             low_water: Mutex::default(),
             location,
         })
