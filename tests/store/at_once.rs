@@ -91,7 +91,7 @@ async fn a_submission_runs_as_it_is_admitted(world: World) {
 }
 
 async fn the_calls_of_submissions_are_charged_and_settled_like_any_other(world: World) {
-    world.limit(&[("total", Some(10), Some(10_000)), ("tenant:*", Some(5), None)]).await;
+    world.limit(&[("total", Some(6_000), Some(2_000_000)), ("tenant:*", Some(5_000), None)]).await;
     let jobs = [submit(&world, world.job()).await, submit(&world, world.job()).await];
     let claimed = at_once(&world, &jobs).await.unwrap();
     assert_eq!(claimed.jobs.len(), 2);
