@@ -35,7 +35,7 @@ impl PostgresStore {
         self.keep_lane_time().await?;
         let mut overtaken = 0;
         loop {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_small().await?;
             match self.claim_new_in(&mut tx, job, ask).await {
                 Ok(Answer { claimed, keep: true }) => {
                     tx.commit().await?;

@@ -160,6 +160,7 @@ pub struct PostgresStore {
     listener: listen::Listener,
     /// What a transaction begins with. Leaked once a store: sqlx takes static statements.
     begin: &'static str,
+    begin_small: &'static str,
     pooled: bool,
     operation_timeout: Duration,
     clock: Clock,
@@ -217,6 +218,8 @@ impl PostgresStore {
         if options.pooled {
             begin.extend(options.session().map(|(name, ms)| format!("; set local {name} = {ms}")));
         }
+        let begin = begin.concat();
+        let begin_small = format!("{begin}; set local plan_cache_mode = force_generic_plan");
         let operation_timeout =
             Duration::from_millis(options.statement_timeout_ms.saturating_mul(2)) + REACH;
         let listener = listen::Listener::new(
@@ -231,7 +234,8 @@ impl PostgresStore {
                 Duration::from_millis(options.statement_timeout_ms),
             )?,
             listener,
-            begin: Box::leak(begin.concat().into_boxed_str()),
+            begin: Box::leak(begin.into_boxed_str()),
+            begin_small: Box::leak(begin_small.into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
             clock,
@@ -313,6 +317,14 @@ impl PostgresStore {
     /// Begins a transaction.
     async fn begin(&self) -> Outcome<Tx> {
         Tx::begin(self.connections.acquire().await?, self.begin, !self.pooled).await
+    }
+
+    /// Begins a transaction of a few rows, for which somebody waits. Its statements keep the plans
+    /// that they were first given on this connection: to make one for the arguments at hand, as the
+    /// server else does the first times and for lists each time, takes longer than to run it, and
+    /// every plan here goes by the same indexes.
+    async fn begin_small(&self) -> Outcome<Tx> {
+        Tx::begin(self.connections.acquire().await?, self.begin_small, !self.pooled).await
     }
 
     /// A connection to read on. Behind a pooler that is a transaction too, because a statement and

@@ -75,7 +75,7 @@ impl PostgresStore {
         self.keep_lane_time().await?;
         let mut overtaken = 0;
         loop {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_small().await?;
             match self.claim_submitted_in(&mut tx, jobs, ask).await {
                 Ok(Some(claimed)) => {
                     tx.commit().await?;
@@ -167,8 +167,8 @@ fn are_new(jobs: &[NewJob], ground: &Ground) -> bool {
     !ground.is_known && judged.fresh.len() == jobs.len()
 }
 
-/// Takes the locks of these keys and these rows out of the table, those that another worker is
-/// admitting left out.
+/// Takes these rows out of the table, those that another worker is admitting left out, and the locks
+/// of these keys where there are any.
 async fn take_with_keys(
     tx: &mut Tx,
     names: &BTreeSet<String>,
@@ -181,7 +181,7 @@ async fn take_with_keys(
         sqlx::query_file!("src/store/postgres/submission_take.sql", &locks as _, &keys as _, &ids)
             .fetch_one(tx.on())
             .await?;
-    if usize::try_from(row.locked) != Ok(locks.len()) {
+    if !row.taken.is_empty() && usize::try_from(row.locked) != Ok(locks.len()) {
         // Some key was never drawn on before.
         draws::lock(tx, names).await?;
     }
