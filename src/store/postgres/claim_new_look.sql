@@ -7,9 +7,11 @@ select
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
     (select pause_reason from quarrier.lane where key = $1) as pause_reason,
     exists (select from quarrier.pause) as "pauses!",
-    exists (
-        select from quarrier.job where lane = $1 and state = 'ready' and due
-    ) as "is_busy!",
+    -- In the order of place, or the planner might look for one along another index, through all lanes.
+    coalesce((
+        select true from quarrier.job where lane = $1 and state = 'ready' and due
+        order by place limit 1
+    ), false) as "is_busy!",
     exists (
         select
         from unnest($3::text[], $4::text[]) as asked (tenant, identity)
