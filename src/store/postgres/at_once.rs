@@ -115,12 +115,11 @@ impl PostgresStore {
         tx: &mut Tx,
         jobs: impl Iterator<Item = &'j NewJob>,
     ) -> Outcome<BTreeSet<String>> {
-        let rules = match self.rules.get() {
-            Some(rules) => rules,
-            None => {
-                let limits = draws::rules(tx).await?;
-                self.rules.keep(Rules { limits, queues: shares::queues(tx).await? })
-            }
+        let rules = if let Some(rules) = self.rules.get() {
+            rules
+        } else {
+            let limits = draws::rules(tx).await?;
+            self.rules.keep(Rules { limits, queues: shares::queues(tx).await? })
         };
         Ok(rules.keys(jobs))
     }

@@ -116,8 +116,8 @@ impl PostgresStore {
         let lane_key = format!("lane:{lane}");
         let stands = draws.index(&lane_key).and_then(|index| draws.places.get(index).copied());
         let (places, stands) = ground.places(jobs, stands.unwrap_or_default());
-        let placed = |(job, place)| Candidate { place, ..Candidate::of_new(job) };
-        let mut candidates: Vec<Candidate> = jobs.iter().zip(places).map(placed).collect();
+        let candidate = |(job, place)| Candidate { place, ..Candidate::of_new(job) };
+        let mut candidates: Vec<Candidate> = jobs.iter().zip(places).map(candidate).collect();
         candidates.sort_by(|one, other| one.place.total_cmp(&other.place));
         let candidates = (lane, candidates);
         let judged =
