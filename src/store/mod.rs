@@ -106,6 +106,19 @@ pub trait WorkStore: Send + Sync {
     /// not fit now, nothing of it stays.
     async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew>;
 
+    /// Admits submissions to one lane and claims them with their quota, in the transaction that
+    /// deletes their rows; those that another process is admitting are left out. None where one of
+    /// them cannot run now, because of a limit, a pause, a cap, an identity or another job that is
+    /// due in their lane: then nothing has happened, and they go the ordinary way, as they always do
+    /// where an engine has no shorter one.
+    async fn claim_submitted(
+        &self,
+        _jobs: &[(String, NewJob)],
+        _ask: &ClaimSubmittedAsk,
+    ) -> StoreResult<Option<Claimed>> {
+        Ok(None)
+    }
+
     /// Records finished attempts, settles their quota and moves their jobs on, in one transaction.
     /// Answers in the group's order. A replay of a finish already recorded is a success.
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>>;

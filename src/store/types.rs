@@ -190,6 +190,17 @@ pub struct ClaimNewAsk {
     pub waits: bool,
 }
 
+/// A request to admit submissions and to claim them at once.
+#[derive(Debug, Clone)]
+pub struct ClaimSubmittedAsk {
+    /// Under which lease.
+    pub lease: Uuid,
+    /// One fresh fence for each.
+    pub fences: Vec<Uuid>,
+    /// For how long smaller jobs may pass one that does not fit.
+    pub pass_ms_max: u64,
+}
+
 /// What became of a job that was to be admitted and claimed at once.
 #[derive(Debug, Clone)]
 pub enum ClaimedNew {

@@ -115,7 +115,9 @@ pub(super) async fn work(
         }
         // Slots that were freed in the same instant are claimed for together.
         tokio::task::yield_now().await;
-        let looks_again = if look.is_idle(bench) {
+        let is_idle = look.is_idle(bench);
+        bench.idle.store(is_idle, Ordering::Relaxed);
+        let looks_again = if is_idle {
             wakes.idle(bench).await
         } else {
             wakes.busy(bench).await;
@@ -169,7 +171,8 @@ async fn pause(bench: &Bench, look: &Look) {
     bench.wake.notify_one();
 }
 
-fn may_claim(bench: &Bench) -> bool {
+/// The store may be asked for work.
+pub(super) fn may_claim(bench: &Bench) -> bool {
     bench.lease.may_claim(bench.clock.now().mono_ms)
         && !bench.unsaved.load(Ordering::Relaxed)
         && !bench.spool.waits()
@@ -236,7 +239,7 @@ async fn look(
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
                 let begun = claimed.jobs.into_iter().zip(aborts).zip(slots);
-                start(bench, finisher, lane, (begun, claimed_mono_ms), drain);
+                start(bench, finisher, lane, (begun, claimed_mono_ms), drain.is_cancelled());
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -281,16 +284,8 @@ async fn claim(
         batch: bench.options.batch,
     };
     let mut claimed = bench.store.claim(ask).await;
-    let mut aborts = Vec::with_capacity(slots);
-    if let Ok(claimed) = &mut claimed {
-        by_own_clock(claimed, bench.clock.now().wall_ms);
-        // Registered before the asked-for fences are forgotten: the lease's loop compares at any
-        // time.
-        for job in &claimed.jobs {
-            aborts.push(bench.flight.begin(job, bench.clock.now().mono_ms));
-            bench.lanes.claimed(lane, key_of(job), &bench.clock);
-        }
-    }
+    let aborts =
+        claimed.as_mut().map_or_else(|_| Vec::new(), |claimed| registered(bench, lane, claimed));
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
     // What it waited for before, as for locks, makes nothing late.
@@ -298,6 +293,22 @@ async fn claim(
     let late_ms = bench.clock.now().mono_ms.saturating_sub(reserved_mono_ms);
     bench.late.note(claimed.jobs.len(), late_ms, bench.options.send_late_ms_max);
     Ok((claimed, aborts, reserved_mono_ms))
+}
+
+/// Notes these jobs as this process's own; returns what aborts the call of each. Before the fences
+/// that were asked for are forgotten: the lease's loop compares at any time.
+pub(super) fn registered(
+    bench: &Bench,
+    lane: &str,
+    claimed: &mut Claimed,
+) -> Vec<CancellationToken> {
+    let now = bench.clock.now();
+    by_own_clock(claimed, now.wall_ms);
+    let begin = |job: &ClaimedJob| {
+        bench.lanes.claimed(lane, key_of(job), &bench.clock);
+        bench.flight.begin(job, now.mono_ms)
+    };
+    claimed.jobs.iter().map(begin).collect()
 }
 
 /// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else
@@ -362,14 +373,15 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
 }
 
 /// A claimed job, what aborts its call, and its slot.
-type Begun = ((ClaimedJob, CancellationToken), OwnedSemaphorePermit);
+pub(super) type Begun = ((ClaimedJob, CancellationToken), OwnedSemaphorePermit);
 
-fn start(
+/// Starts these jobs, each in its slot; where the worker drains they go back unsent.
+pub(super) fn start(
     bench: &Arc<Bench>,
     finisher: &Finisher,
     lane: &str,
     (begun, claimed_mono_ms): (impl ExactSizeIterator<Item = Begun>, u64),
-    drain: &CancellationToken,
+    drains: bool,
 ) {
     let lane: Arc<str> = Arc::from(lane);
     let count = u32::try_from(begun.len()).unwrap_or(u32::MAX);
@@ -378,7 +390,7 @@ fn start(
         status.claimed += u64::from(count);
     });
     for ((job, abort), slot) in begun {
-        if drain.is_cancelled() {
+        if drains {
             // The drain began while the claim was on its way: it goes back unsent, uncounted.
             abort.cancel();
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Bench;
+use super::finisher::FinisherRef;
+use super::{Bench, at_once};
 use crate::admit::{Origin, Overrides};
 use crate::clock::Now;
 use crate::job::Problem;
@@ -23,9 +24,10 @@ struct Limits {
 }
 
 impl Limits {
-    async fn refresh(&mut self, bench: &Bench) -> StoreResult<()> {
+    /// Reads them where they were read so long ago, in ms.
+    async fn refresh(&mut self, bench: &Bench, age_ms: u64) -> StoreResult<()> {
         let now_ms = bench.clock.now().mono_ms;
-        if self.read_mono_ms.is_none_or(|read_ms| now_ms.saturating_sub(read_ms) >= LIMITS_MS) {
+        if self.read_mono_ms.is_none_or(|read_ms| now_ms.saturating_sub(read_ms) >= age_ms) {
             self.rules = bench.store.limits().await?;
             self.read_mono_ms = Some(now_ms);
         }
@@ -33,51 +35,78 @@ impl Limits {
     }
 }
 
+/// What one look found.
+#[derive(Default)]
+struct Look {
+    seen: usize,
+    /// How many run already.
+    started: usize,
+}
+
 /// Lets in until `done`.
-pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
+pub(super) async fn keep(bench: Arc<Bench>, finisher: FinisherRef, done: CancellationToken) {
     let mut limits = Limits::default();
     let rows_max = usize::try_from(bench.options.write_rows_max).unwrap_or(usize::MAX);
     let period = Duration::from_millis(bench.options.poll_ms.max(1));
+    let mut told = false;
     loop {
-        let more = match admit(&bench, &mut limits).await {
-            Ok(admitted) => admitted >= rows_max,
+        let look = match admit(&bench, &finisher, &mut limits).await {
+            Ok(look) => look,
             Err(error) => {
                 tracing::warn!(%error, "submissions not admitted");
-                false
+                Look::default()
             }
         };
         if done.is_cancelled() {
             return;
         }
-        if more {
+        if look.started > 0 || look.seen >= rows_max.max(1) {
+            // Another look, which also prepares for what comes next while the calls run.
+            told = false;
             continue;
         }
-        tokio::select! {
-            () = done.cancelled() => return,
-            () = bench.submitted.notified() => {}
-            () = tokio::time::sleep(period) => {}
+        if told {
+            // What this was told of is a job, or another worker lets it in.
+            bench.wake.notify_one();
         }
+        told = tokio::select! {
+            () = done.cancelled() => return,
+            () = bench.submitted.notified() => true,
+            () = tokio::time::sleep(period) => false,
+        };
     }
 }
 
-/// Admits the oldest submissions; returns how many were seen.
-async fn admit(bench: &Bench, limits: &mut Limits) -> StoreResult<usize> {
+/// Lets in the oldest submissions.
+async fn admit(
+    bench: &Arc<Bench>,
+    finisher: &FinisherRef,
+    limits: &mut Limits,
+) -> StoreResult<Look> {
     let submissions = bench.store.submissions(bench.options.write_rows_max).await?;
     if submissions.is_empty() {
-        return Ok(0);
+        // Early, so that the next submission need not wait for it.
+        limits.refresh(bench, LIMITS_MS / 2).await?;
+        return Ok(Look::default());
     }
-    limits.refresh(bench).await?;
+    limits.refresh(bench, LIMITS_MS).await?;
     let seen = submissions.len();
     let now = bench.clock.now();
-    let jobs: Vec<(String, NewJob)> =
-        submissions.into_iter().map(|row| prepared(bench, row, &limits.rules, now)).collect();
+    let jobs = submissions.into_iter().map(|row| prepared(bench, row, &limits.rules, now));
+    let (due, mut jobs): (Vec<_>, Vec<_>) =
+        jobs.partition(|(_, job)| job.resolved.is_ok() && job.run_at <= now.wall_ms);
+    let (left, started) = at_once::start_submitted(bench, finisher, due).await;
+    jobs.extend(left);
+    if jobs.is_empty() {
+        return Ok(Look { seen, started });
+    }
     match bench.store.admit_submissions(jobs.clone()).await {
         // One that cannot be stored must not keep the others waiting.
         Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
         admitted => admitted?,
     }
     bench.wake.notify_one();
-    Ok(seen)
+    Ok(Look { seen, started })
 }
 
 /// The job of a submission, with the row's key; a failed one where it cannot be admitted.

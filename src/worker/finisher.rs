@@ -48,7 +48,26 @@ struct Asker {
     saved: oneshot::Sender<()>,
 }
 
+/// The same for one who does not keep the finisher from ending.
+pub(super) struct FinisherRef {
+    items: mpsc::WeakSender<Item>,
+    held_bytes: Arc<AtomicUsize>,
+}
+
+impl FinisherRef {
+    /// The way, as long as the finisher has not been told to end.
+    pub(super) fn get(&self) -> Option<Finisher> {
+        let items = self.items.upgrade()?;
+        Some(Finisher { items, held_bytes: Arc::clone(&self.held_bytes) })
+    }
+}
+
 impl Finisher {
+    pub(super) fn by_ref(&self) -> FinisherRef {
+        let items = self.items.downgrade();
+        FinisherRef { items, held_bytes: Arc::clone(&self.held_bytes) }
+    }
+
     /// Returns when the finish is committed or spooled; false if the finisher is gone, which the
     /// drain has reported.
     pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) -> bool {

@@ -4,8 +4,9 @@
 //! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
 //! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
 //! process may do for all (promotion, rescue, the spool). `doors` lets in what others put before
-//! the store, `wakes` is told of new work.
+//! the store, `at_once` starts it where nothing else is to be done, `wakes` is told of new work.
 
+mod at_once;
 mod attempt;
 mod claims;
 mod direct;
@@ -105,6 +106,8 @@ struct Bench {
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
+    /// The claim loop found nothing to do when it looked last: what comes in may run at once.
+    idle: AtomicBool,
     /// When each loop came round last.
     pulses: pulse::Pulses,
     /// What asks it to drain; set once the lease is open and the loops have begun.
@@ -154,6 +157,7 @@ impl Worker {
             submitted: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
             pulses: pulse::Pulses::default(),
             drain: SetOnce::new(),
             ending: AtomicBool::new(false),
@@ -254,7 +258,7 @@ impl Loops {
             tokio::spawn(upkeep::keep_direct(Arc::clone(bench), watch, done.clone()))
         } else {
             let keep = upkeep::keep(Arc::clone(bench), watch, done.clone());
-            let doors = doors::keep(Arc::clone(bench), done.clone());
+            let doors = doors::keep(Arc::clone(bench), finisher.by_ref(), done.clone());
             let retention = retention::keep(Arc::clone(bench), done.clone());
             tokio::spawn(async {
                 tokio::join!(keep, doors, retention);

@@ -58,10 +58,9 @@ impl Wakes {
 
 /// Listens until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
-    let woken = || {
-        bench.wake.notify_one();
-        bench.submitted.notify_one();
-    };
+    // Mostly it is a submission. The doors wake the claim loop where it is not, so that both do not
+    // look at once for what one of them is to find.
+    let woken = || bench.submitted.notify_one();
     tokio::select! {
         () = done.cancelled() => {}
         () = bench.store.listen(&woken) => {}

@@ -66,7 +66,35 @@ macro_rules! on_sqlite {
     };
 }
 
+/// Makes one test of each behaviour for Postgres alone, straight and behind a pooler.
+macro_rules! on_postgres {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod postgres_alone {
+            use crate::world::{Engine, World};
+
+            $(
+                #[tokio::test]
+                async fn $behaviour() {
+                    super::$behaviour(World::open(Engine::Postgres).await).await;
+                }
+            )+
+        }
+
+        mod pooled {
+            use crate::world::{Engine, World};
+
+            $(
+                #[tokio::test]
+                async fn $behaviour() {
+                    super::$behaviour(World::open(Engine::Pooled).await).await;
+                }
+            )+
+        }
+    };
+}
+
 mod admission;
+mod at_once;
 mod bench;
 mod budget;
 mod claim;

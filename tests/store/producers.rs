@@ -92,6 +92,27 @@ async fn psql_puts_a_job_in_and_reads_its_result() {
     assert_eq!(said(&psql(&url, "select count(*) from quarrier.jobs")), "2");
 }
 
+#[tokio::test]
+async fn an_idle_worker_starts_a_job_as_it_admits_it() {
+    let database = Database::with_store().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = database.url();
+    let _worker = Worker::start(folder.path(), &url);
+    // Whether it is idle at the first of them is a matter of moments.
+    loop {
+        let id = said(&psql(&url, "select quarrier.enqueue('{\"prompt\":\"Hi\"}')"));
+        let done = format!("select count(*) from quarrier.results where job_id = '{id}'");
+        while said(&psql(&url, &done)) == "0" {}
+        let is_same = format!(
+            "select job.created_at = attempt.started_at and state = 'succeeded'
+             from quarrier.job join quarrier.attempt on job_id = id where id = '{id}'"
+        );
+        if said(&psql(&url, &is_same)) == "t" {
+            break;
+        }
+    }
+}
+
 /// The script is the example of docs/store.md, made into a test.
 fn psycopg(url: &str, dir: &Path) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/producer.py");

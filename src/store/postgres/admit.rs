@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::columns::{JobColumns, SpecColumns};
 use super::end::{self, End};
 use super::error::{Fault, Outcome};
 use super::listen;
@@ -141,13 +140,6 @@ pub(super) async fn judge_alone(tx: &mut Tx, job: &NewJob) -> Outcome<Admitted> 
     Ok(judged.admitted.pop().unwrap_or(Admitted::New(job.job_id)))
 }
 
-/// Writes a job that has no place in its lane, because the same transaction claims it.
-pub(super) async fn insert_unplaced(tx: &mut Tx, job: &NewJob, now: i64) -> Outcome<()> {
-    take_identities(tx, &[job], &[]).await?;
-    insert_jobs(tx, &[job], &[None], now).await?;
-    insert_specs(tx, &[job]).await
-}
-
 async fn seen_before(tx: &mut Tx, jobs: &[NewJob]) -> Outcome<HashMap<Key, Seen>> {
     let (tenants, identities): (Vec<String>, Vec<String>) =
         admission::identities(jobs).into_iter().unzip();
@@ -263,46 +255,25 @@ async fn insert_jobs(
     places: &[Option<f64>],
     now: i64,
 ) -> Outcome<()> {
-    let ids: Vec<Uuid> = jobs.iter().map(|job| job.job_id).collect();
-    let external_ids: Vec<Option<&str>> =
-        jobs.iter().map(|job| job.external_id.as_deref()).collect();
-    let tenants: Vec<&str> = jobs.iter().map(|job| job.tenant.as_str()).collect();
-    let queues: Vec<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
-    let lanes: Vec<&str> = jobs.iter().map(|job| job.lane.as_str()).collect();
-    let models: Vec<&str> = jobs
-        .iter()
-        .map(|job| job.resolved.as_ref().map_or("", |resolved| resolved.model.as_str()))
-        .collect();
-    let priorities: Vec<i32> = jobs.iter().map(|job| job.priority).collect();
-    let run_at: Vec<i64> = jobs.iter().map(|job| bulk::instant(job.run_at)).collect();
-    let deadlines: Vec<i64> = jobs.iter().map(|job| bulk::instant(job.deadline_at)).collect();
-    let attempts_max: Vec<Option<i32>> =
-        jobs.iter().map(|job| job.max_attempts.map(bulk::small_int)).collect();
-    let holds: Vec<bool> = jobs.iter().map(|job| job.hold).collect();
-    let inputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.input_tokens_max)).collect();
-    let outputs: Vec<i64> = jobs.iter().map(|job| bulk::int(job.wanted.max_tokens)).collect();
-    let burndowns: Vec<i32> =
-        jobs.iter().map(|job| i32::try_from(job.wanted.burndown).unwrap_or(i32::MAX)).collect();
-    let dedupe_keys: Vec<Option<&str>> =
-        jobs.iter().map(|job| job.dedupe_key.as_deref().filter(|_| job.resolved.is_ok())).collect();
+    let columns = JobColumns::of(jobs);
     sqlx::query_file!(
         "src/store/postgres/job_insert.sql",
-        &ids,
-        &external_ids as _,
-        &tenants as _,
-        &queues as _,
-        &lanes as _,
-        &models as _,
+        &columns.ids,
+        &columns.external_ids as _,
+        &columns.tenants as _,
+        &columns.queues as _,
+        &columns.lanes as _,
+        &columns.models as _,
         places as _,
-        &priorities,
-        &run_at,
-        &deadlines,
-        &attempts_max as _,
-        &holds,
-        &inputs,
-        &outputs,
-        &burndowns,
-        &dedupe_keys as _,
+        &columns.priorities,
+        &columns.run_at,
+        &columns.deadlines,
+        &columns.attempts_max as _,
+        &columns.holds,
+        &columns.inputs,
+        &columns.outputs,
+        &columns.burndowns,
+        &columns.dedupe_keys as _,
         bulk::instant(now)
     )
     .execute(tx.on())
@@ -310,41 +281,17 @@ async fn insert_jobs(
     Ok(())
 }
 
-/// What of a document is shown with its result.
-#[derive(Deserialize)]
-struct Shown<'a> {
-    #[serde(borrow)]
-    metadata: Option<&'a RawValue>,
-}
-
 async fn insert_specs(tx: &mut Tx, jobs: &[&NewJob]) -> Outcome<()> {
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.job_id).collect();
-    let documents: Vec<&str> = jobs.iter().map(|job| job.document.as_str()).collect();
-    let metadata: Vec<Option<&str>> = jobs
-        .iter()
-        .map(|job| {
-            // Most documents have none, and are not read for it.
-            if !job.document.contains("\"metadata\"") {
-                return None;
-            }
-            // A rejected document may be anything, and then has none.
-            let shown: Option<Shown<'_>> = serde_json::from_str(&job.document).ok();
-            shown.and_then(|shown| shown.metadata).map(RawValue::get)
-        })
-        .collect();
-    let mut resolved = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let settled = job.resolved.as_ref().ok();
-        resolved.push(settled.map(serde_json::to_string).transpose()?);
-    }
     let external_ids: Vec<Option<&str>> =
         jobs.iter().map(|job| job.external_id.as_deref()).collect();
+    let columns = SpecColumns::of(jobs)?;
     sqlx::query_file!(
         "src/store/postgres/job_spec_insert.sql",
         &ids,
-        &documents as _,
-        &metadata as _,
-        &resolved as _,
+        &columns.documents as _,
+        &columns.metadata as _,
+        &columns.resolved as _,
         &external_ids as _
     )
     .execute(tx.on())

@@ -238,7 +238,7 @@ fn hand_out(taken: &[Taken<'_>], specs: Vec<Spec>) -> Outcome<Vec<ClaimedJob>> {
 }
 
 /// The keys that a call draws on, as one text.
-fn key_names(taken: &Taken<'_>, draws: &Draws) -> String {
+pub(super) fn key_names(taken: &Taken<'_>, draws: &Draws) -> String {
     let names = taken.candidate.keys.iter().filter_map(|key| draws.keyed.get(*key));
     names.map(|keyed| keyed.name.as_str()).collect::<Vec<_>>().join(KEY_SEPARATOR)
 }

@@ -2,14 +2,13 @@
 //! admitted running, or nothing of it stays.
 //! Must not know: how fitting is judged, or who waits.
 
-use std::collections::HashSet;
-
 use super::admit::{self, OVERTAKEN_MAX};
+use super::at_once::{self, Judged, Runs};
 use super::draws::{self, Draws};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
-use super::{PostgresStore, claim, finish, sharing as shares};
-use crate::budget::{Decision, FitPolicy};
+use super::{PostgresStore, finish};
+use crate::budget::Decision;
 use crate::store::shared::candidates::{self, Candidate};
 use crate::store::shared::settling::Record;
 use crate::store::shared::sharing;
@@ -36,7 +35,7 @@ impl PostgresStore {
         self.keep_lane_time().await?;
         let mut overtaken = 0;
         loop {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin_small().await?;
             match self.claim_new_in(&mut tx, job, ask).await {
                 Ok(Answer { claimed, keep: true }) => {
                     tx.commit().await?;
@@ -68,41 +67,34 @@ impl PostgresStore {
             return Ok(Answer::nothing(ClaimedNew::Running { job, reserved_mono_ms }));
         }
         // Budgets first: whoever holds an identity never waits for a budget that it has not got.
-        let rules = draws::rules(tx).await?;
-        let queues = shares::queues(tx).await?;
-        let names = candidates::key_names((&rules, &queues), &job.lane, &job.queue, &job.tenant);
-        let names = names.into_iter().collect();
+        let jobs = std::slice::from_ref(job);
+        let names = self.keys_of(tx, jobs.iter()).await?;
         draws::lock(tx, &names).await?;
         let reserved_mono_ms = self.clock.now().mono_ms;
-        let claim::Look { mut halts, .. } = self.look_at_lane(tx, &job.lane, ask.lease).await?;
-        if let Some((for_ms, reason)) = halts.out.take() {
+        let mut ground = self.ground(tx, jobs, ask.lease, &names).await?;
+        if let Some((for_ms, reason)) = ground.halts.out.take() {
             return Ok(Answer::nothing(ClaimedNew::Paused { for_ms, reason }));
         }
-        if let Some(pause) = halts.of_job(&job.queue) {
+        if let Some(pause) = ground.halts.of_job(&job.queue) {
             return Ok(Answer::nothing(ClaimedNew::PausedBy(pause.clone())));
         }
-        match admit::judge_alone(tx, job).await? {
-            Admitted::New(_) => {}
-            known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
+        if ground.is_known {
+            match admit::judge_alone(tx, job).await? {
+                Admitted::New(_) => {}
+                known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
+            }
         }
-        let mut draws = Draws::load(self, tx, &names, &rules).await?;
-        let mut candidates = vec![Candidate::of_new(job)];
-        let running = shares::running(tx, &queues).await?;
-        if !sharing::keep_within_caps(&queues, &running, &mut candidates).is_empty() {
+        let mut draws = Draws::load(self, tx, &names, &ground.rules.limits).await?;
+        let candidates = (job.lane.as_str(), vec![Candidate::of_new(job)]);
+        let judged =
+            at_once::judge(tx, &ground.rules, &mut draws, candidates, ask.pass_ms_max).await?;
+        let Some(Judged { candidates, plan }) = judged else {
             return Ok(Answer::nothing(sharing::queue_is_full(&job.queue)));
-        }
-        for candidate in &mut candidates {
-            candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
-        }
-        candidates::reserve_expected(&draws.keyed, &job.lane, &mut candidates);
-        sharing::put_first(&draws.keyed, &queues, &job.lane, &HashSet::new(), &mut candidates);
-        let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: 1 };
-        let plan = candidates::plan(&mut draws.keyed, &candidates, &policy, draws.now);
+        };
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);
         if !sorted.taken.is_empty() {
-            let now = draws.wall_ms;
-            admit::insert_unplaced(tx, job, now).await?;
-            let jobs = claim::take(tx, ask.lease, &sorted.taken, &draws).await?;
+            let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: false };
+            let jobs = at_once::write(tx, &runs, &draws).await?;
             draws.save(self, tx).await?;
             let claimed = jobs.into_iter().next().ok_or_else(|| bug("claimed, and not there"))?;
             let job = Box::new(claimed);

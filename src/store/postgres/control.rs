@@ -16,11 +16,11 @@ use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::shared::places::Arrival;
 use crate::store::{
-    About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
-    Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed,
-    LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore,
-    RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
-    SeededSettings, StoreResult, Woken, WorkStore,
+    About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, ClaimSubmittedAsk, Claimed, ClaimedNew,
+    ControlStore, Counts, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel,
+    LeaseInfo, LimitSeed, LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
+    QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed,
+    RunningAttempt, Scope, SeededSettings, StoreResult, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -46,6 +46,14 @@ impl WorkStore for PostgresStore {
 
     async fn claim_new(&self, job: NewJob, ask: ClaimNewAsk) -> StoreResult<ClaimedNew> {
         self.within(self.claim_new_job(&job, &ask)).await
+    }
+
+    async fn claim_submitted(
+        &self,
+        jobs: &[(String, NewJob)],
+        ask: &ClaimSubmittedAsk,
+    ) -> StoreResult<Option<Claimed>> {
+        self.within(self.claim_submitted_now(jobs, ask)).await
     }
 
     async fn finish(&self, group: &[Finish]) -> StoreResult<Vec<Finished>> {

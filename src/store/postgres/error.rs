@@ -8,8 +8,8 @@ use crate::store::StoreError;
 pub(super) enum Fault {
     /// What the port says of it.
     Store(StoreError),
-    /// Another transaction took the same identity or dedupe key meanwhile: read again, and judge
-    /// again.
+    /// Another transaction took the same identity or dedupe key meanwhile, or changed the rules by
+    /// which keys were locked: read again, and judge again.
     Overtaken,
 }
 

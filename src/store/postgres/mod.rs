@@ -11,10 +11,12 @@
 
 mod absent;
 mod admit;
+mod at_once;
 mod bulk;
 mod candidates;
 mod claim;
 mod claim_new;
+mod columns;
 mod connect;
 mod control;
 mod draws;
@@ -160,6 +162,7 @@ pub struct PostgresStore {
     listener: listen::Listener,
     /// What a transaction begins with. Leaked once a store: sqlx takes static statements.
     begin: &'static str,
+    begin_small: &'static str,
     pooled: bool,
     operation_timeout: Duration,
     patience: Patience,
@@ -167,6 +170,7 @@ pub struct PostgresStore {
     time: TimeSource,
     reckoning: Reckoning,
     trimmed: Trimmed,
+    rules: at_once::LastRules,
     /// Below which place this process has seen no due job, by lane.
     low_water: Mutex<HashMap<String, candidates::LowWater>>,
     location: String,
@@ -217,6 +221,8 @@ impl PostgresStore {
         if options.pooled {
             begin.extend(options.session().map(|(name, ms)| format!("; set local {name} = {ms}")));
         }
+        let begin = begin.concat();
+        let begin_small = format!("{begin}; set local plan_cache_mode = force_generic_plan");
         let statement_timeout = Duration::from_millis(options.statement_timeout_ms);
         let operation_timeout = statement_timeout.saturating_mul(2) + REACH;
         let listener = listen::Listener::new(
@@ -229,7 +235,8 @@ impl PostgresStore {
         Ok(Self {
             connections,
             listener,
-            begin: Box::leak(begin.concat().into_boxed_str()),
+            begin: Box::leak(begin.into_boxed_str()),
+            begin_small: Box::leak(begin_small.into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
             patience,
@@ -237,6 +244,7 @@ impl PostgresStore {
             time: options.time,
             reckoning: Reckoning::default(),
             trimmed: Trimmed::default(),
+            rules: at_once::LastRules::default(),
             low_water: Mutex::default(),
             location,
         })
@@ -312,6 +320,15 @@ impl PostgresStore {
     async fn begin(&self) -> Outcome<Tx> {
         let connection = self.connections.acquire().await?;
         Tx::begin(connection, self.begin, !self.pooled, self.patience.clone()).await
+    }
+
+    /// Begins a transaction of a few rows, for which somebody waits. Its statements keep the plans
+    /// that they were first given on this connection: to make one for the arguments at hand, as the
+    /// server else does the first times and for lists each time, takes longer than to run it, and
+    /// every plan here goes by the same indexes.
+    async fn begin_small(&self) -> Outcome<Tx> {
+        let connection = self.connections.acquire().await?;
+        Tx::begin(connection, self.begin_small, !self.pooled, self.patience.clone()).await
     }
 
     /// A connection to read on. Behind a pooler that is a transaction too, because a statement and
