@@ -43,6 +43,7 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/health_settings", "SQLite tells its settings by pragmas"),
     ("postgres/limit_turn", "SQLite has one writer at a time anyway"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
+    ("postgres/lease_at_work", "SQLite knows by a lock which processes live"),
     ("postgres/lease_wake", "SQLite cannot tell other processes of new work"),
     ("postgres/wake", "SQLite cannot tell other processes of new work"),
     ("sqlite/claim_attempt", "Postgres writes job and attempt of a claim in one round trip"),

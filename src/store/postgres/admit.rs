@@ -33,7 +33,7 @@ impl AdmitStore for PostgresStore {
         self.within(self.waiting_submissions(rows_max)).await
     }
 
-    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<Vec<String>> {
         self.within(self.admit_submitted(jobs)).await
     }
 

@@ -12,3 +12,4 @@ pub(super) mod retaining;
 pub(super) mod seeds;
 pub(super) mod settling;
 pub(super) mod sharing;
+pub(super) mod taking_back;

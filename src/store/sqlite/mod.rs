@@ -21,6 +21,7 @@ mod promote;
 mod read;
 mod retention;
 mod sharing;
+mod submitted;
 
 use std::collections::HashMap;
 use std::fs::File;
