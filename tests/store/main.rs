@@ -91,6 +91,7 @@ mod reads;
 mod retention;
 mod sharing;
 mod statements;
+mod submitted;
 mod texts;
 mod wakes;
 mod world;

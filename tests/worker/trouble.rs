@@ -13,9 +13,8 @@ use quarrier::store::{
     ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow,
     KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, NewJob, OtherLease, Pause, PauseAsk,
     PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, ResultRow, ResultsAsk, Resumed,
-    RetainAsk, Retained, RunningAttempt, Scope, Shares, StoreError, StoreResult, Submission, Submitted,
-    SubmittedDefaults, SubmittedFilter, TakenBack,
-    WorkStore,
+    RetainAsk, Retained, RunningAttempt, Scope, Shares, StoreError, StoreResult, Submission,
+    Submitted, SubmittedDefaults, SubmittedFilter, TakenBack, WorkStore,
 };
 use uuid::Uuid;
 

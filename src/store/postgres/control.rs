@@ -19,8 +19,8 @@ use crate::store::{
     About, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew, ControlStore, Counts,
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed, NewJob,
     OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued,
-    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Submitted, SubmittedDefaults,
-    SubmittedFilter, TakenBack, Woken, WorkStore,
+    ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope, StoreResult, Submitted,
+    SubmittedDefaults, SubmittedFilter, TakenBack, Woken, WorkStore,
 };
 
 #[async_trait]

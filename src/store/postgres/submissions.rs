@@ -38,7 +38,10 @@ impl PostgresStore {
 
     /// Admits the jobs of those submissions that no other worker admits meanwhile; returns their
     /// keys.
-    pub(super) async fn admit_submitted(&self, jobs: Vec<(String, NewJob)>) -> Outcome<Vec<String>> {
+    pub(super) async fn admit_submitted(
+        &self,
+        jobs: Vec<(String, NewJob)>,
+    ) -> Outcome<Vec<String>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }

@@ -100,10 +100,9 @@ impl PostgresStore {
         }
         let ids: Vec<Uuid> = keys.iter().filter_map(|key| Uuid::try_parse(key).ok()).collect();
         let mut tx = self.begin().await?;
-        let rows =
-            sqlx::query_file!("src/store/postgres/submission_take_back.sql", keys, &ids)
-                .fetch_all(tx.on())
-                .await?;
+        let rows = sqlx::query_file!("src/store/postgres/submission_take_back.sql", keys, &ids)
+            .fetch_all(tx.on())
+            .await?;
         let now = self.now(&mut tx).await?;
         let mut taken = Vec::with_capacity(rows.len());
         let mut ends = Vec::with_capacity(rows.len());

@@ -24,18 +24,14 @@ pub(super) async fn running(tx: &mut Tx, queues: &[QueueShare]) -> StoreResult<R
     running_on(&mut **tx, queues).await
 }
 
-async fn running_on(
-    from: impl SqliteExecutor<'_>,
-    queues: &[QueueShare],
-) -> StoreResult<Running> {
+async fn running_on(from: impl SqliteExecutor<'_>, queues: &[QueueShare]) -> StoreResult<Running> {
     let capped = sharing::capped(queues);
     if capped.is_empty() {
         return Ok(Running::new());
     }
     let capped = bulk::list(&capped)?;
-    let rows = sqlx::query_file!("src/store/sqlite/queue_running.sql", capped)
-        .fetch_all(from)
-        .await?;
+    let rows =
+        sqlx::query_file!("src/store/sqlite/queue_running.sql", capped).fetch_all(from).await?;
     Ok(rows.into_iter().map(|row| (row.queue, bulk::uint(row.running))).collect())
 }
 
