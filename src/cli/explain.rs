@@ -107,8 +107,8 @@ pub async fn job(
     let kind = told.kind.and_then(ErrorKind::from_name);
     if args.json {
         let kind = kind.map(|kind| explained(kind, policy));
-        let paused = pause.map(pause_json);
-        return write_json(&JobJson { job: &told, paused, explained: kind }, out);
+        let held_back = pause.map(pause_json);
+        return write_json(&JobJson { job: &told, paused: held_back, explained: kind }, out);
     }
     writeln!(out, "{}", one_line(&told.headline()))?;
     if let Some(message) = told.message {
