@@ -4,7 +4,6 @@ delete from quarrier.submission
 where submission.job_id = any(array(
     select waiting.job_id from quarrier.submission as waiting
     where waiting.id = any($1) or waiting.job_id = any($2)
-    order by waiting.seq
     for update
 ))
 returning
