@@ -288,6 +288,10 @@ mod tests {
         };
         let (clock, _hand) = Clock::manual();
         let store = SqliteStore::open(&options, clock.clone()).await.unwrap();
+        sqlx::query("insert into submission (id, document) values ('1', ''), ('2', ''), ('3', '')")
+            .execute(&store.writer)
+            .await
+            .unwrap();
         let room = crate::admit::tests::room_of_defaults();
         let job = |prompt: &str| {
             let text = format!(r#"{{"id":"a","prompt":"{prompt}"}}"#);
