@@ -6,14 +6,18 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::jobs::{self, show};
+use super::pause::pause_json;
 use super::table::{one_line, table};
 use crate::catalogue::nearest;
+use crate::config::Settings;
 use crate::error::{self, ErrorKind};
 use crate::job::State;
 use crate::retry::{self, Policy};
 use crate::store::{JobPage, Store};
+use crate::worker::paused_words;
 
 /// The widest line of an explanation, in characters.
 const WIDTH: usize = 96;
@@ -85,21 +89,33 @@ pub fn kinds(args: &ExplainArgs, policy: &Policy, out: &mut impl Write) -> anyho
 pub async fn job(
     args: &ExplainArgs,
     id: &str,
-    (store, policy): (&dyn Store, &Policy),
+    (store, settings): (&dyn Store, &Settings),
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
+    let policy = &settings.retry;
     let Some(page) = jobs::find(store, id).await? else {
-        return Err(unknown(id, &store.about().await?.location));
+        let Some(one) = jobs::find_submitted(store, id, settings).await? else {
+            return Err(unknown(id, &store.about().await?.location));
+        };
+        let name = jobs::submitted::name(&one);
+        let words = format!("job {name}, submitted: no worker has admitted it yet");
+        return write_submitted(&words, args.json, out);
     };
+    let pauses = store.pauses().await?;
+    let pause = jobs::waits::halted_by(&page.row, &pauses);
     let told = told(&page);
     let kind = told.kind.and_then(ErrorKind::from_name);
     if args.json {
         let kind = kind.map(|kind| explained(kind, policy));
-        return write_json(&JobJson { job: &told, explained: kind }, out);
+        let held_back = pause.map(pause_json);
+        return write_json(&JobJson { job: &told, paused: held_back, explained: kind }, out);
     }
     writeln!(out, "{}", one_line(&told.headline()))?;
     if let Some(message) = told.message {
         writeln!(out, "  {}", one_line(message))?;
+    }
+    if let Some(pause) = pause {
+        writeln!(out, "  it waits: {}", one_line(&paused_words(pause)))?;
     }
     if !page.attempts.is_empty() {
         writeln!(out, "\nIts calls")?;
@@ -110,6 +126,15 @@ pub async fn job(
     if let Some(kind) = kind {
         write!(out, "\n{}", as_text(&explained(kind, policy))?)?;
     }
+    Ok(())
+}
+
+/// A document that waits to be admitted: nothing has gone wrong with it yet.
+fn write_submitted(words: &str, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    if json {
+        return write_json(&json!({ "state": "submitted", "message": words }), out);
+    }
+    writeln!(out, "{}", one_line(words))?;
     Ok(())
 }
 
@@ -143,6 +168,8 @@ struct Told<'r> {
 struct JobJson<'r> {
     #[serde(flatten)]
     job: &'r Told<'r>,
+    /// The pause by which a person holds it back.
+    paused: Option<Value>,
     explained: Option<Explained>,
 }
 

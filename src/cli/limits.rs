@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub use change::{ClearArgs, SetArgs};
 
 use self::forecast::{Forecast, forecast};
-use super::jobs::waits::why_paused;
+use super::jobs::waits::{NO_WORKER, why_paused};
 use super::pause::pause_json;
 use super::table::{one_line, span, table};
 use crate::budget::{Dimension, LevelOf};
@@ -32,7 +32,7 @@ pub struct LimitsArgs {
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
     /// Print a JSON object: `keys` with their levels, `rules`, `paused` lanes, `pauses` by people,
-    /// `forecast`, `disagreements`.
+    /// `workers`, `forecast`, `disagreements`.
     #[arg(long)]
     pub json: bool,
     /// What to do; left out, look.
@@ -63,21 +63,23 @@ struct Shown {
     forecasts: Vec<(String, Forecast)>,
     /// Due jobs that something has paused.
     halted_jobs: u64,
+    /// How many processes work.
+    workers: u64,
     now: i64,
 }
 
-/// Runs `quarrier limits`. True if everything that was asked for was done.
+/// Runs `quarrier limits`; a process that was not heard of for `silent_ms` does not work. True if everything that was asked for was done.
 pub async fn run(
     args: &LimitsArgs,
     store: &dyn Store,
-    now: i64,
+    (now, silent_ms): (i64, u64),
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
     match &args.command {
         Some(LimitsCommand::Set(args)) => change::set(args, store, out).await,
         Some(LimitsCommand::Clear(args)) => change::clear(args, store, out).await,
         None => {
-            let shown = look(store, now).await?;
+            let shown = look(store, (now, silent_ms)).await?;
             if args.json {
                 serde_json::to_writer_pretty(&mut *out, &as_json(&shown))?;
                 writeln!(out)?;
@@ -89,7 +91,7 @@ pub async fn run(
     }
 }
 
-async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
+async fn look(store: &dyn Store, (now, silent_ms): (i64, u64)) -> anyhow::Result<Shown> {
     let (mut levels, rules) = (store.levels().await?, store.limits().await?);
     // They measure a queue's use of its reserved share, and nothing is limited by them.
     levels.retain(|level| !level.key.starts_with(SHARE_PREFIX));
@@ -118,6 +120,7 @@ async fn look(store: &dyn Store, now: i64) -> anyhow::Result<Shown> {
         rules,
         paused,
         by_people,
+        workers: store.workers(silent_ms).await?,
         now,
     })
 }
@@ -135,7 +138,7 @@ fn as_json(shown: &Shown) -> Value {
                 "jobs": forecast.jobs,
                 "tokens": forecast.tokens,
                 "takes_ms": forecast.takes_ms,
-                "done_by": done_by(forecast, shown.now),
+                "done_by": done_by(forecast, shown),
                 "limited_by": forecast.limited_by.as_ref().map(|(key, of)| format!("{key} {of}")),
             })
         })
@@ -145,14 +148,16 @@ fn as_json(shown: &Shown) -> Value {
         "rules": shown.rules,
         "paused": paused,
         "pauses": by_people,
+        "workers": shown.workers,
         "forecast": { "lanes": forecasts, "paused_jobs": shown.halted_jobs },
         "disagreements": shown.disagreements,
     })
 }
 
-/// When these jobs are done at the present limits.
-fn done_by(forecast: &Forecast, now: i64) -> Option<String> {
-    forecast.takes_ms.map(|takes_ms| rfc3339(now.saturating_add_unsigned(takes_ms)))
+/// When these jobs are done at the present limits; never while nobody works.
+fn done_by(forecast: &Forecast, shown: &Shown) -> Option<String> {
+    let takes_ms = forecast.takes_ms.filter(|_| shown.workers > 0);
+    takes_ms.map(|takes_ms| rfc3339(shown.now.saturating_add_unsigned(takes_ms)))
 }
 
 fn write_text(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
@@ -206,17 +211,28 @@ fn write_forecast(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
                 forecast.jobs.to_string(),
                 forecast.tokens.to_string(),
                 takes.unwrap_or_default(),
-                done_by(forecast, shown.now).unwrap_or_default(),
+                done_by(forecast, shown).unwrap_or_else(|| undone(shown).to_owned()),
                 by.unwrap_or_else(|| "no limit: by the calls' own time".to_owned()),
             ]
         });
         let header = ["due jobs of", "jobs", "tokens", "take", "done by", "limited by"];
         write!(out, "\n{}", table(&header, &[1, 2, 3], rows.collect()))?;
+        if shown.workers == 0 {
+            writeln!(
+                out,
+                "\nNobody does them: {NO_WORKER}. Start one (`quarrier serve`); what they take counts from then."
+            )?;
+        }
     }
     if shown.halted_jobs > 0 {
         writeln!(out, "\n{} more due jobs wait for a pause's end.", shown.halted_jobs)?;
     }
     Ok(())
+}
+
+/// In place of the time at which something is done.
+fn undone(shown: &Shown) -> &'static str {
+    if shown.workers == 0 { "no worker" } else { "" }
 }
 
 fn as_table(levels: &[KeyLevel]) -> String {

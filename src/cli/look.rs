@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, queues,
-    results, retention, rooms, tenants,
+    results, retention, rooms, tenants, user,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -39,8 +39,9 @@ pub(super) async fn run(
         }
         Command::Limits(args) => {
             let now = clock.now().wall_ms;
-            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
-            limits::run(&args, &*store, now, out).await.map_err(failed)?
+            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+            let silent_ms = loaded.settings.worker.lease_ms;
+            limits::run(&args, &*store, (now, silent_ms), out).await.map_err(failed)?
         }
         Command::Pause(args) => {
             let (_, store) = existing(given, args.store.as_deref(), clock).await?;
@@ -53,8 +54,8 @@ pub(super) async fn run(
             pause::resume(&args, &*store, now, out).await.map_err(failed)?
         }
         Command::Queues(args) => {
-            let (_, store) = existing(given, args.store.as_deref(), clock).await?;
-            queues::run(&args, &*store, out).await.map_err(failed)?;
+            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+            queues::run(&args, &*store, &loaded.settings.job.queue, out).await.map_err(failed)?;
             true
         }
         Command::Retention(args) => {
@@ -140,7 +141,7 @@ async fn explain(
         return Err(failed(explain::unknown(name, &path)));
     }
     let store = rooms::open_store(&loaded.settings, &path, None, clock).await?;
-    explain::job(args, name, (&*store, policy), out).await.map_err(failed)?;
+    explain::job(args, name, (&*store, &loaded.settings), out).await.map_err(failed)?;
     Ok(true)
 }
 
@@ -180,9 +181,9 @@ async fn tenants(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let (loaded, store) = existing(given, args.command.store(), clock).await?;
-    let env = &given.load.env;
-    let user = env.get("USER").or_else(|| env.get("LOGNAME")).map(String::as_str);
-    tenants::run(args, &*store, &loaded.settings, user, out).await.map_err(failed)
+    let user = user::name(&given.load.env);
+    let asked = tenants::Asked { settings: &loaded.settings, user: &user };
+    tenants::run(args, &*store, asked, (out, &mut stderr())).await.map_err(failed)
 }
 
 /// The store to look at. One that is not there was mistyped: nothing is made in its place.

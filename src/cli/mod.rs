@@ -11,6 +11,7 @@ pub mod generate;
 pub mod health;
 pub mod jobs;
 pub mod jsonl;
+mod known;
 pub mod limits;
 mod look;
 pub mod migrate;
@@ -30,6 +31,7 @@ mod table;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
+mod user;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::known;
 use super::table::{one_line, parse_span, span};
 use crate::clock::rfc3339;
 use crate::store::{Pause, PauseAsk, Resumed, Scope, Store};
@@ -81,12 +82,25 @@ pub async fn pause(
 ) -> anyhow::Result<()> {
     let (scope, for_ms) = (args.scope.scope(), args.for_ms);
     let pause = store.pause(&PauseAsk { scope, for_ms, reason: args.reason.clone() }).await?;
+    // Once it holds: nothing may keep what is urgent waiting.
+    let note = match &pause.scope {
+        Scope::All => None,
+        Scope::Lane(pattern) => known::lane(pattern, store).await,
+        Scope::Queue(queue) => known::queue(queue, store).await,
+    };
     if args.json {
-        writeln!(out, "{}", pause_json(&pause))?;
+        let mut shown = pause_json(&pause);
+        if let (Some(note), Some(fields)) = (note, shown.as_object_mut()) {
+            fields.insert("note".to_owned(), json!(note));
+        }
+        writeln!(out, "{shown}")?;
         return Ok(());
     }
     let words = one_line(&paused_words(&pause));
     writeln!(out, "{words}\nNo worker claims of it any more; calls in flight run to their ends.")?;
+    if let Some(note) = note {
+        writeln!(out, "note: {note}; the pause holds for jobs that come")?;
+    }
     Ok(())
 }
 
@@ -131,6 +145,10 @@ fn write_resumed(
             let lasted = span(now.saturating_sub(pause.since));
             writeln!(out, "{words} goes on, after {lasted}")?;
         }
+        None if *scope == Scope::All && resumed.lanes.is_empty() => {
+            writeln!(out, "there was no pause of everything to end")?;
+        }
+        None if *scope == Scope::All => writeln!(out, "no person had paused everything")?,
         None => writeln!(out, "{words} was not paused by a person")?,
     }
     for lane in &resumed.lanes {
@@ -193,10 +211,11 @@ mod tests {
         expect![[r#"
             queue reports is paused by a person since 2026-01-01T00:00:00.000Z until 2026-01-01T00:10:00.000Z: the prompt is wrong; `quarrier resume --queue reports`
             No worker claims of it any more; calls in flight run to their ends.
+            note: no queue reports is configured or has jobs that have not ended, nor does any other; the pause holds for jobs that come
         "#]]
         .assert_eq(&shown(&scene, &words).await);
         expect![[r#"
-            {"scope":"lane:bedrock/*","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null}
+            {"scope":"lane:bedrock/*","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null,"note":"no lane bedrock/* has due jobs or calls, nor does any other"}
         "#]]
         .assert_eq(&shown(&scene, &["pause", "--lane", "bedrock/*", "--json"]).await);
         scene.hand.advance(90_000);
@@ -206,7 +225,7 @@ mod tests {
         "#]]
         .assert_eq(&shown(&scene, &["resume", "--queue", "reports"]).await);
         expect![[r#"
-            everything was not paused by a person
+            there was no pause of everything to end
             still: lane bedrock/* is paused by a person since 2026-01-01T00:00:00.000Z; `quarrier resume --lane 'bedrock/*'`
             exit 1
         "#]]

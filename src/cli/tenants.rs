@@ -5,9 +5,11 @@ use std::io::Write;
 
 use anyhow::bail;
 
+use super::known;
+use super::table::one_line;
 use crate::clock::rfc3339;
 use crate::config::Settings;
-use crate::store::{EraseAsk, Erasure, Store};
+use crate::store::{EraseAsk, Erasure, ErasureCounts, Store};
 
 /// Erase a tenant's content, and show the receipts.
 #[derive(Debug, clap::Args)]
@@ -62,18 +64,33 @@ pub struct ReceiptsArgs {
     pub store: Option<String>,
 }
 
-/// Runs `quarrier tenants`; `user` is who runs this process.
+/// What is asked, by whom.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The configuration.
+    pub settings: &'a Settings,
+    /// Who runs this process.
+    pub user: &'a str,
+}
+
+/// Runs `quarrier tenants`. What is no receipt goes to `notes`.
 pub async fn run(
     args: &TenantsArgs,
     store: &dyn Store,
-    settings: &Settings,
-    user: Option<&str>,
-    out: &mut impl Write,
+    asked: Asked<'_>,
+    (out, notes): (&mut impl Write, &mut impl Write),
 ) -> anyhow::Result<()> {
     match &args.command {
         TenantsCommand::Erase(args) => {
-            let receipt = erase(args, store, settings, user).await?;
-            write_receipt(&receipt, out)
+            let receipt = erase(args, store, asked).await?;
+            write_receipt(&receipt, out)?;
+            if receipt.counts == ErasureCounts::default() {
+                let tenant = one_line(&args.tenant);
+                let near = known::tenant(&args.tenant, store).await;
+                let near = near.map(|near| format!(" ({near})")).unwrap_or_default();
+                writeln!(notes, "note: there was nothing of the tenant {tenant} to erase{near}")?;
+            }
+            Ok(())
         }
         TenantsCommand::Receipts(_) => {
             for receipt in store.erasures().await? {
@@ -87,8 +104,7 @@ pub async fn run(
 async fn erase(
     args: &EraseArgs,
     store: &dyn Store,
-    settings: &Settings,
-    user: Option<&str>,
+    Asked { settings, user }: Asked<'_>,
 ) -> anyhow::Result<Erasure> {
     let tenant = &args.tenant;
     if !args.yes {
@@ -97,7 +113,7 @@ async fn erase(
              cancels those that have not ended; stop what puts its jobs in, then add --yes"
         );
     }
-    let asked_by = args.by.as_deref().or(user).unwrap_or("unknown").to_owned();
+    let asked_by = args.by.as_deref().unwrap_or(user).to_owned();
     let ask = EraseAsk {
         tenant: tenant.clone(),
         asked_by,
@@ -137,7 +153,11 @@ mod tests {
             let args = EraseArgs { tenant: "acme".to_owned(), store: None, yes, by: None };
             let args = TenantsArgs { command: TenantsCommand::Erase(args) };
             let mut out = Vec::new();
-            run(&args, &scene.store, &settings, Some("ada"), &mut out).await?;
+            let asked = Asked { settings: &settings, user: "ada" };
+            let mut notes = Vec::new();
+            run(&args, &scene.store, asked, (&mut out, &mut notes)).await?;
+            let notes = String::from_utf8(notes)?;
+            assert!(notes.starts_with("note: there was nothing of the tenant acme"), "{notes}");
             anyhow::Ok(serde_json::from_slice::<serde_json::Value>(&out)?)
         };
         let refused = erased(false).await.unwrap_err().to_string();
@@ -148,7 +168,8 @@ mod tests {
         assert!(receipt["done_at"].as_str().unwrap().ends_with('Z'), "{receipt}");
         let args = TenantsArgs { command: TenantsCommand::Receipts(ReceiptsArgs { store: None }) };
         let mut out = Vec::new();
-        run(&args, &scene.store, &settings, None, &mut out).await.unwrap();
+        let asked = Asked { settings: &settings, user: "ada" };
+        run(&args, &scene.store, asked, (&mut out, &mut Vec::new())).await.unwrap();
         let kept: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(kept["id"], receipt["id"]);
     }

@@ -82,6 +82,19 @@ impl Scene {
         self.store.admit(vec![job]).await.unwrap().remove(0)
     }
 
+    /// What another program puts in: no worker has admitted it yet.
+    pub(super) async fn submit(&self, key: &str, document: &str) {
+        let url = format!("sqlite://{}", self.store.path().display());
+        let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+        sqlx::query("insert into submission (id, document) values (?, ?)")
+            .bind(key)
+            .bind(document)
+            .execute(&mut other)
+            .await
+            .unwrap();
+        sqlx::Connection::close(other).await.unwrap();
+    }
+
     /// Claims the next job of the lane, under a lease of its own.
     pub(super) async fn claim(&self) -> ClaimedJob {
         self.claim_under(Uuid::now_v7()).await

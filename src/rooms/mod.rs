@@ -9,6 +9,7 @@ mod rds;
 #[cfg(feature = "postgres")]
 mod secrets;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -245,7 +246,15 @@ pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
         let requests_flag = by_flag(pattern, "requests_per_minute");
         let tokens_flag = by_flag(pattern, "tokens_per_minute");
         let shared = |rate: u64, flag: bool| if flag { rate } else { share_of(rate, share) };
-        let origin = if requests_flag || tokens_flag { "flag" } else { "configuration" };
+        let flags: BTreeSet<&str> = ["requests_per_minute", "tokens_per_minute"]
+            .iter()
+            .filter_map(|dimension| origin_of(pattern, dimension).strip_prefix("flag "))
+            .collect();
+        let origin = if flags.is_empty() {
+            "configuration".to_owned()
+        } else {
+            flags.into_iter().collect::<Vec<&str>>().join(", ")
+        };
         // A flag replaces the shipped default of the other dimension too; what somebody configured
         // there stays.
         let shipped = origin_of(pattern, "requests_per_minute") == "default";
@@ -256,7 +265,7 @@ pub fn limit_rules(loaded: &Loaded) -> Vec<LimitRule> {
                 requests_per_minute: requests.map(|rate| shared(rate, requests_flag)),
                 tokens_per_minute: limit.tokens_per_minute.map(|rate| shared(rate, tokens_flag)),
             },
-            origin: origin.to_owned(),
+            origin,
         }
     };
     loaded.settings.limits.iter().map(rule).collect()

@@ -17,6 +17,7 @@ mod keeping;
 mod shared;
 mod sharing;
 mod shown;
+mod submitted;
 mod types;
 
 #[cfg(feature = "postgres")]
@@ -35,6 +36,7 @@ pub use health::*;
 pub use keeping::*;
 pub use sharing::*;
 pub use shown::*;
+pub use submitted::*;
 pub use types::*;
 
 /// Why the store did not do it; named for what the caller does next.
@@ -72,7 +74,8 @@ pub trait AdmitStore: Send + Sync {
 
     /// Admits submissions' jobs and deletes their rows, in one transaction. Rejected documents, and
     /// those whose id belongs to another document, become failed jobs; a held `dedupe_key` none.
-    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()>;
+    /// Returns the keys of the rows that it took; those that another worker admits are left out.
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<Vec<String>>;
 
     /// The rules that limits are judged by, configured ones first.
     async fn limits(&self) -> StoreResult<Vec<LimitRule>>;
@@ -196,12 +199,39 @@ pub trait ReadStore: Send + Sync {
     /// Ends jobs as cancelled; returns those that were not terminal.
     async fn cancel(&self, ids: &[Uuid]) -> StoreResult<Vec<Uuid>>;
 
+    /// Documents of other programs that no worker has admitted yet, the last first.
+    async fn submitted(&self, filter: &SubmittedFilter) -> StoreResult<Vec<Submitted>>;
+
+    /// The newest of them under a name: its job's id, its row's key, or its own `id`.
+    async fn submitted_as(
+        &self,
+        name: &str,
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Option<Submitted>>;
+
+    /// How many of them there are, by queue. Reads all of them.
+    async fn submitted_queues(&self, queue_default: &str) -> StoreResult<Vec<(String, u64)>>;
+
+    /// Takes them back, by their rows' keys: each becomes a job that is cancelled, in the transaction
+    /// in which its row goes. Those that are not there any more are left out.
+    async fn take_back(
+        &self,
+        keys: &[String],
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Vec<TakenBack>>;
+
     /// Puts failed, expired, cancelled or held jobs back, with fresh counters and `deadline_at`;
     /// returns those that moved. Their old results are gone, their attempts stay.
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>>;
 
     /// The lanes that nobody calls for now.
     async fn paused_lanes(&self) -> StoreResult<Vec<PausedLane>>;
+
+    /// The capped queues that run as many jobs as they may, by name, with their caps.
+    async fn full_queues(&self) -> StoreResult<Vec<(String, u32)>>;
+
+    /// How many processes are at work: those heard of within so many ms, or known to live.
+    async fn workers(&self, silent_ms: u64) -> StoreResult<u64>;
 
     /// Where each queue stands, by name. Reads every job that has not ended.
     async fn queues(&self) -> StoreResult<Vec<QueueRow>>;

@@ -103,7 +103,7 @@ async fn admit(
     match bench.store.admit_submissions(jobs.clone()).await {
         // One that cannot be stored must not keep the others waiting.
         Err(StoreError::Data(_)) => admit_apart(bench, jobs).await?,
-        admitted => admitted?,
+        admitted => log_rejected(&jobs, &admitted?),
     }
     bench.wake.notify_one();
     Ok(Look { seen, started })
@@ -115,22 +115,30 @@ fn prepared(bench: &Bench, row: Submission, limits: &[LimitRule], now: Now) -> (
     let origin = Origin { identity: row.identity, batch: None };
     let text = &row.document;
     let prepared = bench.admission.prepare(text, &Overrides::default(), origin, limits, now);
-    let mut job = prepared.unwrap_or_else(|problems| {
-        tracing::warn!(submission.id = row.id, "submission rejected: {}", summary(&problems));
-        bench.admission.rejected(text, &problems, now)
-    });
+    let mut job =
+        prepared.unwrap_or_else(|problems| bench.admission.rejected(text, &problems, now));
     job.job_id = row.job_id.unwrap_or(job.job_id);
     (row.id, job)
+}
+
+/// Of several workers that look at a submission, the one that took it says that it is rejected.
+fn log_rejected(jobs: &[(String, NewJob)], taken: &[String]) {
+    for (id, job) in jobs.iter().filter(|(id, _)| taken.contains(id)) {
+        if let Err(reasons) = &job.resolved {
+            tracing::warn!(submission.id = id, "submission rejected: {reasons}");
+        }
+    }
 }
 
 async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
     let mut stays = Ok(());
     for (id, job) in jobs {
         let (own_id, document) = (job.job_id, job.document.clone());
-        let refusal = match bench.store.admit_submissions(vec![(id.clone(), job)]).await {
+        let alone = [(id.clone(), job)];
+        let refusal = match bench.store.admit_submissions(alone.to_vec()).await {
             Err(StoreError::Data(refusal)) => refusal,
             admitted => {
-                admitted?;
+                log_rejected(&alone, &admitted?);
                 continue;
             }
         };
@@ -148,8 +156,4 @@ async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<
         }
     }
     stays
-}
-
-fn summary(problems: &[Problem]) -> String {
-    problems.first().map_or_else(String::new, ToString::to_string)
 }

@@ -140,7 +140,7 @@ async fn a_job_of_the_future_is_not_claimable_until_promoted(world: World) {
     assert_eq!(world.claim_one().await.job_id, id);
 }
 
-fn rejected(job: NewJob) -> NewJob {
+pub(crate) fn rejected(job: NewJob) -> NewJob {
     let resolved = Err("$.prompt: is empty\0 (it says)".to_owned());
     NewJob { resolved, ..job }
 }

@@ -124,6 +124,7 @@ mod restoring;
 mod retention;
 mod sharing;
 mod statements;
+mod submitted;
 mod texts;
 mod wakes;
 mod world;

@@ -14,7 +14,8 @@ use quarrier::store::{
     KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, LostAttempt, NewJob, OtherLease, Pause,
     PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow,
     ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares,
-    StoreError, StoreResult, Submission, WorkStore,
+    StoreError, StoreResult, Submission, Submitted, SubmittedDefaults, SubmittedFilter, TakenBack,
+    WorkStore,
 };
 use uuid::Uuid;
 
@@ -174,7 +175,7 @@ impl AdmitStore for Troubled {
     async fn submissions(&self, rows_max: u32) -> StoreResult<Vec<Submission>> {
         through!(self, submissions(rows_max))
     }
-    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<Vec<String>> {
         if jobs.iter().any(|(_, job)| job.resolved.is_ok() && job.document.contains("poison")) {
             return Err(StoreError::Data("poison".to_owned()));
         }
@@ -276,6 +277,32 @@ impl ReadStore for Troubled {
     }
     async fn cancel(&self, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
         through!(self, cancel(ids))
+    }
+    async fn submitted(&self, filter: &SubmittedFilter) -> StoreResult<Vec<Submitted>> {
+        through!(self, submitted(filter))
+    }
+    async fn submitted_as(
+        &self,
+        name: &str,
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Option<Submitted>> {
+        through!(self, submitted_as(name, defaults))
+    }
+    async fn submitted_queues(&self, queue_default: &str) -> StoreResult<Vec<(String, u64)>> {
+        through!(self, submitted_queues(queue_default))
+    }
+    async fn take_back(
+        &self,
+        keys: &[String],
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Vec<TakenBack>> {
+        through!(self, take_back(keys, defaults))
+    }
+    async fn full_queues(&self) -> StoreResult<Vec<(String, u32)>> {
+        through!(self, full_queues())
+    }
+    async fn workers(&self, silent_ms: u64) -> StoreResult<u64> {
+        through!(self, workers(silent_ms))
     }
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {
         through!(self, retry(ids, deadline_at))

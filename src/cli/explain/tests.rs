@@ -3,11 +3,12 @@
 
 use clap::Parser as _;
 use expect_test::expect;
-use serde_json::Value;
 
 use super::*;
 use crate::cli::Cli;
 use crate::cli::testing::{Scene, again, failing};
+use crate::config;
+use crate::store::{ControlStore as _, PauseAsk, Scope};
 
 fn args(what: &str) -> ExplainArgs {
     ExplainArgs { what: Some(what.to_owned()), list: false, store: None, json: false }
@@ -22,8 +23,8 @@ fn of_kind(args: &ExplainArgs) -> String {
 async fn of_job(scene: &Scene, args: &ExplainArgs) -> String {
     let mut out = Vec::new();
     let id = args.what.clone().unwrap();
-    let policy = Policy::default();
-    match job(args, &id, (&scene.store, &policy), &mut out).await {
+    let settings = config::load(&config::LoadArgs::default()).unwrap().settings;
+    match job(args, &id, (&scene.store, &settings), &mut out).await {
         Ok(()) => String::from_utf8(out).unwrap(),
         Err(error) => format!("failed to {error:#}\n"),
     }
@@ -177,4 +178,22 @@ fn every_kind_that_can_pause_a_lane_has_a_hint_and_no_other() {
     for kind in ErrorKind::ALL {
         assert_eq!(error::explain(kind).hint.is_some(), retry::pauses(kind), "{kind}");
     }
+}
+
+#[tokio::test]
+async fn a_job_that_a_person_holds_back_says_so_and_one_that_nobody_has_admitted_too() {
+    let scene = Scene::new().await;
+    scene.admit(1, r#"{"id":"a","prompt":"x","queue":"reports"}"#).await;
+    scene.submit("b", r#"{"prompt":"x"}"#).await;
+    let scope = Scope::Queue("reports".to_owned());
+    scene.store.pause(&PauseAsk { scope, for_ms: None, reason: None }).await.unwrap();
+    expect![[r#"
+        job 00000000-0000-0000-0000-000000000001 (a), ready, and nothing went wrong
+          it waits: queue reports is paused by a person since 2026-01-01T00:00:00.000Z; `quarrier resume --queue reports`
+    "#]]
+    .assert_eq(&of_job(&scene, &args("a")).await);
+    expect![[r#"
+        job b, submitted: no worker has admitted it yet
+    "#]]
+    .assert_eq(&of_job(&scene, &args("b")).await);
 }

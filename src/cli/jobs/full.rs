@@ -15,6 +15,9 @@ use crate::provider::bedrock;
 use crate::store::{AttemptRow, JobPage};
 use crate::worker::{CallSettings, Caller, request_for};
 
+/// What stands over a document.
+pub(super) const DOCUMENT_HEAD: &str = "--- document";
+
 /// What `--full` adds to a job's page.
 #[derive(Serialize)]
 pub(super) struct Full {
@@ -54,7 +57,7 @@ pub(super) fn full(page: &JobPage, settings: &Settings) -> Full {
 
 impl Full {
     pub(super) fn write(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(text, "\n--- document")?;
+        writeln!(text, "\n{DOCUMENT_HEAD}")?;
         let document: serde_json::Value =
             serde_json::from_str(self.document.get()).unwrap_or_default();
         // A rejected document is kept as the text that it was.

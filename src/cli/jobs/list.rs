@@ -1,15 +1,17 @@
-//! `quarrier jobs list`.
+//! `quarrier jobs list`: documents that wait to be admitted, then jobs.
 //! Must not know: one job's details.
 
 use std::io::Write;
 
 use anyhow::Context as _;
 
-use super::{JobJson, waits};
+use super::JobJson;
+use super::submitted::{self, Standing};
+use super::waits::{self, Facts};
 use crate::cli::table::{one_line, parse_span, span, table};
 use crate::clock::parse_rfc3339;
-use crate::job::State;
-use crate::store::{JobFilter, JobRow, Pause, PausedLane, Store};
+use crate::config::Settings;
+use crate::store::{JobFilter, JobRow, Store, Submitted, SubmittedFilter};
 
 /// Which jobs to list.
 #[derive(Debug, clap::Args)]
@@ -23,9 +25,9 @@ pub struct ListArgs {
     /// Only jobs of this tenant.
     #[arg(long)]
     pub tenant: Option<String>,
-    /// Only jobs in this state.
-    #[arg(long, value_parser = parse_state)]
-    pub state: Option<State>,
+    /// Only jobs in this state; `submitted` are those that no worker has admitted yet.
+    #[arg(long, value_parser = submitted::parse_standing)]
+    pub state: Option<Standing>,
     /// Only jobs that ended with this kind of error, or wait because of it.
     #[arg(long, value_name = "KIND")]
     pub error: Option<String>,
@@ -43,64 +45,109 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-fn parse_state(name: &str) -> Result<State, String> {
-    State::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-        format!("is none of {}", names.join(", "))
-    })
+/// What is listed: first what no worker has admitted yet, because it came last.
+struct Listed {
+    submitted: Vec<Submitted>,
+    rows: Vec<JobRow>,
+    more: bool,
 }
 
 pub(super) async fn run(
     args: &ListArgs,
     store: &dyn Store,
+    settings: &Settings,
     now: i64,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let since = args.since.as_deref().map(|since| parse_since(since, now)).transpose()?;
-    let filter = JobFilter {
-        queue: args.queue.clone(),
-        tenant: args.tenant.clone(),
-        state: args.state,
-        error: args.error.clone(),
-        model: args.model.clone(),
-        since,
-        batch: None,
-        before: None,
-        // One more than asked for tells whether there are more.
-        rows_max: args.limit.saturating_add(1),
-    };
-    let mut rows = store.jobs(&filter).await?;
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let (paused, by_people) = (store.paused_lanes().await?, store.pauses().await?);
+    let listed = look(args, store, settings, now).await?;
+    let silent_ms = settings.worker.lease_ms;
+    let waits = !listed.submitted.is_empty();
+    let facts = Facts::read(&listed.rows, waits, store, (now, silent_ms)).await?;
     if args.json {
-        let jobs: Vec<JobJson<'_>> = rows
-            .iter()
-            .map(|row| JobJson::of(row, waits::why(row, (&paused, &by_people), now)))
-            .collect();
-        serde_json::to_writer_pretty(&mut *out, &jobs)?;
+        let waiting = listed.submitted.iter().map(|one| JobJson::submitted(one, &facts));
+        let jobs = listed.rows.iter().map(|row| JobJson::of(row, waits::why(row, &facts, now)));
+        let all: Vec<JobJson<'_>> = waiting.chain(jobs).collect();
+        serde_json::to_writer_pretty(&mut *out, &all)?;
         writeln!(out)?;
         return Ok(true);
     }
-    if rows.is_empty() {
+    if listed.rows.is_empty() && listed.submitted.is_empty() {
         writeln!(out, "no such jobs")?;
         return Ok(true);
     }
-    write!(out, "{}", as_table(&rows, (&paused, &by_people), now))?;
-    for (position, line) in waits::pauses_of(&rows, &paused, &by_people).iter().enumerate() {
+    write!(out, "{}", as_table(&listed, &facts, now))?;
+    let pauses = waits::pauses_of(&listed.rows, &facts.paused, &facts.by_people);
+    for (position, line) in pauses.iter().enumerate() {
         let gap = if position == 0 { "\n" } else { "" };
         writeln!(out, "{gap}{}", one_line(line))?;
     }
-    if more {
+    if listed.more {
         writeln!(out, "\nthe newest {}; there are more: --limit", args.limit)?;
     }
     Ok(true)
 }
 
-fn as_table(rows: &[JobRow], paused: (&[PausedLane], &[Pause]), now: i64) -> String {
-    let cells = rows.iter().map(|row| {
-        let why = waits::why(row, paused, now).or_else(|| row.reason.clone());
+async fn look(
+    args: &ListArgs,
+    store: &dyn Store,
+    settings: &Settings,
+    now: i64,
+) -> anyhow::Result<Listed> {
+    let since = args.since.as_deref().map(|since| parse_since(since, now)).transpose()?;
+    // One more than asked for tells whether there are more.
+    let rows_max = args.limit.saturating_add(1);
+    let mut listed = Listed { submitted: Vec::new(), rows: Vec::new(), more: false };
+    // What no worker has seen has no error yet.
+    if matches!(args.state, None | Some(Standing::Submitted)) && args.error.is_none() {
+        let filter = SubmittedFilter {
+            queue: args.queue.clone(),
+            tenant: args.tenant.clone(),
+            model: args.model.clone(),
+            since,
+            before: None,
+            defaults: submitted::defaults(settings),
+            rows_max,
+        };
+        listed.submitted = store.submitted(&filter).await?;
+    }
+    if args.state != Some(Standing::Submitted) {
+        let filter = JobFilter {
+            queue: args.queue.clone(),
+            tenant: args.tenant.clone(),
+            state: args.state.and_then(Standing::state),
+            error: args.error.clone(),
+            model: args.model.clone(),
+            since,
+            batch: None,
+            before: None,
+            rows_max,
+        };
+        listed.rows = store.jobs(&filter).await?;
+    }
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    listed.more = listed.submitted.len().saturating_add(listed.rows.len()) > limit;
+    listed.submitted.truncate(limit);
+    listed.rows.truncate(limit.saturating_sub(listed.submitted.len()));
+    Ok(listed)
+}
+
+fn as_table(listed: &Listed, facts: &Facts, now: i64) -> String {
+    let age = |at: i64| span(now.saturating_sub(at));
+    let submitted = listed.submitted.iter().map(|one| {
+        vec![
+            submitted::name(one),
+            one.external_id.clone().unwrap_or_default(),
+            submitted::STATE.to_owned(),
+            one.queue.clone(),
+            one.tenant.clone(),
+            one.model.clone(),
+            "0".to_owned(),
+            one.submitted_at.map(age).unwrap_or_default(),
+            waits::why_submitted(facts),
+        ]
+    });
+    let jobs = listed.rows.iter().map(|row| {
+        let why = waits::why(row, facts, now).or_else(|| row.reason.clone());
         vec![
             row.job_id.to_string(),
             row.external_id.clone().unwrap_or_default(),
@@ -109,13 +156,13 @@ fn as_table(rows: &[JobRow], paused: (&[PausedLane], &[Pause]), now: i64) -> Str
             row.tenant.clone(),
             row.model.clone(),
             row.calls.to_string(),
-            span(now.saturating_sub(row.created_at)),
+            age(row.created_at),
             why.unwrap_or_default(),
         ]
     });
     let header =
         ["job", "id", "state", "queue", "tenant", "model", "calls", "age", "why, or waits"];
-    table(&header, &[6, 7], cells.collect())
+    table(&header, &[6, 7], submitted.chain(jobs).collect())
 }
 
 /// A time, or a span before now.
@@ -151,12 +198,5 @@ mod tests {
             let error = parse_since(text, now).unwrap_err().to_string();
             assert!(error.contains("RFC 3339"), "{error}");
         }
-    }
-
-    #[test]
-    fn an_unknown_state_is_refused_with_the_known_ones() {
-        assert_eq!(parse_state("held"), Ok(State::Held));
-        let error = parse_state("done").unwrap_err();
-        assert_eq!(error, "is none of ready, running, held, succeeded, failed, cancelled, expired");
     }
 }

@@ -1,10 +1,12 @@
 //! `quarrier jobs`: look at jobs and act on them.
 //! Must not know: how jobs are worked on.
 
+mod cancel;
 mod change;
 mod full;
 mod list;
 pub(in crate::cli) mod show;
+pub(in crate::cli) mod submitted;
 pub(in crate::cli) mod waits;
 
 use std::io::Write;
@@ -12,15 +14,15 @@ use std::io::Write;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use change::{CancelArgs, RetryArgs};
+pub use cancel::CancelArgs;
+pub use change::RetryArgs;
 pub use list::ListArgs;
 pub use show::ShowArgs;
 
 use crate::clock::{Now, rfc3339};
 use crate::config::Settings;
-use crate::job::State;
 use crate::retry::Counters;
-use crate::store::{JobPage, JobRow, Store};
+use crate::store::{JobPage, JobRow, Store, Submitted};
 
 /// Look at jobs and act on them.
 #[derive(Debug, clap::Args)]
@@ -65,15 +67,24 @@ pub async fn run(
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
     match &args.command {
-        JobsCommand::List(args) => list::run(args, store, now.wall_ms, out).await,
+        JobsCommand::List(args) => list::run(args, store, settings, now.wall_ms, out).await,
         JobsCommand::Show(args) => show::run(args, store, settings, now.wall_ms, out).await,
-        JobsCommand::Cancel(args) => change::cancel(args, store, out).await,
+        JobsCommand::Cancel(args) => cancel::cancel(args, store, settings, out).await,
         JobsCommand::Retry(args) => {
             let deadline_ms = settings.job.deadline_s.saturating_mul(1_000);
             let deadline_at = now.wall_ms.saturating_add_unsigned(deadline_ms);
-            change::retry(args, store, deadline_at, out).await
+            change::retry(args, store, (settings, deadline_at), out).await
         }
     }
+}
+
+/// What no worker has admitted yet, by its job's id in any spelling, its row's key or its own id.
+pub(in crate::cli) async fn find_submitted(
+    store: &dyn Store,
+    id: &str,
+    settings: &Settings,
+) -> anyhow::Result<Option<Submitted>> {
+    Ok(store.submitted_as(id, &submitted::defaults(settings)).await?)
 }
 
 /// A job by its own id in any spelling, or by its producer's.
@@ -87,22 +98,25 @@ pub(in crate::cli) async fn find(store: &dyn Store, id: &str) -> anyhow::Result<
     }
 }
 
-/// A job as JSON shows it: times in RFC 3339.
+/// A job as JSON shows it: times in RFC 3339, null what no worker has settled yet.
 #[derive(Serialize)]
 struct JobJson<'r> {
-    job_id: Uuid,
+    job_id: Option<Uuid>,
+    /// The row's key of what no worker has admitted yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submission: Option<&'r str>,
     id: Option<&'r str>,
-    state: State,
+    state: &'static str,
     queue: &'r str,
     tenant: &'r str,
     model: &'r str,
-    lane: &'r str,
-    priority: i32,
+    lane: Option<&'r str>,
+    priority: Option<i32>,
     calls: u32,
     counters: Counters,
-    created_at: String,
-    run_at: String,
-    deadline_at: String,
+    created_at: Option<String>,
+    run_at: Option<String>,
+    deadline_at: Option<String>,
     ended_at: Option<String>,
     reason: Option<&'r str>,
     waits: Option<String>,
@@ -111,25 +125,50 @@ struct JobJson<'r> {
 impl<'r> JobJson<'r> {
     fn of(row: &'r JobRow, waits: Option<String>) -> Self {
         Self {
-            job_id: row.job_id,
+            job_id: Some(row.job_id),
+            submission: None,
             id: row.external_id.as_deref(),
-            state: row.state,
+            state: row.state.as_str(),
             queue: &row.queue,
             tenant: &row.tenant,
             model: &row.model,
-            lane: &row.lane,
-            priority: row.priority,
+            lane: Some(&row.lane),
+            priority: Some(row.priority),
             calls: row.calls,
             counters: row.counters,
-            created_at: rfc3339(row.created_at),
-            run_at: rfc3339(row.run_at),
-            deadline_at: rfc3339(row.deadline_at),
+            created_at: Some(rfc3339(row.created_at)),
+            run_at: Some(rfc3339(row.run_at)),
+            deadline_at: Some(rfc3339(row.deadline_at)),
             ended_at: row.ended_at.map(rfc3339),
             reason: row.reason.as_deref(),
             waits,
         }
     }
+
+    fn submitted(one: &'r Submitted, facts: &waits::Facts) -> Self {
+        Self {
+            job_id: one.job_id,
+            submission: Some(&one.key),
+            id: one.external_id.as_deref(),
+            state: submitted::STATE,
+            queue: &one.queue,
+            tenant: &one.tenant,
+            model: &one.model,
+            lane: None,
+            priority: None,
+            calls: 0,
+            counters: Counters::default(),
+            created_at: one.submitted_at.map(rfc3339),
+            run_at: None,
+            deadline_at: None,
+            ended_at: None,
+            reason: None,
+            waits: Some(waits::why_submitted(facts)),
+        }
+    }
 }
 
+#[cfg(test)]
+mod submitted_tests;
 #[cfg(test)]
 mod tests;

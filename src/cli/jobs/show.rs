@@ -7,10 +7,10 @@ use std::io::Write;
 use anyhow::bail;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::full::{self, Full};
-use super::{JobJson, find, waits};
+use super::waits::{self, Facts};
+use super::{JobJson, find, find_submitted, submitted};
 use crate::cli::result_line::result_line;
 use crate::cli::table::{dollars, one_line, printable, span};
 use crate::clock::rfc3339;
@@ -52,14 +52,20 @@ pub(super) async fn run(
     now: i64,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
+    let silent_ms = settings.worker.lease_ms;
     let Some(page) = find(store, &args.id).await? else {
+        if let Some(one) = find_submitted(store, &args.id, settings).await? {
+            let how = (args.full, args.json);
+            submitted::show(&one, how, store, (now, silent_ms), out).await?;
+            return Ok(true);
+        }
         bail!(
             "show {}: there is no such job in {}",
             one_line(&args.id),
             store.about().await?.location
         );
     };
-    let around = look_around(&page, store, now).await?;
+    let around = look_around(&page, store, (now, silent_ms)).await?;
     let full = args.full.then(|| full::full(&page, settings));
     if args.json {
         let shown = as_json(&page, &around, full)?;
@@ -71,25 +77,21 @@ pub(super) async fn run(
     Ok(true)
 }
 
-async fn look_around(page: &JobPage, store: &dyn Store, now: i64) -> anyhow::Result<Around> {
-    let paused = store.paused_lanes().await?;
-    let by_people = store.pauses().await?;
-    let waits = waits::why(&page.row, (&paused, &by_people), now);
-    let is_due = page.row.state == State::Ready && page.row.run_at <= now;
-    let mut holds_back = if is_due {
-        // No lease is nobody's own: all are seen.
-        let leases = store.other_leases(Uuid::nil()).await?;
-        let workers = leases.iter().filter(|lease| !lease.dead).count();
-        waits::holds_back(&page.row, &store.levels().await?, workers)
-    } else {
-        Vec::new()
-    };
-    if let Some(pause) = waits::halted_by(&page.row, &by_people) {
+async fn look_around(
+    page: &JobPage,
+    store: &dyn Store,
+    (now, silent_ms): (i64, u64),
+) -> anyhow::Result<Around> {
+    let row = &page.row;
+    let facts = Facts::read(std::slice::from_ref(row), false, store, (now, silent_ms)).await?;
+    let is_due = row.state == State::Ready && row.run_at <= now;
+    let mut holds_back = if is_due { waits::holds_back(row, &facts) } else { Vec::new() };
+    if let Some(pause) = waits::halted_by(row, &facts.by_people) {
         holds_back.insert(0, paused_words(pause));
     }
     let simulated = store.about().await?.simulated.unwrap_or(false);
-    let hint = waits::hint(&page.row, &paused);
-    Ok(Around { waits, hint, holds_back, simulated })
+    let hint = waits::hint(row, &facts.paused);
+    Ok(Around { waits: waits::why(row, &facts, now), hint, holds_back, simulated })
 }
 
 fn as_text(
@@ -127,13 +129,15 @@ fn write_head(page: &JobPage, around: &Around, text: &mut String) -> std::fmt::R
     if let Some(hint) = around.hint {
         line("", &format!("to do: {hint}"))?;
     }
-    for reason in &around.holds_back {
+    for reason in around.holds_back.iter().filter(|reason| around.waits.as_ref() != Some(*reason)) {
         line("", reason)?;
     }
     let (queue, tenant, priority) = (&row.queue, &row.tenant, row.priority);
     line("queue", &format!("{queue}, tenant {tenant}, priority {priority}"))?;
     line("model", if row.model.is_empty() { "none" } else { &row.model })?;
-    line("lane", &row.lane)?;
+    if !row.lane.is_empty() {
+        line("lane", &row.lane)?;
+    }
     line("deadline", &rfc3339(row.deadline_at))?;
     let counters = row.counters;
     line(
@@ -210,6 +214,10 @@ fn write_result(page: &JobPage, text: &mut String) -> std::fmt::Result {
     writeln!(text, "\nresult")?;
     if let Some(provenance) = &result.provenance {
         writeln!(text, "  {}", one_line(provenance))?;
+    }
+    if let Some(gone) = &result.deleted {
+        let (at, by) = (rfc3339(gone.at), one_line(&gone.by));
+        writeln!(text, "  its content was deleted at {at}, by {by}: document, answers, metadata")?;
     }
     if let Some(answer) = result.output.as_ref().or(result.text.as_ref()) {
         writeln!(text, "{}", printable(answer))?;

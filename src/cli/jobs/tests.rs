@@ -9,7 +9,7 @@ use crate::cli::testing::{LANE, Scene, again, failing};
 use crate::clock::Now;
 use crate::config::{self, LoadArgs};
 use crate::error::ErrorKind;
-use crate::job::Outcome;
+use crate::job::{Outcome, State};
 use crate::store::{
     AdmitStore as _, Admitted, ControlStore as _, JobFilter, LeaseInfo, LimitRule, Next, PauseAsk,
     ReadStore as _, Scope, WorkStore as _,
@@ -22,7 +22,7 @@ struct Line {
 }
 
 /// Runs a command line; the text ends with `exit 1` where something was not done.
-async fn shown(scene: &Scene, line: &str) -> String {
+pub(super) async fn shown(scene: &Scene, line: &str) -> String {
     let words = std::iter::once("jobs").chain(line.split_whitespace());
     let parsed = <Line as clap::Parser>::try_parse_from(words).unwrap();
     let settings =
@@ -40,8 +40,14 @@ async fn shown(scene: &Scene, line: &str) -> String {
     text.replace(&scene.store.path().display().to_string(), "STORE")
 }
 
-fn id(n: u128) -> String {
+pub(super) fn id(n: u128) -> String {
     Uuid::from_u128(n).to_string()
+}
+
+/// What is said of a command line that does not parse.
+pub(super) fn refused(line: &str) -> String {
+    let words = std::iter::once("jobs").chain(line.split_whitespace());
+    <Line as clap::Parser>::try_parse_from(words).err().unwrap().to_string()
 }
 
 /// A job in every state.
@@ -285,8 +291,7 @@ async fn full_shows_the_prompt_the_body_and_what_the_model_wrote() {
         job       00000000-0000-0000-0000-000000000001
         id        a
         state     ready
-        waits     for its turn
-                  no worker is at work on this store
+        waits     no worker is at work on this store
         queue     default, tenant default, priority 0
         model     claude-haiku-4.5
         lane      bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0
@@ -349,7 +354,7 @@ async fn json_holds_the_same_and_the_models_text_only_in_full() {
     let scene = to_be_asked_again().await;
     let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let short = json(shown(&scene, "show a --json").await);
-    assert_eq!(short["waits"], "for its turn");
+    assert_eq!(short["waits"], "no worker is at work on this store");
     assert_eq!(short["attempts"][0]["error"]["kind"], "invalid_json");
     assert_eq!(short["attempts"][0]["raw_text"], serde_json::Value::Null);
     assert_eq!(short.get("document"), None);
@@ -545,7 +550,7 @@ async fn cancelling_all_that_match_is_counted_first_and_done_with_yes() {
     "#]]
     .assert_eq(&shown(&scene, "cancel --queue default").await);
     expect![[r#"
-        {"matching":{"ready":1},"moved":[]}
+        {"matching":{"ready":1},"moved":[],"note":null}
         exit 1
     "#]]
     .assert_eq(&shown(&scene, "cancel --state ready --tenant acme --json").await);
@@ -559,6 +564,7 @@ async fn cancelling_all_that_match_is_counted_first_and_done_with_yes() {
     .assert_eq(&shown(&scene, "cancel --queue default --yes").await);
     expect![[r#"
         cancelled: 0 jobs; left alone: 0
+        note: no queue default is configured or has jobs that have not ended, nor does any other
     "#]]
     .assert_eq(&shown(&scene, "cancel --queue default --yes").await);
     expect![[r#"

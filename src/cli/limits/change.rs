@@ -6,23 +6,25 @@ use std::io::Write;
 use anyhow::bail;
 
 use crate::budget::Limit;
+use crate::cli::known;
 use crate::cli::table::one_line;
 use crate::config::wrong_limit_name;
 use crate::rooms::rule_words;
 use crate::store::{LimitRule, ORIGIN_SET, Store};
 
-/// Which limit to set.
+/// Which limit to set, and to what: one of the rates or both.
 #[derive(Debug, clap::Args)]
+#[command(group(
+    clap::ArgGroup::new("rates")
+        .required(true)
+        .multiple(true)
+        .args(["requests_per_minute", "tokens_per_minute"])
+))]
 pub struct SetArgs {
     /// `total`, `lane:PATTERN`, `queue:PATTERN` or `tenant:PATTERN`, with `*` and `?`.
     pub pattern: String,
     /// Calls started in any 60 seconds; 0 lifts the limit. Left out, it stays as it is.
-    #[arg(
-        long,
-        visible_alias = "rpm",
-        value_name = "N",
-        required_unless_present = "tokens_per_minute"
-    )]
+    #[arg(long, visible_alias = "rpm", value_name = "N")]
     pub requests_per_minute: Option<u64>,
     /// Quota tokens drawn in any 60 seconds; 0 lifts the limit. Left out, it stays as it is.
     #[arg(long, visible_alias = "tpm", value_name = "N")]
@@ -57,6 +59,9 @@ pub(super) async fn set(
     store.set_limit(&args.pattern, limit).await?;
     let words = rule_words(&args.pattern, Some(&limit));
     writeln!(out, "{words}; every worker keeps to it from its next claim on")?;
+    if let Some(note) = known::limit(&args.pattern, store).await {
+        writeln!(out, "note: {note}; the limit holds for what comes")?;
+    }
     Ok(true)
 }
 

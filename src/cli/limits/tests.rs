@@ -13,7 +13,7 @@ use expect_test::expect;
 async fn shown(scene: &Scene, json: bool) -> String {
     let mut out = Vec::new();
     let args = LimitsArgs { store: None, json, command: None };
-    run(&args, &scene.store, scene.clock.now().wall_ms, &mut out).await.unwrap();
+    run(&args, &scene.store, (scene.clock.now().wall_ms, 12_000), &mut out).await.unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -99,7 +99,7 @@ async fn does(scene: &Scene, line: &str) -> String {
         Err(error) => return error.to_string().lines().next().unwrap_or_default().to_owned(),
     };
     let mut out = Vec::new();
-    let done = run(&args, &scene.store, scene.clock.now().wall_ms, &mut out).await;
+    let done = run(&args, &scene.store, (scene.clock.now().wall_ms, 12_000), &mut out).await;
     let text = String::from_utf8(out).unwrap();
     match done {
         Ok(true) => text,
@@ -128,6 +128,7 @@ async fn a_limit_is_set_and_cleared_and_shown_with_where_it_comes_from() {
     assert!(does(&scene, "").await.contains("total (set): 80 requests"));
     expect![[r#"
         queue:reports: no limit; every worker keeps to it from its next claim on
+        note: no queue reports is configured or has jobs that have not ended, nor does any other; the limit holds for what comes
     "#]]
     .assert_eq(&does(&scene, "set queue:reports --rpm 0").await);
     expect![[r#"
@@ -145,6 +146,9 @@ async fn a_limit_is_set_and_cleared_and_shown_with_where_it_comes_from() {
     .assert_eq(&does(&scene, "set Total --rpm 1").await);
     expect!["error: the following required arguments were not provided:"]
         .assert_eq(&does(&scene, "set total").await);
+    let usage = <Line as clap::Parser>::try_parse_from(["limits", "set", "total"]).err().unwrap();
+    let usage = usage.to_string();
+    assert!(usage.contains("<--requests-per-minute <N>|--tokens-per-minute <N>>"), "{usage}");
 }
 
 #[tokio::test]
@@ -156,6 +160,16 @@ async fn what_is_due_shows_how_long_it_takes_and_what_is_paused_is_left_out() {
     }
     let ask = PauseAsk { scope: Scope::Queue("held".to_owned()), for_ms: None, reason: None };
     scene.store.pause(&ask).await.unwrap();
+    let nobody = does(&scene, "").await;
+    assert!(nobody.contains(" no worker  lane:"), "{nobody}");
+    assert!(nobody.contains("Nobody does them: no worker is at work on this store."), "{nobody}");
+    let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+    assert_eq!(
+        (&json["workers"], &json["forecast"]["lanes"][0]["done_by"]),
+        (&0.into(), &Value::Null)
+    );
+    let lease = LeaseInfo { id: uuid::Uuid::from_u128(99), host: "h".to_owned(), pid: 1 };
+    scene.store.open_lease(&lease).await.unwrap();
     let text = does(&scene, "").await;
     let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("due")).collect();
     expect![[r#"

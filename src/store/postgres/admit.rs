@@ -32,7 +32,7 @@ impl AdmitStore for PostgresStore {
         self.within(self.waiting_submissions(rows_max)).await
     }
 
-    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<Vec<String>> {
         self.within(self.admit_submitted(jobs)).await
     }
 
@@ -247,6 +247,13 @@ async fn insert<'a>(tx: &mut Tx, jobs: &[&'a NewJob], now: i64) -> Outcome<Given
     insert_jobs(tx, jobs, &places, now).await?;
     insert_specs(tx, jobs).await?;
     Ok(given)
+}
+
+/// Writes a job that has no place in its lane, because the same transaction ends it.
+pub(super) async fn insert_unplaced(tx: &mut Tx, job: &NewJob, now: i64) -> Outcome<()> {
+    take_identities(tx, &[job], &[]).await?;
+    insert_jobs(tx, &[job], &[None], now).await?;
+    insert_specs(tx, &[job]).await
 }
 
 async fn insert_jobs(

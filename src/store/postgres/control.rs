@@ -20,7 +20,8 @@ use crate::store::{
     ControlStore, Counts, Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel,
     LeaseInfo, LimitSeed, LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted,
     QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed,
-    RunningAttempt, Scope, SeededSettings, StoreResult, Woken, WorkStore,
+    RunningAttempt, Scope, SeededSettings, StoreResult, Submitted, SubmittedDefaults,
+    SubmittedFilter, TakenBack, Woken, WorkStore,
 };
 
 #[async_trait]
@@ -143,6 +144,38 @@ impl ReadStore for PostgresStore {
 
     async fn cancel(&self, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
         self.within(self.cancel_jobs(ids)).await
+    }
+
+    async fn submitted(&self, filter: &SubmittedFilter) -> StoreResult<Vec<Submitted>> {
+        self.within(self.list_submitted(filter)).await
+    }
+
+    async fn submitted_as(
+        &self,
+        name: &str,
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Option<Submitted>> {
+        self.within(self.find_submitted(name, defaults)).await
+    }
+
+    async fn submitted_queues(&self, queue_default: &str) -> StoreResult<Vec<(String, u64)>> {
+        self.within(self.count_submitted(queue_default)).await
+    }
+
+    async fn take_back(
+        &self,
+        keys: &[String],
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Vec<TakenBack>> {
+        self.within(self.take_submitted_back(keys, defaults)).await
+    }
+
+    async fn full_queues(&self) -> StoreResult<Vec<(String, u32)>> {
+        self.within(self.read_full_queues()).await
+    }
+
+    async fn workers(&self, silent_ms: u64) -> StoreResult<u64> {
+        self.within(self.count_workers(silent_ms)).await
     }
 
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {

@@ -1,2 +1,2 @@
 -- postgres: the process lives.
-update quarrier.lease set beat = beat + 1 where id = $1 returning beat
+update quarrier.lease set beat = beat + 1, beat_at = clock_timestamp() where id = $1 returning beat

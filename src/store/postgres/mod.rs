@@ -38,6 +38,7 @@ mod retention;
 mod session;
 mod sharing;
 mod submissions;
+mod submitted;
 mod time;
 
 use std::collections::HashMap;

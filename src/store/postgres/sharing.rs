@@ -72,6 +72,14 @@ impl PostgresStore {
         tx.commit().await
     }
 
+    pub(super) async fn read_full_queues(&self) -> Outcome<Vec<(String, u32)>> {
+        let mut tx = self.look().await?;
+        let queues = queues(&mut tx).await?;
+        let running = running(&mut tx, &queues).await?;
+        tx.commit().await?;
+        Ok(sharing::full_with_caps(&queues, &running))
+    }
+
     pub(super) async fn read_queues(&self) -> Outcome<Vec<QueueRow>> {
         let mut tx = self.look().await?;
         let queues = queues(&mut tx).await?;

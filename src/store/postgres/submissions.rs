@@ -39,16 +39,23 @@ impl PostgresStore {
         Ok(submission.collect())
     }
 
-    /// Admits the jobs of those submissions that no other worker admits meanwhile.
-    pub(super) async fn admit_submitted(&self, jobs: Vec<(String, NewJob)>) -> Outcome<()> {
+    /// Admits the jobs of those submissions that no other worker admits meanwhile; returns their
+    /// keys.
+    pub(super) async fn admit_submitted(
+        &self,
+        jobs: Vec<(String, NewJob)>,
+    ) -> Outcome<Vec<String>> {
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut overtaken = 0;
         loop {
             let mut tx = self.begin().await?;
             match self.admit_submitted_in(&mut tx, &jobs).await {
-                Ok(()) => return tx.commit().await,
+                Ok(taken) => {
+                    tx.commit().await?;
+                    return Ok(taken);
+                }
                 Err(Fault::Overtaken) if overtaken < OVERTAKEN_MAX => {
                     tx.rollback().await?;
                     overtaken += 1;
@@ -130,18 +137,22 @@ impl PostgresStore {
         let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: true };
         let claimed = at_once::write(tx, &runs, &draws).await?;
         draws.advance_place(&lane_key, stands);
-        let now_ms = Some(draws.wall_ms);
+        let (now_ms, reserved_mono_ms) = (Some(draws.wall_ms), Some(draws.mono_ms));
         draws.save(self, tx).await?;
-        Ok(Some(Claimed { jobs: claimed, now_ms, ..Claimed::default() }))
+        Ok(Some(Claimed { jobs: claimed, now_ms, reserved_mono_ms, ..Claimed::default() }))
     }
 
-    async fn admit_submitted_in(&self, tx: &mut Tx, jobs: &[(String, NewJob)]) -> Outcome<()> {
+    async fn admit_submitted_in(
+        &self,
+        tx: &mut Tx,
+        jobs: &[(String, NewJob)],
+    ) -> Outcome<Vec<String>> {
         let (keys, now) = take(tx, jobs.iter().map(|(key, _)| key.as_str())).await?;
         let now = self.read_now(now);
         let mine = jobs.iter().filter(|(key, _)| keys.contains(key));
         let jobs: Vec<NewJob> = mine.map(|(_, job)| job.clone()).collect();
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (admitted, given) = admit_in(tx, &jobs, now).await?;
         let answered = jobs.iter().zip(&admitted);
@@ -151,7 +162,8 @@ impl PostgresStore {
             // They end at once and take no place.
             admit_in(tx, &refused, now).await?;
         }
-        place::remember(tx, &given).await
+        place::remember(tx, &given).await?;
+        Ok(keys.into_iter().collect())
     }
 }
 

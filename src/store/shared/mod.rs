@@ -13,3 +13,4 @@ pub(super) mod retaining;
 pub(super) mod seeds;
 pub(super) mod settling;
 pub(super) mod sharing;
+pub(super) mod taking_back;

@@ -179,6 +179,16 @@ pub(in crate::store) fn put_first(
     candidates.sort_by_key(|candidate| !candidate.first);
 }
 
+/// The full queues with their caps.
+pub(in crate::store) fn full_with_caps(
+    queues: &[QueueShare],
+    running: &Running,
+) -> Vec<(String, u32)> {
+    let full = full(queues, running);
+    let cap = |queue: &QueueShare| Some((queue.name.clone(), queue.concurrency_max?));
+    queues.iter().filter(|queue| full.contains(&queue.name)).filter_map(cap).collect()
+}
+
 /// Each queue with its counts, by name: the configured ones and those with jobs.
 pub(in crate::store) fn rows(
     queues: Vec<QueueShare>,

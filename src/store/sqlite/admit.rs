@@ -1,7 +1,7 @@
 //! Room 1 on SQLite: jobs in, each identity once.
 //! Must not know: documents' fields beyond what the port hands over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -77,9 +77,16 @@ impl AdmitStore for SqliteStore {
         Ok(submissions.collect())
     }
 
-    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
-        let (ids, jobs): (Vec<String>, Vec<NewJob>) = jobs.into_iter().unzip();
+    async fn admit_submissions(&self, jobs: Vec<(String, NewJob)>) -> StoreResult<Vec<String>> {
+        let keys: Vec<&str> = jobs.iter().map(|(key, _)| key.as_str()).collect();
+        let keys = bulk::list(&keys)?;
         let mut tx = self.begin().await?;
+        let taken = sqlx::query_file!("src/store/sqlite/submission_delete.sql", keys)
+            .fetch_all(&mut *tx)
+            .await?;
+        let taken: HashSet<String> = taken.into_iter().map(|row| row.id).collect();
+        let mine = jobs.into_iter().filter(|(key, _)| taken.contains(key));
+        let jobs: Vec<NewJob> = mine.map(|(_, job)| job).collect();
         let now = self.clock.now().wall_ms;
         let answers = admit_in(&mut tx, &jobs, now).await?;
         let refused: Vec<NewJob> = jobs
@@ -88,10 +95,8 @@ impl AdmitStore for SqliteStore {
             .filter_map(|(job, answer)| admission::refused(job, answer))
             .collect();
         admit_in(&mut tx, &refused, now).await?;
-        let ids = bulk::list(&ids)?;
-        sqlx::query_file!("src/store/sqlite/submission_delete.sql", ids).execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(taken.into_iter().collect())
     }
 
     async fn limits(&self) -> StoreResult<Vec<LimitRule>> {
@@ -113,7 +118,7 @@ impl AdmitStore for SqliteStore {
 
 /// A submitted document as text. Other programs may insert any bytes; those that are not UTF-8 are
 /// no document, and are shown so that admission refuses them.
-fn document_text(bytes: Vec<u8>) -> String {
+pub(super) fn document_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| {
         format!("(not UTF-8) {}", String::from_utf8_lossy(error.as_bytes()))
     })
@@ -283,6 +288,10 @@ mod tests {
         };
         let (clock, _hand) = Clock::manual();
         let store = SqliteStore::open(&options, clock.clone()).await.unwrap();
+        sqlx::query("insert into submission (id, document) values ('1', ''), ('2', ''), ('3', '')")
+            .execute(&store.writer)
+            .await
+            .unwrap();
         let room = crate::admit::tests::room_of_defaults();
         let job = |prompt: &str| {
             let text = format!(r#"{{"id":"a","prompt":"{prompt}"}}"#);

@@ -18,7 +18,8 @@ use crate::store::{
     Finish, Finished, Health, JobFilter, JobPage, JobRow, KeyLevel, LeaseInfo, LimitSeed,
     LostAttempt, NewJob, OtherLease, Pause, PauseAsk, PausedLane, Promoted, QueueRow, ReadStore,
     RescueAsk, Rescued, Restored, ResultRow, ResultsAsk, Resumed, RunningAttempt, Scope,
-    SeededSettings, StoreResult, WorkStore,
+    SeededSettings, StoreResult, Submitted, SubmittedDefaults, SubmittedFilter, TakenBack,
+    WorkStore,
 };
 
 #[async_trait]
@@ -128,6 +129,38 @@ impl ReadStore for SqliteStore {
         end::unknown_attempts(&mut tx, &texts, ErrorKind::Cancelled, now).await?;
         tx.commit().await?;
         Ok(moved)
+    }
+
+    async fn submitted(&self, filter: &SubmittedFilter) -> StoreResult<Vec<Submitted>> {
+        self.list_submitted(filter).await
+    }
+
+    async fn submitted_as(
+        &self,
+        name: &str,
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Option<Submitted>> {
+        self.find_submitted(name, defaults).await
+    }
+
+    async fn submitted_queues(&self, queue_default: &str) -> StoreResult<Vec<(String, u64)>> {
+        self.count_submitted(queue_default).await
+    }
+
+    async fn take_back(
+        &self,
+        keys: &[String],
+        defaults: &SubmittedDefaults,
+    ) -> StoreResult<Vec<TakenBack>> {
+        self.take_submitted_back(keys, defaults).await
+    }
+
+    async fn full_queues(&self) -> StoreResult<Vec<(String, u32)>> {
+        self.read_full_queues().await
+    }
+
+    async fn workers(&self, _silent_ms: u64) -> StoreResult<u64> {
+        self.count_workers().await
     }
 
     async fn retry(&self, ids: &[Uuid], deadline_at: i64) -> StoreResult<Vec<Uuid>> {

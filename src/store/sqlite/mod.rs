@@ -22,6 +22,7 @@ mod read;
 mod restore;
 mod retention;
 mod sharing;
+mod submitted;
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -21,14 +21,17 @@ pub(super) async fn queues(from: impl SqliteExecutor<'_>) -> StoreResult<Vec<Que
 
 /// How many jobs of each capped queue run.
 pub(super) async fn running(tx: &mut Tx, queues: &[QueueShare]) -> StoreResult<Running> {
+    running_on(&mut **tx, queues).await
+}
+
+async fn running_on(from: impl SqliteExecutor<'_>, queues: &[QueueShare]) -> StoreResult<Running> {
     let capped = sharing::capped(queues);
     if capped.is_empty() {
         return Ok(Running::new());
     }
     let capped = bulk::list(&capped)?;
-    let rows = sqlx::query_file!("src/store/sqlite/queue_running.sql", capped)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows =
+        sqlx::query_file!("src/store/sqlite/queue_running.sql", capped).fetch_all(from).await?;
     Ok(rows.into_iter().map(|row| (row.queue, bulk::uint(row.running))).collect())
 }
 
@@ -67,6 +70,12 @@ impl SqliteStore {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    pub(super) async fn read_full_queues(&self) -> StoreResult<Vec<(String, u32)>> {
+        let queues = queues(&self.reader).await?;
+        let running = running_on(&self.reader, &queues).await?;
+        Ok(sharing::full_with_caps(&queues, &running))
     }
 
     pub(super) async fn read_queues(&self) -> StoreResult<Vec<QueueRow>> {
