@@ -170,17 +170,6 @@ async fn keep_affordable(
     Ok(exhausted)
 }
 
-/// Marks these candidates as running under the lease, each with its attempt.
-pub(super) async fn take(
-    tx: &mut Tx,
-    lease: Uuid,
-    taken: &[Taken<'_>],
-    draws: &Draws,
-) -> Outcome<Vec<ClaimedJob>> {
-    let specs = mark(tx, lease, taken, draws).await?;
-    hand_out(taken, specs)
-}
-
 /// What a call needs beside the hot row.
 struct Spec {
     job_id: Uuid,
@@ -189,6 +178,7 @@ struct Spec {
     reask: Option<String>,
 }
 
+/// Marks these candidates as running under the lease, each with its attempt.
 async fn mark(tx: &mut Tx, lease: Uuid, taken: &[Taken<'_>], draws: &Draws) -> Outcome<Vec<Spec>> {
     if taken.is_empty() {
         return Ok(Vec::new());

@@ -4,11 +4,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
@@ -167,20 +168,20 @@ struct Rows<S> {
     longest: Duration,
 }
 
-impl<S, T> Rows<S>
+impl<S, T> Stream for Rows<S>
 where
-    S: stream::Stream<Item = sqlx::Result<T>> + Unpin,
+    S: Stream<Item = sqlx::Result<T>> + Unpin,
 {
-    async fn next(mut self) -> sqlx::Result<Option<(T, Self)>> {
-        let next = tokio::select! {
-            biased;
-            next = self.stream.next() => next,
-            () = &mut self.end => return Err(no_answer(self.longest)),
-        };
-        // Whoever needs no more rows drops the rest, however long he took.
-        self.waiting.since = Instant::now();
-        self.waiting.over = !matches!(next, Some(Ok(_)));
-        Ok(next.transpose()?.map(|row| (row, self)))
+    type Item = sqlx::Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.stream.poll_next_unpin(context);
+        // Whoever needs no more rows drops the rest: it was not waited for.
+        self.waiting.over = next.is_ready();
+        if next.is_pending() && self.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err(no_answer(self.longest))));
+        }
+        next
     }
 }
 
@@ -226,7 +227,7 @@ impl<'c> Executor<'c> for On<'c> {
             end: Box::pin(tokio::time::sleep(patience.longest)),
             longest: patience.longest,
         };
-        stream::try_unfold(rows, Rows::next).boxed()
+        rows.boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<PgRow>>>
