@@ -13,7 +13,17 @@ select
     quarrier.jsonb_or_null(job_spec.document) as document,
     job.bodies_gone_at as deleted_at, job.bodies_gone_by as deleted_by
 from quarrier.job
-left join quarrier.job_spec on job_spec.job_id = job.id;
+left join quarrier.job_spec on job_spec.job_id = job.id
+union all
+select
+    submission.job_id, coalesce(submission.external_id, read.document ->> 'id'), 'submitted',
+    coalesce(submission.tenant, read.document ->> 'tenant'), read.document ->> 'queue',
+    read.document ->> 'model', null, null,
+    submission.submitted_at, null, null, null, null,
+    0, 0, 0, 0, 0, read.document ->> 'dedupe_key',
+    read.document, null, null
+from quarrier.submission
+cross join lateral (select quarrier.jsonb_or_null(submission.document) as document) as read;
 comment on column quarrier.jobs.deleted_at is
     'When its document, answers and calls'' texts were deleted; null = they are there.';
 comment on column quarrier.jobs.deleted_by is 'retention or erasure.';

@@ -200,8 +200,8 @@ mod tests {
             tenants = {}                             default
             worker.beat_ms = 3000                    default
             worker.claim_interval_ms = 25            default
-            worker.claim_rows_max = 200              default
-            worker.claim_scan_max = 500              default
+            worker.claim_rows_max = 500              default
+            worker.claim_scan_max = 640              default
             worker.concurrency = 8                   flag --concurrency
             worker.drain_hard_s = 10                 default
             worker.drain_soft_s = 120                default

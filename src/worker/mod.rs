@@ -74,10 +74,6 @@ pub struct Worker {
     bench: Arc<Bench>,
 }
 
-/// The share of the slots, one in so many, that work again while their last answers are saved: so
-/// many more answers may be lost with a process, and no more.
-const SAVING_SHARE: usize = 4;
-
 /// What the loops of one worker share.
 struct Bench {
     store: Arc<dyn Store>,
@@ -145,7 +141,7 @@ impl Worker {
             spool: spool::Spool::new(options.spool_dir.clone(), options.spool_bytes_max),
             lease: lease::Lease::new(&clock, options.lease_ms, options.beat_ms),
             slots: Arc::new(Semaphore::new(slots)),
-            saving: Arc::new(Semaphore::new(slots / SAVING_SHARE)),
+            saving: Arc::new(Semaphore::new(slots)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
             kept: kept::Kept::default(),

@@ -21,4 +21,10 @@ select
     quarrier.jsonb_or_null(job_spec.document) as document,
     job.bodies_gone_at as deleted_at, job.bodies_gone_by as deleted_by, job.later_flag
 from quarrier.job
-left join quarrier.job_spec on job_spec.job_id = job.id;
+left join quarrier.job_spec on job_spec.job_id = job.id
+union all
+select
+    submission.job_id, submission.external_id, 'submitted', submission.tenant, null, null, null, null,
+    submission.submitted_at, null, null, null, null, 0, 0, 0, 0, 0, null,
+    quarrier.jsonb_or_null(submission.document), null, null, false
+from quarrier.submission;
