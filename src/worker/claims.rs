@@ -23,7 +23,7 @@ const JITTER_MS_MAX: u64 = 10;
 
 /// A claim is worth its commit when this fraction of the slots is free. While a claim runs more
 /// come free, so that a busy worker's claims are larger than this by themselves.
-const CLAIMS_WORTH: usize = 10;
+const CLAIMS_WORTH: usize = 50;
 
 /// The same wait is logged again after this.
 const WAIT_LOG_MS: u64 = 60_000;

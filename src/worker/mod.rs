@@ -68,6 +68,10 @@ pub enum WorkerError {
     },
 }
 
+/// The share of the slots, one in so many, that work again while their last answers are saved: so
+/// many more answers may be lost with a process, and no more.
+const SAVING_SHARE: usize = 4;
+
 /// Who works, and with what.
 #[derive(Clone)]
 pub struct Worker {
@@ -141,7 +145,7 @@ impl Worker {
             spool: spool::Spool::new(options.spool_dir.clone(), options.spool_bytes_max),
             lease: lease::Lease::new(&clock, options.lease_ms, options.beat_ms),
             slots: Arc::new(Semaphore::new(slots)),
-            saving: Arc::new(Semaphore::new(slots)),
+            saving: Arc::new(Semaphore::new(slots / SAVING_SHARE)),
             status: StatusHandle::default(),
             flight: flight::Flight::default(),
             kept: kept::Kept::default(),
