@@ -18,7 +18,7 @@ const SHALLOW: u64 = 10_000;
 /// Claims that are measured, how many jobs each takes, and how many candidates each looks at.
 const CLAIMS: u64 = 50;
 const JOBS_MAX: u64 = 100;
-const SCAN_MAX: u32 = 500;
+const SCAN_MAX: u32 = 640;
 
 /// Copies of the one job that was admitted, behind it in its lane. Every column of the job is the
 /// same but for its id and its place. Documents are there for those that will be claimed: a claim

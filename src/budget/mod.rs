@@ -48,6 +48,7 @@
 
 mod charge;
 mod effective;
+mod excess;
 mod fit;
 mod lane_clock;
 mod late;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::charge::{Charge, Dimension, LaneTime, Limit, Slot};
 use super::effective::Cut;
+use super::excess::Excess;
 use super::late::Dropped;
 use super::pace::Pace;
 use super::ring::{Ring, horizon};
@@ -36,6 +37,8 @@ pub struct BudgetState {
     cut_tokens: Option<Cut>,
     #[serde(skip_serializing_if = "Dropped::is_none")]
     dropped: Dropped,
+    #[serde(skip_serializing_if = "Excess::is_none")]
+    excess: Excess,
     /// Who is passed by smaller ones on this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
@@ -147,6 +150,7 @@ impl BudgetState {
             // A call that used nothing was refused: it says nothing of what others will use.
             self.pace.learn(reserved.tokens, settled.tokens);
         }
+        self.excess.note(self.now, settled.minus(reserved).tokens);
         let slot = self.found(slot);
         // The provider forgets a call a little before we do, and then counts an excess from now.
         let is_old = slot.0.saturating_mul(SLOT_MS).saturating_add(WINDOW_MS) <= self.now.0;
@@ -283,10 +287,16 @@ impl BudgetState {
         };
         // An empty ring admits whatever fits the configured limit, or a limit that was decreased
         // below one call would hold for ever.
+        let margin = match dimension {
+            Dimension::Requests => 0,
+            Dimension::Tokens => self.excess.margin(self.now, effective),
+        };
+        let configured = limit.of(dimension);
+        let most = configured.unwrap_or(u64::MAX).max(amount);
+        let amount = if amount == 0 { 0 } else { amount.saturating_add(margin).min(most) };
         if amount == 0 || sum == 0 || sum.saturating_add(amount) <= effective {
             return 0;
         }
-        let configured = limit.of(dimension);
         let at = self.ring.fits_at(self.now, dimension, amount, |sum| match self.cut(dimension) {
             Some(cut) => cut.reached(sum, configured),
             None => configured.filter(|configured| sum <= *configured).map(|_| self.now),

@@ -87,7 +87,7 @@ async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
     let failed = || format!("failed to listen on {listen} (http.listen)");
     let door = Door::open(listen).await.with_context(failed)?;
     let address = door.address().with_context(failed)?;
-    tracing::info!(http.listen = %address, "answering /healthz and /readyz on {address}");
+    tracing::info!(http.listen = %address, "listening on {address}; /healthz and /readyz answer once the store is there");
     Ok(Some(door))
 }
 

@@ -133,8 +133,8 @@ pub trait WorkStore: Send + Sync {
     /// with it every claim made under it.
     async fn beat(&self, lease: Uuid) -> StoreResult<Option<Vec<RunningAttempt>>>;
 
-    /// Those of these attempts whose calls serve nothing any more: their jobs have ended or are
-    /// gone, or a person cancelled the call.
+    /// Those of these attempts whose calls serve nothing any more: their jobs have ended, or a person
+    /// cancelled the call.
     async fn unwanted(&self, attempts: &[AttemptKey]) -> StoreResult<Vec<AttemptKey>>;
 
     /// How often people have ended a pause of each lane that a failure had paused; the lanes where

@@ -54,7 +54,7 @@ async fn start_in_lane(
         return None;
     }
     let slots = slots_for(bench, jobs.len())?;
-    // The drain waits for the slots, so it has not begun before it is asked here, or sees them.
+    // Looked at only now that the slots are held: a drain that begins after this waits for them.
     if bench.is_ending() {
         return None;
     }
@@ -69,7 +69,6 @@ async fn start_in_lane(
     let mut claimed = claimed.unwrap_or_else(|error| {
         // What the ordinary way meets is told there.
         tracing::debug!(lane, %error, "submissions do not start at once");
-        bench.lease.doubt_after(&error);
         None
     });
     let aborts = claimed.as_mut().map(|claimed| registered(bench, lane, claimed));

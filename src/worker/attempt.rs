@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -128,15 +129,19 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
     if bench.options.log_bodies {
         tracing::debug!(prompt = ?request.messages, "request body");
     }
-    if turn.abort.is_cancelled() {
-        return verdict::not_sent(job).into();
-    }
+    // Aborted in the moment before it is sent, it costs nothing.
+    let is_sent = AtomicBool::new(false);
+    let called = async {
+        is_sent.store(true, Ordering::Relaxed);
+        call(bench, &request, turn.heard.as_deref()).await
+    };
     let called = tokio::select! {
         biased;
         () = turn.abort.cancelled() => {
-            return verdict::aborted(job).into();
+            let is_sent = is_sent.load(Ordering::Relaxed);
+            return if is_sent { verdict::aborted(job) } else { verdict::not_sent(job) }.into();
         }
-        called = call(bench, &request, turn.heard.as_deref()) => called,
+        called = called => called,
     };
     match called {
         Ok(completion) => {

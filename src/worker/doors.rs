@@ -61,7 +61,11 @@ pub(super) async fn keep(bench: Arc<Bench>, finisher: FinisherRef, done: Cancell
             return;
         }
         if look.started > 0 || look.seen >= rows_max.max(1) {
-            // Another look, which also prepares for what comes next while the calls run.
+            // Another look, which also prepares for what comes next while the calls run. What this was
+            // told of may have been a job as well.
+            if told {
+                bench.wake.notify_one();
+            }
             told = false;
             continue;
         }

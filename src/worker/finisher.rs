@@ -118,8 +118,8 @@ async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) 
         let first = tokio::select! {
             Some(saved) = saving.join_next() => match saved {
                 Ok(()) => continue,
-                // It has panicked, and its slots are free: the rest is for another worker.
-                Err(_) => return,
+                // It has panicked: what is on its way is still saved, the rest is another worker's.
+                Err(_) => break,
             },
             first = items.recv(), if saving.len() < GROUPS_MAX => first,
         };
@@ -133,7 +133,7 @@ async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) 
         rows_max = if is_last { rows_max / 2 } else { rows_max.saturating_mul(2) };
         rows_max = rows_max.max(GROUP_ROWS_MIN).min(rows_most);
     }
-    saving.join_all().await;
+    while saving.join_next().await.is_some() {}
 }
 
 /// The bytes of an answer, as far as they grow with it.
@@ -165,7 +165,7 @@ fn gather(
 
 /// Commits a group; a store that is away is asked again, then the spool takes it.
 async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
-    let (finishes, askers): (Vec<Finish>, Vec<Asker>) = group.into_iter().unzip();
+    let (mut finishes, mut askers): (Vec<Finish>, Vec<Asker>) = group.into_iter().unzip();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
         .with_max_delay(Duration::from_millis(RETRY_MS_MAX))
@@ -177,17 +177,19 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         bench.pulses.finisher.lap(bench.clock.now().mono_ms);
         let error = match bench.store.finish(&finishes).await {
             Ok(mut outcomes) => {
-                if let Err(error) = restore::lost(bench, &finishes, &mut outcomes).await {
-                    save_lost(bench, &finishes, &outcomes, &error).await;
-                }
-                bench.unsaved.store(false, Ordering::Relaxed);
-                for ((finish, asker), outcome) in finishes.iter().zip(&askers).zip(outcomes) {
-                    report(bench, finish, asker, outcome);
-                }
-                bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
-                askers.into_iter().for_each(free);
-                bench.status.notify();
-                return;
+                let restored = restore::lost(bench, &finishes, &mut outcomes).await;
+                let saved = finishes.into_iter().zip(askers).zip(outcomes);
+                let is_left = |(_, outcome): &(Item, Finished)| {
+                    restored.is_err() && *outcome == Finished::Lost
+                };
+                let (left, saved): (Vec<_>, Vec<_>) = saved.partition(is_left);
+                conclude(bench, saved);
+                let Err(error) = restored else {
+                    bench.unsaved.store(false, Ordering::Relaxed);
+                    return;
+                };
+                (finishes, askers) = left.into_iter().map(|(item, _)| item).unzip();
+                error.to_string()
             }
             // Refused: a person must act on the store, and the answers wait for that.
             Err(StoreError::Transient(text) | StoreError::Refused(text)) => text,
@@ -211,11 +213,17 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
     }
 }
 
-/// What the store knows no attempt of, and could not be restored now, is tried again from the spool.
-async fn save_lost(bench: &Bench, group: &[Finish], outcomes: &[Finished], error: &StoreError) {
-    let lost = group.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Finished::Lost);
-    let lost: Vec<Finish> = lost.map(|(finish, _)| finish.clone()).collect();
-    spool(bench, &lost, &error.to_string()).await;
+/// The store has recorded these, or knows nothing of them for good.
+fn conclude(bench: &Bench, saved: Vec<(Item, Finished)>) {
+    let (mut finishes, mut askers) = (Vec::with_capacity(saved.len()), Vec::new());
+    for ((finish, asker), outcome) in saved {
+        report(bench, &finish, &asker, outcome);
+        finishes.push(finish);
+        askers.push(asker);
+    }
+    bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
+    askers.into_iter().for_each(free);
+    bench.status.notify();
 }
 
 async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {

@@ -197,18 +197,12 @@ impl Flight {
         }
     }
 
-    /// Takes the rows of these attempts for its own for a while; returns the fences that it did not
-    /// know, to be forgotten.
-    pub(super) fn adopt(&self, keys: &[AttemptKey]) -> Vec<Uuid> {
+    /// Takes the rows of these attempts for its own, until they are forgotten as asked for.
+    pub(super) fn adopt(&self, keys: &[AttemptKey]) {
         let mut entries = self.entries();
-        let mut adopted = Vec::new();
         for key in keys {
-            entries.entry(key.fence).or_insert_with(|| {
-                adopted.push(key.fence);
-                Entry::Asked
-            });
+            entries.entry(key.fence).or_insert(Entry::Asked);
         }
-        adopted
     }
 }
 

@@ -60,14 +60,16 @@ impl Kept {
     }
 
     /// All of them, oldest first.
-    pub(super) fn all(&self) -> Vec<Finish> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn all(&self, mono_ms: u64) -> Vec<Finish> {
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.drop_old(mono_ms);
         rows.finishes.iter().map(|(finish, _, _)| finish.clone()).collect()
     }
 
     /// What is kept of these attempts.
-    pub(super) fn of(&self, fences: &HashSet<Uuid>) -> Vec<Finish> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn of(&self, fences: &HashSet<Uuid>, mono_ms: u64) -> Vec<Finish> {
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.drop_old(mono_ms);
         let kept = rows.finishes.iter().map(|(finish, _, _)| finish);
         kept.filter(|finish| fences.contains(&finish.key.fence)).cloned().collect()
     }

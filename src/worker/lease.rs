@@ -218,8 +218,8 @@ pub(super) async fn renew(bench: &Bench) -> StoreResult<()> {
     Ok(())
 }
 
-/// Others took this process for dead, or a failover has lost the lease. Its calls in flight run on, because they are paid for and
-/// their answers still count; new claims need a new lease.
+/// Others took this process for dead, or a failover has lost the lease. Its calls in flight run on,
+/// because they are paid for and their answers still count; new claims need a new lease.
 async fn replace(bench: &Bench) -> StoreResult<()> {
     tracing::warn!(lease.id = %bench.lease_id(), "lease lost, opening another");
     *bench.lease.id.lock().unwrap_or_else(PoisonError::into_inner) = Uuid::now_v7();
@@ -230,7 +230,7 @@ async fn replace(bench: &Bench) -> StoreResult<()> {
 /// back, a call that was paid for would stand as never sent, and be made again.
 async fn record_again(bench: &Bench, unknown: &mut Vec<AttemptKey>) -> StoreResult<()> {
     let fences = unknown.iter().map(|key| key.fence).collect();
-    let finishes = bench.kept.of(&fences);
+    let finishes = bench.kept.of(&fences, bench.clock.now().mono_ms);
     if finishes.is_empty() {
         return Ok(());
     }

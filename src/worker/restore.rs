@@ -33,7 +33,7 @@ pub(super) async fn in_flight(bench: &Bench, missing: &[AttemptKey]) -> StoreRes
 
 /// Hands in again what the store confirmed a moment ago and may have lost since.
 pub(super) async fn finished(bench: &Bench) -> StoreResult<()> {
-    let finishes = bench.kept.all();
+    let finishes = bench.kept.all(bench.clock.now().mono_ms);
     let mut again = 0;
     for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
         let mut outcomes = bench.store.finish(group).await?;
@@ -66,10 +66,11 @@ pub(super) async fn lost(
     }
     let keys: Vec<AttemptKey> = finishes.iter().map(|finish| finish.key).collect();
     // Until it is recorded the row is ours, whoever made the call.
-    let adopted = bench.flight.adopt(&keys);
-    let recorded = record(bench, &finishes).await;
-    bench.flight.forget_asked(&adopted);
-    let mut recorded = recorded?.into_iter();
+    bench.flight.adopt(&keys);
+    // After an error too: what was restored may be ours now, and the next try records it.
+    let mut recorded = record(bench, &finishes).await?.into_iter();
+    let fences: Vec<_> = keys.iter().map(|key| key.fence).collect();
+    bench.flight.forget_asked(&fences);
     for (finish, outcome) in group.iter().zip(outcomes) {
         if is_lost(finish, *outcome) {
             *outcome = recorded.next().unwrap_or(Finished::Lost);

@@ -62,7 +62,7 @@ async fn a_cancelled_call_serves_nothing_and_one_whose_job_runs_anew_still_does(
     assert_eq!(world.state(cancelled[2]).await, State::Ready);
     assert_eq!(world.store.unwanted(&keys).await.unwrap(), keys[..2]);
     let gone = AttemptKey { job_id: Uuid::now_v7(), ..keys[2] };
-    assert_eq!(world.store.unwanted(&[gone]).await.unwrap(), [gone]);
+    assert_eq!(world.store.unwanted(&[gone]).await.unwrap(), [], "a failover may have lost it");
     let page = world.store.job(&cancelled[1].to_string()).await.unwrap().unwrap();
     let attempt = &page.attempts[0];
     assert_eq!(attempt.outcome.as_deref(), Some("unknown"));

@@ -1,14 +1,12 @@
 //! Connections that are half-open: they stand, and nothing answers on them any more.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use quarrier::clock::Clock;
 use quarrier::store::postgres::{PostgresOptions, PostgresStore};
 use quarrier::store::{StoreError, WorkStore as _};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::cluster::Database;
@@ -68,12 +66,9 @@ async fn after_one_statement_without_an_answer_no_other_dead_connection_is_tried
         answer.unwrap();
     }
     proxy.deafened.send_modify(|times| *times += 1);
-    let began = Instant::now();
     let error = store.beat(lease).await.unwrap_err();
     assert!(matches!(&error, StoreError::Transient(_)), "{error}");
-    // The statement's time-out and what it may take to reach the server; twice that, and much more,
-    // was the operation's.
-    assert!(began.elapsed() < Duration::from_mins(1));
+    // Without closing the others, each of these would meet a dead connection.
     for _ in 0..6 {
         store.beat(lease).await.unwrap();
     }

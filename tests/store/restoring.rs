@@ -2,7 +2,9 @@
 //! brought back, charged, and not made again (G3, G4, G5).
 
 use quarrier::job::State;
-use quarrier::store::{AttemptKey, ClaimedJob, Finished, LostAttempt, Restored, RunningAttempt};
+use quarrier::store::{
+    AttemptKey, ClaimedJob, Finish, Finished, LostAttempt, Restored, RunningAttempt,
+};
 use uuid::Uuid;
 
 use crate::world::{World, again, claim_ask, key, open_lease, success};
@@ -10,6 +12,7 @@ use crate::world::{World, again, claim_ask, key, open_lease, success};
 behind_a_pooler_too!(
     a_lost_attempt_is_inserted_again_and_charged_and_its_job_runs_it,
     an_answer_to_a_restored_attempt_ends_its_job,
+    a_restored_attempt_with_another_number_is_finished_by_that_one_alone,
     what_the_store_has_is_not_restored,
     restoring_twice_charges_once,
     a_lost_attempt_of_a_job_that_runs_elsewhere_is_recorded_beside_it,
@@ -80,6 +83,24 @@ async fn an_answer_to_a_restored_attempt_ends_its_job(world: World) {
     assert_eq!(world.finish(success(&job)).await, Finished::Moved(State::Succeeded));
     assert_eq!(world.finish(success(&job)).await, Finished::Replayed);
     assert_eq!(world.result(id).await.unwrap().text.as_deref(), Some("done"));
+}
+
+async fn a_restored_attempt_with_another_number_is_finished_by_that_one_alone(world: World) {
+    let id = world.admit_one().await;
+    let job = claim_and_lose(&world).await;
+    let second = world.claim_one().await;
+    world.finish(again(&second, 0)).await;
+    let moved = AttemptKey { number: 2, ..key(&job) };
+    assert_eq!(restore(&world, &job).await, Restored::Running(moved));
+    assert_eq!(world.finish(success(&job)).await, Finished::Lost, "the first number is another's");
+    assert_eq!(world.state(id).await, State::Running);
+    let first = world.store.job(&id.to_string()).await.unwrap().unwrap().attempts.remove(0);
+    let answer = Finish { key: moved, ..success(&job) };
+    assert_eq!(world.finish(answer).await, Finished::Moved(State::Succeeded));
+    assert_eq!(world.result(id).await.unwrap().text.as_deref(), Some("done"));
+    let page = world.store.job(&id.to_string()).await.unwrap().unwrap();
+    assert_eq!(page.attempts[0].outcome, first.outcome);
+    assert_eq!(page.attempts[1].outcome.as_deref(), Some("completed"));
 }
 
 async fn what_the_store_has_is_not_restored(world: World) {

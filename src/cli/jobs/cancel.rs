@@ -335,7 +335,8 @@ impl Change {
     pub(super) fn taken_back_words(&self) -> String {
         match self.taken_back {
             0 => String::new(),
-            count => format!(" ({count} before a worker had admitted it)"),
+            1 => " (1 before any worker had admitted it)".to_owned(),
+            count => format!(" ({count} before any worker had admitted them)"),
         }
     }
 }

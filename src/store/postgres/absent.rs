@@ -93,7 +93,13 @@ pub(super) async fn absent(at: &PgConnectOptions) -> Option<StoreError> {
 async fn nobody_at_socket(path: &str) -> Option<String> {
     let error = tokio::net::UnixStream::connect(path).await.err()?;
     // Whoever is too busy to answer is there.
-    let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused, ErrorKind::PermissionDenied];
+    if error.kind() == ErrorKind::PermissionDenied {
+        return Some(format!(
+            "no right to use the socket {path}: {error}; run this as a user that may write to it, \
+             or name a host and a port in the address"
+        ));
+    }
+    let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
     gone.contains(&error.kind()).then(|| {
         format!(
             "connection refused at the socket {path}: {error}; start the server, or mend `host` and \

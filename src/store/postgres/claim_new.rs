@@ -70,7 +70,6 @@ impl PostgresStore {
         let jobs = std::slice::from_ref(job);
         let names = self.keys_of(tx, jobs.iter()).await?;
         draws::lock(tx, &names).await?;
-        let reserved_mono_ms = self.clock.now().mono_ms;
         let mut ground = self.ground(tx, jobs, ask.lease, &names).await?;
         if let Some((for_ms, reason)) = ground.halts.out.take() {
             return Ok(Answer::nothing(ClaimedNew::Paused { for_ms, reason }));
@@ -93,6 +92,7 @@ impl PostgresStore {
         };
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);
         if !sorted.taken.is_empty() {
+            let reserved_mono_ms = draws.mono_ms;
             let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: false };
             let jobs = at_once::write(tx, &runs, &draws).await?;
             draws.save(self, tx).await?;

@@ -25,7 +25,8 @@ ended as (
         -- Said like this the index of running jobs is no way to them: it looks shorter while it is
         -- said to be empty, and is walked once for each row here.
         job.id = done.job_id and done.fence = case job.state when 'running' then job.fence end
-        and job.bodies_gone_at is null
+        -- An attempt that was restored may have another number than its worker knows.
+        and job.calls = done.number and job.bodies_gone_at is null
     returning job.lane, done.*
 ),
 noted as (
@@ -39,7 +40,9 @@ noted as (
         request_id = ended.request_id, first_token_ms = ended.first_token_ms,
         total_ms = ended.total_ms, stop = ended.stop
     from ended
-    where attempt.job_id = ended.job_id and attempt.number = ended.number
+    where
+        attempt.job_id = ended.job_id and attempt.number = ended.number
+        and attempt.fence = ended.fence
     returning
         attempt.job_id, attempt.number, attempt.fence, attempt.slot, attempt.keys,
         attempt.reserved_tokens, ended.lane, ended.raw_text, ended.raw_bytes, ended.schema_errors,

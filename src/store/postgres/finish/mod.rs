@@ -1,5 +1,5 @@
 //! Room 6 on Postgres: a group of finished attempts recorded, settled and moved on in one
-//! transaction: those that end the job that runs them by one statement, the others step by step.
+//! transaction: by one statement where all end the jobs that run them, and else step by step.
 //! Must not know: why a job moves where it moves (`retry` has decided).
 
 mod moves;
@@ -23,7 +23,6 @@ use crate::store::{AttemptKey, Finish, Finished, Next, Settlement};
 type Fresh<'a> = (&'a Finish, &'a Record);
 
 /// What a transaction has recorded: the attempts as they stood before, and the jobs that it ended.
-#[derive(Default)]
 struct Recorded {
     records: Records,
     ended: HashSet<Uuid>,
@@ -36,17 +35,17 @@ impl PostgresStore {
         }
         self.keep_lane_time().await?;
         let mut tx = self.begin().await?;
-        let Recorded { mut records, mut ended } = self.end_usual(&mut tx, group).await?;
-        let is_left = |finish: &&Finish| !records.contains_key(&finish.key.fence);
-        let rest: Vec<Finish> = group.iter().filter(is_left).cloned().collect();
-        if !rest.is_empty() {
-            let moved = self.move_on(&mut tx, &rest).await?;
-            records.extend(moved.records);
-            ended.extend(moved.ended);
-        }
+        let Recorded { records, ended } = if let Some(all) = self.end_usual(&mut tx, group).await? {
+            all
+        } else {
+            // Whatever it has locked was locked in another order than all of the group would be.
+            tx.rollback().await?;
+            tx = self.begin().await?;
+            self.move_on(&mut tx, group).await?
+        };
         self.settle(&mut tx, &settling::fresh(group, &records)).await?;
         tx.commit().await?;
-        if rest.iter().any(|finish| matches!(finish.next, Next::Again { .. })) {
+        if group.iter().any(|finish| matches!(finish.next, Next::Again { .. })) {
             self.forget_low_water();
         }
         Ok(settling::answers(group, &records, &ended))

@@ -1,8 +1,8 @@
-//! The usual finish: of the attempt that its job is running, and it ends the job. One statement looks,
-//! locks and writes, where the others look first.
+//! The usual group of finishes: each of the attempt that its job is running, and it ends the job. One
+//! statement looks, locks and writes, where any other group is looked at first.
 //! Must not know: what the call is charged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
@@ -16,20 +16,22 @@ use crate::store::shared::settling::{Record, Records};
 use crate::store::{Finish, Next};
 
 impl PostgresStore {
-    /// Ends the jobs of these finishes as far as they are usual. What is not, or no longer, is left
-    /// as it was and out of the answer.
-    pub(super) async fn end_usual(&self, tx: &mut Tx, group: &[Finish]) -> Outcome<Recorded> {
-        let ends = usual(group);
-        if ends.is_empty() {
-            return Ok(Recorded::default());
-        }
+    /// Ends the jobs of these finishes. None where one of them is not usual, or no longer: then the
+    /// transaction has done a part, and is to be rolled back.
+    pub(super) async fn end_usual(
+        &self,
+        tx: &mut Tx,
+        group: &[Finish],
+    ) -> Outcome<Option<Recorded>> {
+        let Some(ends) = usual(group) else { return Ok(None) };
         let (records, now) = self.write_usual(tx, &ends).await?;
-        let is_done = |finish: &&&Finish| records.contains_key(&finish.key.fence);
-        let done: Vec<End<'_>> =
-            ends.iter().filter(is_done).filter_map(|finish| End::of(finish)).collect();
+        if records.len() < ends.len() {
+            return Ok(None);
+        }
+        let done: Vec<End<'_>> = ends.iter().filter_map(|finish| End::of(finish)).collect();
         end::insert_results(tx, &done.iter().collect::<Vec<_>>(), now).await?;
         let ended: HashSet<Uuid> = done.iter().map(|end| end.job).collect();
-        Ok(Recorded { records, ended })
+        Ok(Some(Recorded { records, ended }))
     }
 
     /// The attempts whose jobs have ended by this, as they stood before, and when.
@@ -82,20 +84,20 @@ impl PostgresStore {
     }
 }
 
-/// Those that end their jobs and say nothing of their lanes, in the order of their jobs, which is
-/// that of locks. Of two for one job it matters which comes first, so that neither is usual.
-fn usual(group: &[Finish]) -> Vec<&Finish> {
-    let mut of_job: HashMap<Uuid, u32> = HashMap::with_capacity(group.len());
-    for finish in group {
-        *of_job.entry(finish.key.job_id).or_default() += 1;
-    }
-    let is_usual = |finish: &&Finish| {
+/// All of them, in the order of their jobs, which is that of locks; none unless each ends its job, a
+/// job of its own, and says nothing of its lane.
+fn usual(group: &[Finish]) -> Option<Vec<&Finish>> {
+    let mut jobs = HashSet::with_capacity(group.len());
+    let is_usual = |finish: &Finish| {
         matches!(finish.next, Next::End { .. })
             && !finish.lane.throttled
             && finish.lane.pause_ms.is_none()
-            && of_job.get(&finish.key.job_id) == Some(&1)
+            && jobs.insert(finish.key.job_id)
     };
-    let mut usual: Vec<&Finish> = group.iter().filter(is_usual).collect();
+    if !group.iter().all(is_usual) {
+        return None;
+    }
+    let mut usual: Vec<&Finish> = group.iter().collect();
     usual.sort_unstable_by_key(|finish| finish.key.job_id);
-    usual
+    Some(usual)
 }

@@ -1,0 +1,63 @@
+//! By how much calls of late have used more than they had reserved. The provider counts that when a
+//! call ends, and we a moment later, when its finish is settled: room for one such call is left.
+//! Must not know: the ring, the pace, limits.
+
+use serde::{Deserialize, Serialize};
+
+use super::WINDOW_MS;
+use super::charge::LaneTime;
+
+/// The most of a limit, one part in so many, that is left free for it: a small limit must not be
+/// spent on this, and has few calls in flight.
+const SHARE: u64 = 100;
+
+/// The largest excess of a call of the last window, in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Excess {
+    at: LaneTime,
+    tokens: u64,
+}
+
+impl Excess {
+    /// Whether none was ever seen.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A call has settled with so many tokens more than it had reserved.
+    pub(super) fn note(&mut self, now: LaneTime, tokens: u64) {
+        if tokens > 0 && tokens >= self.of(now) {
+            *self = Self { at: now, tokens };
+        }
+    }
+
+    fn of(&self, now: LaneTime) -> u64 {
+        if now.since_ms(self.at) <= WINDOW_MS { self.tokens } else { 0 }
+    }
+
+    /// How much of this limit is left free.
+    pub(super) fn margin(&self, now: LaneTime, limit: u64) -> u64 {
+        self.of(now).min(limit / SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_excess_of_a_window_is_left_free_and_no_more_than_a_hundredth() {
+        let mut excess = Excess::default();
+        assert!(excess.is_none());
+        excess.note(LaneTime(1_000), 0);
+        assert!(excess.is_none(), "a call within its reservation says nothing");
+        excess.note(LaneTime(1_000), 700);
+        excess.note(LaneTime(2_000), 300);
+        assert_eq!(excess.margin(LaneTime(2_000), 1_000_000), 700);
+        assert_eq!(excess.margin(LaneTime(2_000), 10_000), 100);
+        assert_eq!(excess.margin(LaneTime(1_000 + WINDOW_MS + 1), 1_000_000), 0);
+        excess.note(LaneTime(62_000), 300);
+        assert_eq!(excess.margin(LaneTime(62_000), 1_000_000), 300, "the old one is forgotten");
+    }
+}
