@@ -114,7 +114,7 @@ async fn one_that_no_worker_has_admitted_is_shown_by_its_own_id_and_by_its_rows_
 async fn what_no_worker_has_admitted_is_cancelled_and_stays_as_a_job_that_is() {
     let scene = submitted().await;
     expect![[r#"
-        cancelled: 2 jobs (1 before a worker had admitted it); left alone: 0
+        cancelled: 2 jobs (1 before any worker had admitted it); left alone: 0
     "#]]
     .assert_eq(&shown(&scene, "cancel first job").await);
     let page = scene.store.job("first").await.unwrap().unwrap();
@@ -134,7 +134,7 @@ async fn what_no_worker_has_admitted_is_cancelled_and_stays_as_a_job_that_is() {
     "#]]
     .assert_eq(&shown(&scene, "cancel --state submitted").await);
     expect![[r#"
-        cancelled: 2 jobs (2 before a worker had admitted it); left alone: 0
+        cancelled: 2 jobs (2 before any worker had admitted them); left alone: 0
     "#]]
     .assert_eq(&shown(&scene, "cancel --queue default --yes").await);
     assert!(scene.store.submissions(10).await.unwrap().is_empty());
