@@ -89,7 +89,10 @@ async fn what_no_worker_has_admitted_is_listed_shown_counted_and_cancelled() {
     assert!(queues.lines().any(|line| line.starts_with("default          3 ")), "{queues}");
 
     let cancelled = said(dir, &["jobs", "cancel", &id, "--store", &url]);
-    assert_eq!(cancelled, "cancelled: 1 job (1 before any worker had admitted it); left alone: 0\n");
+    assert_eq!(
+        cancelled,
+        "cancelled: 1 job (1 before any worker had admitted it); left alone: 0\n"
+    );
     let one = said(dir, &["jobs", "show", "one", "--store", &url]);
     assert!(one.contains("state     cancelled"), "{one}");
     let filters = ["jobs", "cancel", "--queue", "default", "--yes", "--store", &url];
