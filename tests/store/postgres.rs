@@ -313,9 +313,9 @@ async fn connections_that_are_cut_are_replaced() {
             .await;
         // Each operation may meet a connection that was cut.
         let claimed = until_sent(|| world.store.claim(world.ask(1))).await;
-        let finishes = claimed.jobs.iter().map(success).collect::<Vec<_>>();
-        let finished = until_sent(|| world.store.finish(&finishes)).await;
-        assert_eq!(finished, [quarrier::store::Finished::Moved(State::Succeeded)]);
+        let group = claimed.jobs.iter().map(success).collect::<Vec<_>>();
+        let outcomes = until_sent(|| world.store.finish(&group)).await;
+        assert_eq!(outcomes, [quarrier::store::Finished::Moved(State::Succeeded)]);
     }
 }
 
