@@ -45,6 +45,20 @@ impl Excess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::{BudgetState, Charge, Dimension, Limit};
+
+    #[test]
+    fn after_a_call_that_used_more_than_it_reserved_the_guard_keeps_room_for_another() {
+        let limit = Limit { requests_per_minute: None, tokens_per_minute: Some(1_000_000) };
+        let mut state = BudgetState::default();
+        state.advance(LaneTime(1_000_000));
+        let reserved = Charge { requests: 1, tokens: 1_000 };
+        let slot = state.reserve(reserved, reserved);
+        assert_eq!(state.guard_wait_ms(&limit, Dimension::Tokens, 999_000), 0);
+        state.settle(slot, reserved, Charge { requests: 1, tokens: 6_000 });
+        assert!(state.guard_wait_ms(&limit, Dimension::Tokens, 994_000) > 0);
+        assert_eq!(state.guard_wait_ms(&limit, Dimension::Tokens, 989_000), 0);
+    }
 
     #[test]
     fn the_largest_excess_of_a_window_is_left_free_and_no_more_than_a_hundredth() {

@@ -231,11 +231,7 @@ async fn replace(bench: &Bench) -> StoreResult<()> {
 async fn record_again(bench: &Bench, unknown: &mut Vec<AttemptKey>) -> StoreResult<()> {
     let fences = unknown.iter().map(|key| key.fence).collect();
     let finishes = bench.kept.of(&fences, bench.clock.now().mono_ms);
-    if finishes.is_empty() {
-        return Ok(());
-    }
-    tracing::warn!(answers = finishes.len(), "the store has lost answers, recording them again");
-    bench.store.finish(&finishes).await?;
+    restore::finished(bench, &finishes).await?;
     unknown.retain(|key| finishes.iter().all(|finish| finish.key.fence != key.fence));
     Ok(())
 }
@@ -263,7 +259,7 @@ async fn reconcile(
         restore::in_flight(bench, &missing).await?;
     }
     if is_doubted {
-        restore::finished(bench).await?;
+        restore::finished(bench, &bench.kept.all(bench.clock.now().mono_ms)).await?;
     }
     let mut unknown = bench.flight.unknown(rows, before);
     record_again(bench, &mut unknown).await?;

@@ -32,8 +32,7 @@ pub(super) async fn in_flight(bench: &Bench, missing: &[AttemptKey]) -> StoreRes
 }
 
 /// Hands in again what the store confirmed a moment ago and may have lost since.
-pub(super) async fn finished(bench: &Bench) -> StoreResult<()> {
-    let finishes = bench.kept.all(bench.clock.now().mono_ms);
+pub(super) async fn finished(bench: &Bench, finishes: &[Finish]) -> StoreResult<()> {
     let mut again = 0;
     for group in finishes.chunks(bench.options.finish_rows_max.max(1)) {
         let mut outcomes = bench.store.finish(group).await?;

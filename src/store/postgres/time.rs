@@ -107,21 +107,19 @@ impl PostgresStore {
     /// Compares notes with the other processes where that is due. Before any lock of a budget is
     /// taken, and in a transaction of its own: nobody waits long for that row.
     pub(super) async fn keep_lane_time(&self) -> Outcome<()> {
-        let steady_ms = self.clock.now().mono_ms;
-        let is_due = self
-            .reckoning
-            .known()
-            .is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS);
-        if is_due { self.contact().await } else { Ok(()) }
+        self.contact_after(CONTACT_EVERY_MS).await
     }
 
     /// The same while nothing else is to be done, and early, so that the next claim need not.
     pub(super) async fn keep_lane_time_ahead(&self) -> Outcome<()> {
+        self.contact_after(CONTACT_EVERY_MS / 2).await
+    }
+
+    /// A contact, where the last is so old.
+    async fn contact_after(&self, age_ms: u64) -> Outcome<()> {
         let steady_ms = self.clock.now().mono_ms;
-        let is_due = self
-            .reckoning
-            .known()
-            .is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= CONTACT_EVERY_MS / 2);
+        let known = self.reckoning.known();
+        let is_due = known.is_none_or(|known| steady_ms.saturating_sub(known.steady_ms) >= age_ms);
         if is_due { self.contact().await } else { Ok(()) }
     }
 

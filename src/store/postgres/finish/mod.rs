@@ -35,13 +35,18 @@ impl PostgresStore {
         }
         self.keep_lane_time().await?;
         let mut tx = self.begin().await?;
-        let Recorded { records, ended } = if let Some(all) = self.end_usual(&mut tx, group).await? {
-            all
-        } else {
-            // Whatever it has locked was locked in another order than all of the group would be.
-            tx.rollback().await?;
-            tx = self.begin().await?;
-            self.move_on(&mut tx, group).await?
+        let mut recorded = None;
+        if let Some(ends) = usual::usual(group) {
+            recorded = self.end_usual(&mut tx, &ends).await?;
+            if recorded.is_none() {
+                // What it has locked was locked before the rest of the group, and stays so no longer.
+                tx.rollback().await?;
+                tx = self.begin().await?;
+            }
+        }
+        let Recorded { records, ended } = match recorded {
+            Some(recorded) => recorded,
+            None => self.move_on(&mut tx, group).await?,
         };
         self.settle(&mut tx, &settling::fresh(group, &records)).await?;
         tx.commit().await?;

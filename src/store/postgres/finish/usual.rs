@@ -16,15 +16,14 @@ use crate::store::shared::settling::{Record, Records};
 use crate::store::{Finish, Next};
 
 impl PostgresStore {
-    /// Ends the jobs of these finishes. None where one of them is not usual, or no longer: then the
-    /// transaction has done a part, and is to be rolled back.
+    /// Ends the jobs of these finishes. None where one of them is not its job's own any more: then
+    /// the transaction has done a part, and is to be rolled back.
     pub(super) async fn end_usual(
         &self,
         tx: &mut Tx,
-        group: &[Finish],
+        ends: &[&Finish],
     ) -> Outcome<Option<Recorded>> {
-        let Some(ends) = usual(group) else { return Ok(None) };
-        let (records, now) = self.write_usual(tx, &ends).await?;
+        let (records, now) = self.write_usual(tx, ends).await?;
         if records.len() < ends.len() {
             return Ok(None);
         }
@@ -86,7 +85,7 @@ impl PostgresStore {
 
 /// All of them, in the order of their jobs, which is that of locks; none unless each ends its job, a
 /// job of its own, and says nothing of its lane.
-fn usual(group: &[Finish]) -> Option<Vec<&Finish>> {
+pub(super) fn usual(group: &[Finish]) -> Option<Vec<&Finish>> {
     let mut jobs = HashSet::with_capacity(group.len());
     let is_usual = |finish: &Finish| {
         matches!(finish.next, Next::End { .. })
