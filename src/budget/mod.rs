@@ -8,7 +8,8 @@
 //! * The *guard* is a ring of 243 slots of 0.25 s. A call is charged to the slot in which it is
 //!   claimed: its reservation while in flight, its settled use afterwards. A slot is forgotten
 //!   when all of it is older than the 60 s window and a 0.5 s guard time. A call is admitted only
-//!   if the exact sum plus its reservation does not exceed the limit.
+//!   if the exact sum plus its reservation does not exceed the limit; a little room is kept for a
+//!   call that has used more than it reserved and is not settled yet.
 //! * The *pace* is a bucket that refills with limit / window and is charged with the use that is
 //!   expected; when a call settles, the difference to its real use is booked. It may run into
 //!   debt, but only an even account admits. It turns "everything in the first second of each
