@@ -95,7 +95,7 @@ impl Provider for Scripted {
             requests.len()
         };
         self.seen.send_modify(|seen| {
-            seen.begun = number;
+            seen.begun += 1;
             seen.in_flight += 1;
             seen.in_flight_max = seen.in_flight_max.max(seen.in_flight);
         });
