@@ -160,6 +160,7 @@ impl Admission {
             batch: None,
             seen_until: now.wall_ms.saturating_add(self.settings.seen_ms),
             rerun: false,
+            reply: None,
         }
     }
 
@@ -285,6 +286,7 @@ impl Admission {
             // A job may wait longer than identities are kept by default.
             seen_until: deadline_at.saturating_add(settings.seen_ms),
             rerun: false,
+            reply: None,
             resolved: Ok(resolved),
         }
     }

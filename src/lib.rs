@@ -61,6 +61,7 @@ pub mod estimate;
 #[cfg(feature = "sqlite")]
 pub mod http;
 pub mod job;
+pub mod message_queue;
 pub mod native;
 pub mod prompt;
 pub mod provider;

@@ -12,6 +12,7 @@
 
 mod agreement;
 mod control;
+mod delivering;
 mod health;
 mod keeping;
 mod shared;
@@ -32,6 +33,7 @@ use crate::budget::Limit;
 
 pub use agreement::*;
 pub use control::*;
+pub use delivering::*;
 pub use health::*;
 pub use keeping::*;
 pub use sharing::*;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use wildmatch::WildMatch;
 
 use super::control::Pause;
+use super::delivering::Reply;
 use crate::budget::{Dimension, Limit};
 use crate::completion::{StopReason, Usage};
 use crate::error::ErrorKind;
@@ -54,6 +55,8 @@ pub struct NewJob {
     pub seen_until: i64,
     /// Takes over its identity from an ended job with another document, instead of being refused.
     pub rerun: bool,
+    /// Where its result goes, besides the store.
+    pub reply: Option<Reply>,
 }
 
 /// What became of a job at admission.

@@ -296,6 +296,7 @@ pub(crate) fn new_job(now_ms: i64) -> NewJob {
         batch: None,
         seen_until: now_ms + 2 * DAY_MS,
         rerun: false,
+        reply: None,
     }
 }
 

@@ -18,8 +18,8 @@ const PURE: &[&str] = &[
     "prompt",
     "retry",
 ];
-const PORTS: &[&str] = &["clock", "provider", "store"];
-const ENGINE: &[&str] = &["admit", "relay", "scheduler", "worker"];
+const PORTS: &[&str] = &["clock", "message_queue", "provider", "store"];
+const ENGINE: &[&str] = &["admit", "intake", "relay", "result_line", "scheduler", "worker"];
 const ADAPTERS: &[&str] =
     &["provider::bedrock", "provider::openai", "sqs", "store::postgres", "store::sqlite"];
 const SHELL: &[&str] =

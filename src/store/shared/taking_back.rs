@@ -57,6 +57,7 @@ pub(in crate::store) fn job_of(
         batch: None,
         seen_until: now,
         rerun: false,
+        reply: None,
     }
 }
 
