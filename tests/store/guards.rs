@@ -5,8 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quarrier::budget::LevelOf;
+use quarrier::job::State;
 use quarrier::store::{
-    ClaimAsk, Finish, NewJob, RetainAsk, RetentionPolicy, RetentionStage, Store,
+    ClaimAsk, Finish, Finished, LaneNews, NewJob, RetainAsk, RetentionPolicy, RetentionStage,
+    Settlement, Store,
 };
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinHandle;
@@ -79,7 +82,9 @@ async fn a_result_is_committed_only_after_every_one_with_a_lower_number() {
     let mut holder = world.connect_postgres().await;
     let lock = format!("begin; select from budget_key where key = 'lane:{LANE}' for update");
     run(&mut holder, lock).await;
-    let early = finishing(&world.store, vec![success(&early)]);
+    // A throttle is told to the lane, under its lock; a number is taken before.
+    let lane = LaneNews { throttled: true, ..LaneNews::default() };
+    let early = finishing(&world.store, vec![Finish { lane, ..success(&early) }]);
     until_waiting(&world, 1, &[&early]).await;
     // Nothing of its own holds it: it waits because the other has a number before it.
     let late = finishing(&world.store, vec![success(&late)]);
@@ -89,6 +94,26 @@ async fn a_result_is_committed_only_after_every_one_with_a_lower_number() {
     assert_eq!((early.await.unwrap(), late.await.unwrap()), (1, 1));
     let numbers: Vec<i64> = world.results().await.iter().map(|row| row.seq).collect();
     assert!(numbers.len() == 2 && numbers[0] < numbers[1], "{numbers:?}");
+}
+
+/// A claim of many jobs holds its keys until its commit is on the disk: an answer is saved meanwhile.
+#[tokio::test]
+async fn a_finish_waits_for_no_claim_and_the_next_claim_has_what_its_call_took() {
+    let world = World::open(Engine::Postgres).await;
+    world.limit(&[("total", None, Some(100_000))]).await;
+    world.admit_many(3).await;
+    let jobs = world.claim(2).await.jobs;
+    let mut holder = world.connect_postgres().await;
+    run(&mut holder, "begin; select from budget_key for update").await;
+    let (taken, key) = (|level: LevelOf| (level.used, level.in_flight), "total");
+    assert_eq!(world.succeed(&jobs[0]).await, Finished::Moved(State::Succeeded));
+    assert_eq!(taken(world.tokens(key).await), (300, 1_000), "a look sees it");
+    run(&mut holder, "rollback").await;
+    assert_eq!(world.claim(1).await.jobs.len(), 1);
+    assert_eq!(taken(world.tokens(key).await), (300, 2_000), "the claim has booked it, once");
+    let excess = Finish { settlement: Settlement::Used(1_200), ..success(&jobs[1]) };
+    assert_eq!(world.finish(excess).await, Finished::Moved(State::Succeeded));
+    assert_eq!(taken(world.tokens(key).await), (1_500, 1_000));
 }
 
 /// Retention chooses by the results that it has read, and a person may put a job back meanwhile.

@@ -334,7 +334,7 @@ where
 }
 
 #[tokio::test]
-async fn budget_states_that_are_not_the_last_are_deleted() {
+async fn budget_states_that_are_not_the_last_are_deleted_and_settlements_that_it_has() {
     let world = World::open(Engine::Postgres).await;
     world.limit(&[("total", Some(1_000_000), None)]).await;
     for _ in 0..20 {
@@ -348,7 +348,10 @@ async fn budget_states_that_are_not_the_last_are_deleted() {
     let mut connection = world.connect_postgres().await;
     let kept: i64 =
         sqlx::query_scalar("select count(*) from budget").fetch_one(&mut connection).await.unwrap();
-    assert!((2..=2 * 64).contains(&kept), "{kept} states of 800 are left");
+    assert!((2..=2 * 64).contains(&kept), "{kept} states of 400 are left");
+    let left = "select count(*) from settlement";
+    let left: i64 = sqlx::query_scalar(left).fetch_one(&mut connection).await.unwrap();
+    assert!((2..=2 * 65).contains(&left), "{left} settlements of 400 are left");
 }
 
 /// With the database's own clock, as in production.

@@ -163,6 +163,8 @@ const FILL: &str = "
     select 'lane-' || n % 10, 'tenant-' || n, 0 from generate_series(1, 5000) as n;
     insert into budget (key, place, state)
     select 'key-' || n % 10, 0, '{}' from generate_series(1, 1000) as n;
+    insert into settlement (key, calls)
+    select 'key-' || n % 10, '[0, []]' from generate_series(1, 1000) as n;
     analyze";
 
 /// Every step of a plan that reads rows without a condition on an index.

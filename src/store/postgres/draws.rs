@@ -1,5 +1,5 @@
 //! The budget's states of one transaction: which keys a job draws on, locked in the order of the
-//! keys, loaded once, appended once.
+//! keys, loaded once with what calls took since, appended once.
 //! Must not know: claims or finishes, only the keys.
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,6 +9,7 @@ use super::PostgresStore;
 use super::bulk;
 use super::error::Outcome;
 use super::session::Tx;
+use super::settlement;
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
 use crate::store::{KeyLevel, LimitRule, rule_for};
 
@@ -21,6 +22,8 @@ pub(super) struct Draws {
     pub(super) keyed: Vec<Keyed>,
     /// Of lanes: the place of the last job claimed; one a key.
     pub(super) places: Vec<f64>,
+    /// Up to which settlement the states have what calls took; one a key.
+    settled: Vec<i64>,
     pub(super) now: LaneTime,
     /// The wall clock, once the locks were held, in Unix ms.
     pub(super) wall_ms: i64,
@@ -37,8 +40,15 @@ struct Trim {
     written: u32,
     /// Where the ranges before the last and the last ended: if the last was rolled back, the next
     /// takes its rows along.
-    from: i64,
-    last: i64,
+    from: Written,
+    last: Written,
+}
+
+/// The number of a state, and up to which settlement it has what calls took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Written {
+    seq: i64,
+    settled: i64,
 }
 
 /// Takes the locks of these keys until the commit, in their order.
@@ -80,23 +90,28 @@ impl Draws {
         };
         let mut keyed = Vec::with_capacity(rows.len());
         let mut places = Vec::with_capacity(rows.len());
+        let mut settled = Vec::with_capacity(rows.len());
         // Another process may be a little ahead of this one. All keys go on from the latest time
         // seen, so that a call is charged to the same slot of each.
         let mut now = store.lane_time(wall_ms);
         for row in rows {
-            let state: BudgetState = match row.state {
+            let mut state: BudgetState = match row.state {
                 Some(state) => serde_json::from_str(&state)?,
                 None => BudgetState::default(),
             };
+            if let Some(calls) = row.calls {
+                settlement::book(&mut state, &calls)?;
+            }
             now = now.max(state.now());
             let limit = rule_for(rules, &row.key).map(|rule| rule.limit).unwrap_or_default();
             keyed.push(Keyed { name: row.key, limit, state });
             places.push(row.place.unwrap_or_default());
+            settled.push(row.settled.unwrap_or_default());
         }
         for keyed in &mut keyed {
             keyed.state.advance(now);
         }
-        Ok(Self { keyed, places, now, wall_ms, mono_ms })
+        Ok(Self { keyed, places, settled, now, wall_ms, mono_ms })
     }
 
     /// The index of a key, where it is loaded.
@@ -125,32 +140,41 @@ impl Draws {
             "src/store/postgres/budget_write.sql",
             &names as _,
             &self.places,
-            &states
+            &states,
+            &self.settled
         )
         .fetch_all(tx.on())
         .await?;
         for row in written {
-            let Some((from, until)) = store.trimmed.due(&row.key, row.seq) else { continue };
-            sqlx::query_file!("src/store/postgres/budget_trim.sql", row.key, from, until)
-                .execute(tx.on())
-                .await?;
+            let written = Written { seq: row.seq, settled: row.settled };
+            let Some(from) = store.trimmed.due(&row.key, written) else { continue };
+            sqlx::query_file!(
+                "src/store/postgres/budget_trim.sql",
+                row.key,
+                from.seq,
+                written.seq,
+                from.settled,
+                written.settled
+            )
+            .execute(tx.on())
+            .await?;
         }
         Ok(())
     }
 }
 
 impl Trimmed {
-    /// The range to delete now that a state with this number was appended.
-    fn due(&self, key: &str, seq: i64) -> Option<(i64, i64)> {
+    /// Where the range begins that is to be deleted now that this state was appended.
+    fn due(&self, key: &str, written: Written) -> Option<Written> {
         let mut trims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let trim = trims.entry(key.to_owned()).or_default();
         trim.written += 1;
         if trim.written < TRIM_EVERY {
             return None;
         }
-        let range = (trim.from, seq);
-        *trim = Trim { written: 0, from: trim.last, last: seq };
-        Some(range)
+        let from = trim.from;
+        *trim = Trim { written: 0, from: trim.last, last: written };
+        Some(from)
     }
 }
 
@@ -181,6 +205,9 @@ impl PostgresStore {
         let mut levels = Vec::with_capacity(rows.len());
         for row in rows {
             let mut state: BudgetState = serde_json::from_str(&row.state)?;
+            if let Some(calls) = row.calls {
+                settlement::book(&mut state, &calls)?;
+            }
             state.advance(lane_time);
             let rule = rule_for(&rules, &row.key);
             let limit = rule.map(|rule| rule.limit).unwrap_or_default();

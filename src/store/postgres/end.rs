@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::bulk;
 use super::error::Outcome;
 use super::session::Tx;
+use super::settlement::Settlements;
 use crate::error::ErrorKind;
 use crate::job::State;
 use crate::store::{Finish, Next};
@@ -84,12 +85,17 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End<'_>], now: i64) -> Outcome
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id).collect();
     let winners: Vec<&End<'_>> =
         firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
-    insert_results(tx, &winners, now).await?;
+    insert_results(tx, &winners, &Settlements::default(), now).await?;
     Ok(ended)
 }
 
-/// The results of jobs that this transaction has just ended.
-pub(super) async fn insert_results(tx: &mut Tx, winners: &[&End<'_>], now: i64) -> Outcome<()> {
+/// The results of jobs that this transaction has just ended, and what it leaves to be settled.
+pub(super) async fn insert_results(
+    tx: &mut Tx,
+    winners: &[&End<'_>],
+    settlements: &Settlements,
+    now: i64,
+) -> Outcome<()> {
     if winners.is_empty() {
         return Ok(());
     }
@@ -117,7 +123,9 @@ pub(super) async fn insert_results(tx: &mut Tx, winners: &[&End<'_>], now: i64) 
         &kinds as _,
         &messages as _,
         &provenances as _,
-        bulk::instant(now)
+        bulk::instant(now),
+        &settlements.keys,
+        &settlements.calls
     )
     .execute(tx.on())
     .await?;

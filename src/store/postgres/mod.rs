@@ -36,6 +36,7 @@ mod read;
 mod restore;
 mod retention;
 mod session;
+mod settlement;
 mod sharing;
 mod submissions;
 mod submitted;

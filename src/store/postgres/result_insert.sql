@@ -1,7 +1,13 @@
--- postgres: the results of the jobs that this operation ends, numbered under the lock that keeps
--- numbers in the order of commits.
+-- postgres: the results of the jobs that this operation ends, and what their calls took, numbered
+-- under the lock that keeps numbers in the order of commits.
 with turn as materialized (
     select one from quarrier.result_order where one = 1 for update
+),
+settled as (
+    insert into quarrier.settlement (key, calls)
+    select took.key, took.calls
+    from turn
+    cross join unnest($10::text[], $11::text[]) as took (key, calls)
 )
 insert into quarrier.result (
     job_id, state, output, text, text_bytes, error_kind, error_message, provenance, ended_at

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::budget::{Charge, Keyed, LaneTime, Limit, SLOT_MS, Slot};
+use crate::budget::{BudgetState, Charge, Keyed, LaneTime, Limit, SLOT_MS, Slot};
 use crate::job::{Outcome, State};
 use crate::store::{AttemptKey, Finish, Finished, Next, Settlement};
 
@@ -42,20 +42,25 @@ impl Record {
 
     /// Books what the call took on every key that it draws on.
     pub(in crate::store) fn settle(&self, keyed: &mut [Keyed], settlement: Settlement) {
-        let reserved = Charge { requests: 1, tokens: self.reserved_tokens };
-        let slot = Slot(self.slot);
         for keyed in keyed.iter_mut().filter(|keyed| self.keys.contains(&keyed.name)) {
-            match settlement {
-                Settlement::Used(tokens) => {
-                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens });
-                }
-                Settlement::Nothing => {
-                    keyed.state.settle(slot, reserved, Charge { requests: 1, tokens: 0 });
-                }
-                Settlement::Held => {}
-                Settlement::GivenBack => keyed.state.give_back(slot, reserved),
-            }
+            book(&mut keyed.state, (self.slot, self.reserved_tokens), settlement);
         }
+    }
+}
+
+/// Books on one key what a call took that was claimed in this slot and had reserved so many tokens.
+pub(in crate::store) fn book(
+    state: &mut BudgetState,
+    (slot, reserved_tokens): (u64, u64),
+    settlement: Settlement,
+) {
+    let reserved = Charge { requests: 1, tokens: reserved_tokens };
+    let slot = Slot(slot);
+    match settlement {
+        Settlement::Used(tokens) => state.settle(slot, reserved, Charge { requests: 1, tokens }),
+        Settlement::Nothing => state.settle(slot, reserved, Charge { requests: 1, tokens: 0 }),
+        Settlement::Held => {}
+        Settlement::GivenBack => state.give_back(slot, reserved),
     }
 }
 

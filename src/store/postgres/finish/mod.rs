@@ -1,5 +1,6 @@
 //! Room 6 on Postgres: a group of finished attempts recorded, settled and moved on in one
-//! transaction: by one statement where all end the jobs that run them, and else step by step.
+//! transaction: where all end the jobs that run them by few statements that wait for no claim, and
+//! else step by step.
 //! Must not know: why a job moves where it moves (`retry` has decided).
 
 mod moves;
@@ -48,7 +49,6 @@ impl PostgresStore {
             Some(recorded) => recorded,
             None => self.move_on(&mut tx, group).await?,
         };
-        self.settle(&mut tx, &settling::fresh(group, &records)).await?;
         tx.commit().await?;
         if group.iter().any(|finish| matches!(finish.next, Next::Again { .. })) {
             self.forget_low_water();
@@ -57,7 +57,7 @@ impl PostgresStore {
     }
 
     /// Whatever may have become of these attempts and their jobs: first what stands of them, then
-    /// what each finish makes of that.
+    /// what each finish makes of that, and what it takes of the budget.
     async fn move_on(&self, tx: &mut Tx, group: &[Finish]) -> Outcome<Recorded> {
         let keys: Vec<AttemptKey> = group.iter().map(|finish| finish.key).collect();
         let Standing { records, read_ms } = records(tx, &keys).await?;
@@ -71,6 +71,7 @@ impl PostgresStore {
         moves::again(tx, &fresh, now).await?;
         moves::hold(tx, &fresh).await?;
         moves::pause(tx, &fresh, now).await?;
+        self.settle(tx, &fresh).await?;
         Ok(Recorded { records, ended })
     }
 

@@ -1,5 +1,6 @@
 //! The usual group of finishes: each of the attempt that its job is running, and it ends the job. One
-//! statement looks, locks and writes, where any other group is looked at first.
+//! statement looks, locks and writes, where any other group is looked at first. What the calls took is
+//! left for whoever next holds their keys' locks: this group takes none of them.
 //! Must not know: what the call is charged.
 
 use std::collections::HashSet;
@@ -11,12 +12,13 @@ use super::record::{Bodies, Columns};
 use crate::store::postgres::end::{self, End};
 use crate::store::postgres::error::Outcome;
 use crate::store::postgres::session::Tx;
+use crate::store::postgres::settlement::Settlements;
 use crate::store::postgres::{PostgresStore, bulk};
 use crate::store::shared::settling::{Record, Records};
 use crate::store::{Finish, Next};
 
 impl PostgresStore {
-    /// Ends the jobs of these finishes. None where one of them is not its job's own any more: then
+    /// Ends the jobs of these finishes, and leaves what they took to be settled. None where one of them is not its job's own any more: then
     /// the transaction has done a part, and is to be rolled back.
     pub(super) async fn end_usual(
         &self,
@@ -28,7 +30,8 @@ impl PostgresStore {
             return Ok(None);
         }
         let done: Vec<End<'_>> = ends.iter().filter_map(|finish| End::of(finish)).collect();
-        end::insert_results(tx, &done.iter().collect::<Vec<_>>(), now).await?;
+        let settlements = Settlements::of(ends, &records, self.lane_time(now))?;
+        end::insert_results(tx, &done.iter().collect::<Vec<_>>(), &settlements, now).await?;
         let ended: HashSet<Uuid> = done.iter().map(|end| end.job).collect();
         Ok(Some(Recorded { records, ended }))
     }
