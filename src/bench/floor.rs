@@ -22,7 +22,8 @@ const KEEP: &str = "create table quarrier_bench.ready as select * from quarrier.
     analyze quarrier_bench.job_spec";
 
 const REFILL: &str = "truncate quarrier_bench.job, quarrier_bench.attempt,
-        quarrier_bench.attempt_body, quarrier_bench.result, quarrier_bench.budget;
+        quarrier_bench.attempt_body, quarrier_bench.result, quarrier_bench.budget,
+        quarrier_bench.settlement;
     insert into quarrier_bench.job select * from quarrier_bench.ready;
     analyze quarrier_bench.job";
 
@@ -50,7 +51,7 @@ with picked as materialized (
 select numbered.id, numbered.place, job_spec.document, job_spec.resolved
 from numbered join quarrier_bench.job_spec on job_spec.job_id = numbered.id";
 
-/// As finished: attempt, body, job, result, and the budget's states.
+/// As finished: attempt, body, job, result, and what is left to be settled.
 const FINISH: &str = "
 with done as materialized (
     select * from unnest($1::uuid[], $2::text[]) as done (job_id, text)
@@ -71,23 +72,27 @@ with done as materialized (
     insert into quarrier_bench.result (job_id, state, text, ended_at)
     select job_id, 'succeeded', text, clock_timestamp() from done
 )
-insert into quarrier_bench.budget (key, place, state)
-select * from unnest($3::text[], $4::double precision[], $5::text[])";
+insert into quarrier_bench.settlement (key, calls)
+select * from unnest($3::text[], $4::text[])";
 
-/// What the floor appends as the budget's states: those that a real drain wrote last.
+/// What the floor appends as the budget's states and as settlements: a real drain's, the last states
+/// and the largest settlement that is left of each key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct States {
     keys: Vec<String>,
     places: Vec<f64>,
     values: Vec<String>,
+    calls: Vec<String>,
 }
 
 impl States {
     /// The last ones of the store as it stands; none where nothing was drained.
     async fn of(connection: &mut PgConnection) -> anyhow::Result<Self> {
         let rows = sqlx::query(
-            "select distinct on (key) key, place, state from quarrier.budget \
-             order by key, seq desc",
+            "select distinct on (key) key, place, state, coalesce( \
+                 (select calls from quarrier.settlement where settlement.key = budget.key \
+                  order by length(calls) desc limit 1), '[0,[]]') as calls \
+             from quarrier.budget order by key, seq desc",
         )
         .fetch_all(connection)
         .await?;
@@ -96,6 +101,7 @@ impl States {
             found.keys.push(row.try_get("key")?);
             found.places.push(row.try_get("place")?);
             found.values.push(row.try_get("state")?);
+            found.calls.push(row.try_get("calls")?);
         }
         Ok(found)
     }
@@ -194,8 +200,7 @@ async fn work(
             .bind(&ids)
             .bind(&texts)
             .bind(&states.keys)
-            .bind(&states.places)
-            .bind(&states.values)
+            .bind(&states.calls)
             .execute(&mut client)
             .await?;
         done = done.saturating_add(ids.len());

@@ -37,7 +37,8 @@ begin
         select relname as name, array_to_string(reloptions, ', ') as settings
         from pg_class
         where relnamespace = 'quarrier'::regnamespace and relkind = 'r'
-            and relname in ('submission', 'job', 'job_spec', 'attempt', 'attempt_body', 'result', 'budget')
+            and relname in ('submission', 'job', 'job_spec', 'attempt', 'attempt_body', 'result', 'budget',
+                'settlement')
     loop
         execute format('create table quarrier_bench.%I (like quarrier.%1$I including all)', shape.name);
         if shape.settings is not null then
