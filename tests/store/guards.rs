@@ -83,8 +83,8 @@ async fn a_result_is_committed_only_after_every_one_with_a_lower_number() {
     let lock = format!("begin; select from budget_key where key = 'lane:{LANE}' for update");
     run(&mut holder, lock).await;
     // A throttle is told to the lane, under its lock; a number is taken before.
-    let lane = LaneNews { throttled: true, ..LaneNews::default() };
-    let early = finishing(&world.store, vec![Finish { lane, ..success(&early) }]);
+    let told = LaneNews { throttled: true, ..LaneNews::default() };
+    let early = finishing(&world.store, vec![Finish { lane: told, ..success(&early) }]);
     until_waiting(&world, 1, &[&early]).await;
     // Nothing of its own holds it: it waits because the other has a number before it.
     let late = finishing(&world.store, vec![success(&late)]);
