@@ -82,17 +82,20 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End<'_>], now: i64) -> Outcome
     )
     .fetch_all(tx.on())
     .await?;
+    let replies: Vec<Uuid> = ended.iter().filter(|row| row.reply).map(|row| row.id).collect();
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id).collect();
     let winners: Vec<&End<'_>> =
         firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
-    insert_results(tx, &winners, &Settlements::default(), now).await?;
+    insert_results(tx, &winners, &replies, &Settlements::default(), now).await?;
     Ok(ended)
 }
 
-/// The results of jobs that this transaction has just ended, and what it leaves to be settled.
+/// The results of jobs that this transaction has just ended, the deliveries of those that reply, and
+/// what it leaves to be settled.
 pub(super) async fn insert_results(
     tx: &mut Tx,
     winners: &[&End<'_>],
+    replies: &[Uuid],
     settlements: &Settlements,
     now: i64,
 ) -> Outcome<()> {
@@ -129,6 +132,9 @@ pub(super) async fn insert_results(
     )
     .execute(tx.on())
     .await?;
+    if !replies.is_empty() {
+        sqlx::query_file!("src/store/postgres/delivery_make.sql", replies).execute(tx.on()).await?;
+    }
     Ok(())
 }
 
