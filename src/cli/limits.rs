@@ -17,10 +17,9 @@ use super::pause::pause_json;
 use super::table::{one_line, span, table};
 use crate::budget::{Dimension, LevelOf};
 use crate::clock::rfc3339;
-use crate::rooms::rule_words;
 use crate::store::{
     Backlog, Disagreement, KeyLevel, LimitRule, Pause, PausedLane, SHARE_PREFIX, Store,
-    disagreements,
+    disagreements, rule_words,
 };
 use crate::worker::paused_words;
 
@@ -192,10 +191,7 @@ fn write_disagreements(found: &[Disagreement], out: &mut impl Write) -> anyhow::
     }
     writeln!(out, "\nWorkers whose configurations disagree; the last to begin is in force:")?;
     for one in found {
-        let configured = rule_words(&one.pattern, one.configured.as_ref());
-        let in_force = rule_words(&one.pattern, one.in_force.as_ref());
-        let (own, last) = (one_line(&one.seeder), one_line(&one.in_force_of));
-        writeln!(out, "  {own} has {configured}; {last} has {in_force}")?;
+        writeln!(out, "  {}", one_line(&one.to_string()))?;
     }
     writeln!(out, "Give them the same, or say what holds by `quarrier limits set`.")?;
     Ok(())
