@@ -62,6 +62,8 @@ struct Shown {
     forecasts: Vec<(String, Forecast)>,
     /// Due jobs that something has paused.
     halted_jobs: u64,
+    /// Documents that no worker has admitted yet.
+    submitted: u64,
     /// How many processes work.
     workers: u64,
     now: i64,
@@ -115,6 +117,8 @@ async fn look(store: &dyn Store, (now, silent_ms): (i64, u64)) -> anyhow::Result
         disagreements: disagreements(&store.limit_seeds().await?, &rules),
         forecasts,
         halted_jobs: halted.iter().map(|one| one.jobs).sum(),
+        // All are counted, whichever queue they are of.
+        submitted: store.submitted_queues("").await?.iter().map(|(_, waiting)| waiting).sum(),
         levels,
         rules,
         paused,
@@ -148,7 +152,11 @@ fn as_json(shown: &Shown) -> Value {
         "paused": paused,
         "pauses": by_people,
         "workers": shown.workers,
-        "forecast": { "lanes": forecasts, "paused_jobs": shown.halted_jobs },
+        "forecast": {
+            "lanes": forecasts,
+            "paused_jobs": shown.halted_jobs,
+            "submitted_jobs": shown.submitted,
+        },
         "disagreements": shown.disagreements,
     })
 }
@@ -222,6 +230,13 @@ fn write_forecast(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
     }
     if shown.halted_jobs > 0 {
         writeln!(out, "\n{} more due jobs wait for a pause's end.", shown.halted_jobs)?;
+    }
+    if shown.submitted > 0 {
+        writeln!(
+            out,
+            "\n{} more wait for a worker to admit them (`submitted`); what they take is known then.",
+            shown.submitted
+        )?;
     }
     Ok(())
 }
