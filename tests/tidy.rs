@@ -49,7 +49,6 @@ const WITHOUT_TWIN: &[(&str, &str)] = &[
     ("postgres/health_snapshot", "SQLite has no server that tells who reads"),
     ("postgres/limit_turn", "SQLite has one writer at a time anyway"),
     ("postgres/job_lock", "SQLite's one writer needs no locks of jobs"),
-    ("postgres/lease_at_work", "SQLite knows by a lock which processes live"),
     ("postgres/lease_wake", "SQLite cannot tell other processes of new work"),
     (
         "postgres/submission_take",

@@ -62,7 +62,12 @@ pub(super) async fn deep(
     let row = sqlx::query("select lane from quarrier.job limit 1").fetch_one(&mut connection);
     let lane_name: String = row.await?.try_get("lane")?;
 
-    let lease = LeaseInfo { id: Uuid::now_v7(), pid: std::process::id(), host: "bench".to_owned() };
+    let lease = LeaseInfo {
+        id: Uuid::now_v7(),
+        pid: std::process::id(),
+        host: "bench".to_owned(),
+        takes_jobs: true,
+    };
     store.open_lease(&lease).await?;
     let mut meters = bench.ground.meters().await?;
     let begun = meters.begin().await?;

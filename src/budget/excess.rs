@@ -36,6 +36,11 @@ impl Excess {
         if now.since_ms(self.at) <= WINDOW_MS { self.tokens } else { 0 }
     }
 
+    /// From when on nothing is left free any more, if no other is seen.
+    pub(super) fn ends(&self) -> LaneTime {
+        self.at.plus_ms(WINDOW_MS + 1)
+    }
+
     /// How much of this limit is left free.
     pub(super) fn margin(&self, now: LaneTime, limit: u64) -> u64 {
         self.of(now).min(limit / SHARE)
@@ -58,6 +63,24 @@ mod tests {
         state.settle(slot, reserved, Charge { requests: 1, tokens: 6_000 });
         assert!(state.guard_wait_ms(&limit, Dimension::Tokens, 994_000) > 0);
         assert_eq!(state.guard_wait_ms(&limit, Dimension::Tokens, 989_000), 0);
+    }
+
+    #[test]
+    fn a_call_that_would_fit_but_for_that_room_waits_no_longer_than_it_is_kept() {
+        let limit = Limit { requests_per_minute: None, tokens_per_minute: Some(100_000) };
+        let call = |tokens| Charge { requests: 1, tokens };
+        let mut state = BudgetState::default();
+        state.advance(LaneTime(1_000_000));
+        let slot = state.reserve(call(1_000), call(1_000));
+        state.settle(slot, call(1_000), call(6_000));
+        state.advance(LaneTime(1_010_000));
+        state.reserve(call(93_400), call(93_400));
+        let wait_ms = state.guard_wait_ms(&limit, Dimension::Tokens, 500);
+        assert_eq!(wait_ms, WINDOW_MS + 1 - 10_000, "99,400 and 500 fit, but for 1,000");
+        state.advance(LaneTime(1_010_000 + wait_ms - 1));
+        assert_eq!(state.guard_wait_ms(&limit, Dimension::Tokens, 500), 1);
+        state.advance(LaneTime(1_010_000 + wait_ms));
+        assert_eq!(state.guard_wait_ms(&limit, Dimension::Tokens, 500), 0);
     }
 
     #[test]

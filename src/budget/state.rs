@@ -293,14 +293,21 @@ impl BudgetState {
         };
         let configured = limit.of(dimension);
         let most = configured.unwrap_or(u64::MAX).max(amount);
-        let amount = if amount == 0 { 0 } else { amount.saturating_add(margin).min(most) };
-        if amount == 0 || sum == 0 || sum.saturating_add(amount) <= effective {
+        let with_margin = amount.saturating_add(margin).min(most);
+        if amount == 0 || sum == 0 || sum.saturating_add(with_margin) <= effective {
             return 0;
         }
-        let at = self.ring.fits_at(self.now, dimension, amount, |sum| match self.cut(dimension) {
-            Some(cut) => cut.reached(sum, configured),
-            None => configured.filter(|configured| sum <= *configured).map(|_| self.now),
-        });
+        let fits_at = |amount| {
+            self.ring.fits_at(self.now, dimension, amount, |sum| match self.cut(dimension) {
+                Some(cut) => cut.reached(sum, configured),
+                None => configured.filter(|configured| sum <= *configured).map(|_| self.now),
+            })
+        };
+        let mut at = fits_at(with_margin);
+        if margin > 0 {
+            // Nothing need be left free by then, while the slots of that time are still counted.
+            at = at.min(fits_at(amount).max(self.excess.ends()));
+        }
         at.since_ms(self.now).max(1)
     }
 

@@ -17,10 +17,9 @@ use super::pause::pause_json;
 use super::table::{one_line, span, table};
 use crate::budget::{Dimension, LevelOf};
 use crate::clock::rfc3339;
-use crate::rooms::rule_words;
 use crate::store::{
     Backlog, Disagreement, KeyLevel, LimitRule, Pause, PausedLane, SHARE_PREFIX, Store,
-    disagreements,
+    disagreements, rule_words,
 };
 use crate::worker::paused_words;
 
@@ -63,6 +62,8 @@ struct Shown {
     forecasts: Vec<(String, Forecast)>,
     /// Due jobs that something has paused.
     halted_jobs: u64,
+    /// Documents that no worker has admitted yet.
+    submitted: u64,
     /// How many processes work.
     workers: u64,
     now: i64,
@@ -116,6 +117,8 @@ async fn look(store: &dyn Store, (now, silent_ms): (i64, u64)) -> anyhow::Result
         disagreements: disagreements(&store.limit_seeds().await?, &rules),
         forecasts,
         halted_jobs: halted.iter().map(|one| one.jobs).sum(),
+        // All are counted, whichever queue they are of.
+        submitted: store.submitted_queues("").await?.iter().map(|(_, waiting)| waiting).sum(),
         levels,
         rules,
         paused,
@@ -149,7 +152,11 @@ fn as_json(shown: &Shown) -> Value {
         "paused": paused,
         "pauses": by_people,
         "workers": shown.workers,
-        "forecast": { "lanes": forecasts, "paused_jobs": shown.halted_jobs },
+        "forecast": {
+            "lanes": forecasts,
+            "paused_jobs": shown.halted_jobs,
+            "submitted_jobs": shown.submitted,
+        },
         "disagreements": shown.disagreements,
     })
 }
@@ -192,10 +199,7 @@ fn write_disagreements(found: &[Disagreement], out: &mut impl Write) -> anyhow::
     }
     writeln!(out, "\nWorkers whose configurations disagree; the last to begin is in force:")?;
     for one in found {
-        let configured = rule_words(&one.pattern, one.configured.as_ref());
-        let in_force = rule_words(&one.pattern, one.in_force.as_ref());
-        let (own, last) = (one_line(&one.seeder), one_line(&one.in_force_of));
-        writeln!(out, "  {own} has {configured}; {last} has {in_force}")?;
+        writeln!(out, "  {}", one_line(&one.to_string()))?;
     }
     writeln!(out, "Give them the same, or say what holds by `quarrier limits set`.")?;
     Ok(())
@@ -226,6 +230,13 @@ fn write_forecast(shown: &Shown, out: &mut impl Write) -> anyhow::Result<()> {
     }
     if shown.halted_jobs > 0 {
         writeln!(out, "\n{} more due jobs wait for a pause's end.", shown.halted_jobs)?;
+    }
+    if shown.submitted > 0 {
+        writeln!(
+            out,
+            "\n{} more wait for a worker to admit them (`submitted`); what they take is known then.",
+            shown.submitted
+        )?;
     }
     Ok(())
 }

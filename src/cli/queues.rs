@@ -79,11 +79,7 @@ fn write_disagreements(found: &[SettingDisagreement], out: &mut impl Write) -> a
     }
     writeln!(out, "\nWorkers whose configurations disagree:")?;
     for one in found {
-        let words = format!(
-            "{} has {}: {}; {} has {}",
-            one.seeder, one.setting, one.configured, one.in_force_of, one.in_force
-        );
-        writeln!(out, "  {}", one_line(&words))?;
+        writeln!(out, "  {}", one_line(&one.to_string()))?;
     }
     writeln!(
         out,

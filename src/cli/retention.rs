@@ -59,6 +59,7 @@ pub async fn run(
 fn days(days: u32) -> String {
     match days {
         0 => "kept for ever".to_owned(),
+        1 => "kept for 1 day after the end".to_owned(),
         days => format!("kept for {days} days after the end"),
     }
 }

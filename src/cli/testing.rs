@@ -101,7 +101,12 @@ impl Scene {
     }
 
     async fn claim_under(&self, lease: Uuid) -> ClaimedJob {
-        let info = LeaseInfo { id: lease, host: "here".to_owned(), pid: std::process::id() };
+        let info = LeaseInfo {
+            id: lease,
+            host: "here".to_owned(),
+            pid: std::process::id(),
+            takes_jobs: true,
+        };
         self.store.open_lease(&info).await.unwrap();
         let ask = ClaimAsk {
             lane: LANE.to_owned(),

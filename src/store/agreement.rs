@@ -1,14 +1,17 @@
 //! Whether the processes of one store were configured alike, but for their limits (`control` has
-//! those): queues, tenants, and for how many days things are kept.
-//! Must not know: SQL, engines, how any of it is printed.
+//! those): queues, tenants, and for how many days things are kept. And every such disagreement in
+//! words, the same wherever it is told.
+//! Must not know: SQL, engines, where any of it is printed.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::LimitSeed;
+use super::control::{Disagreement, LimitSeed};
 use super::keeping::{OwnDays, RetentionPolicy};
 use super::sharing::{QueueShare, Shares, TenantShare};
+use crate::budget::{Dimension, Limit};
 
 /// What a process was configured with besides its limits, where all processes should be alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,32 @@ pub struct SettingDisagreement {
     pub in_force_of: String,
     /// What it says, in words.
     pub in_force: String,
+}
+
+/// `a/1 has queue chat: weight 2; b/2 has weight 1`.
+impl fmt::Display for SettingDisagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, seeder, configured, in_force_of, in_force } = self;
+        write!(f, "{seeder} has {setting}: {configured}; {in_force_of} has {in_force}")
+    }
+}
+
+/// `a/1 has total: 50 requests a minute; b/2 has total: no limit`.
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |limit: &Option<Limit>| rule_words(&self.pattern, limit.as_ref());
+        let (configured, in_force) = (words(&self.configured), words(&self.in_force));
+        write!(f, "{} has {configured}; {} has {in_force}", self.seeder, self.in_force_of)
+    }
+}
+
+/// `total: 50 requests a minute`; a pattern without a limit has none.
+#[must_use]
+pub fn rule_words(pattern: &str, limit: Option<&Limit>) -> String {
+    let of = |one: &Dimension| Some(format!("{} {one} a minute", limit?.of(*one)?));
+    let rates: Vec<String> = Dimension::ALL.iter().filter_map(of).collect();
+    let rates = if rates.is_empty() { "no limit".to_owned() } else { rates.join(", ") };
+    format!("{pattern}: {rates}")
 }
 
 /// Where processes that work were configured with other queues and tenants than those in force, or
@@ -165,6 +194,11 @@ mod tests {
         assert_eq!(found[0].configured, "concurrency_max 9, weight 1");
         assert_eq!(found[0].in_force, "concurrency_max 5, weight 1");
         assert!(found.iter().all(|one| one.in_force_of == "last/4"));
+        assert_eq!(
+            found[0].to_string(),
+            "other/2 has queue reports: concurrency_max 9, weight 1; last/4 has concurrency_max 5, \
+             weight 1"
+        );
         assert_eq!(found[1].configured, "bodies_days 7, jobs_days 0");
         assert_eq!(setting_disagreements(&[], &Shares::default()), []);
     }

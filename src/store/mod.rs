@@ -232,7 +232,8 @@ pub trait ReadStore: Send + Sync {
     /// The capped queues that run as many jobs as they may, by name, with their caps.
     async fn full_queues(&self) -> StoreResult<Vec<(String, u32)>>;
 
-    /// How many processes are at work: those heard of within so many ms, or known to live.
+    /// How many workers there are: those heard of within so many ms, or known to live. Clients of
+    /// the library, which make only their own calls, are none.
     async fn workers(&self, silent_ms: u64) -> StoreResult<u64>;
 
     /// Where each queue stands, by name. Reads every job that has not ended.

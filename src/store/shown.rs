@@ -150,6 +150,8 @@ pub struct AttemptRow {
     pub error_kind: Option<String>,
     /// In words.
     pub error_message: Option<String>,
+    /// A failover had lost it, and its worker brought it back.
+    pub restored: bool,
     /// When it was claimed, in Unix ms.
     pub started_at: i64,
     /// When it was recorded, in Unix ms.

@@ -401,6 +401,8 @@ pub struct LeaseInfo {
     pub host: String,
     /// The process's number there.
     pub pid: u32,
+    /// It takes jobs from lanes: a worker. A client of the library makes only its own calls.
+    pub takes_jobs: bool,
 }
 
 /// An attempt that the store believes in flight under a lease.

@@ -126,7 +126,12 @@ impl Lease {
 
     pub(super) async fn open(&self, bench: &Bench) -> StoreResult<()> {
         let asked_mono_ms = bench.clock.now().mono_ms;
-        let lease = LeaseInfo { id: self.id(), host: host(), pid: std::process::id() };
+        let lease = LeaseInfo {
+            id: self.id(),
+            host: host(),
+            pid: std::process::id(),
+            takes_jobs: !bench.direct,
+        };
         bench.store.open_lease(&lease).await?;
         self.confirm(asked_mono_ms);
         lanes::hear(bench).await;

@@ -65,7 +65,7 @@ async fn opening_a_lease_again_changes_nothing(world: World) {
     world.admit_one().await;
     world.claim_one().await;
     world.store.beat(world.lease).await.unwrap();
-    let info = LeaseInfo { id: world.lease, host: "here".to_owned(), pid: 1 };
+    let info = LeaseInfo { id: world.lease, host: "here".to_owned(), pid: 1, takes_jobs: true };
     world.store.open_lease(&info).await.unwrap();
     assert_eq!(world.store.beat(world.lease).await.unwrap().unwrap().len(), 1);
     let other = world.another_store().await;

@@ -179,17 +179,27 @@ async fn a_server_that_is_not_there_is_named_and_its_password_is_not() {
     assert!(error.contains("/nowhere") && !error.contains("secret"), "{error}");
 }
 
+#[tokio::test]
+async fn a_pooler_that_was_not_said_to_be_one_is_told_with_the_setting() {
+    let database = Database::empty().await;
+    let options = PostgresOptions {
+        statement_timeout_ms: 500,
+        ..PostgresOptions::new(&database.pooled_url(), None)
+    };
+    let error = PostgresStore::open(&options, Clock::real()).await.unwrap_err().to_string();
+    assert!(error.contains("store.pooled = true"), "{error}");
+}
+
 /// `\d+` is the documentation.
 #[tokio::test]
-async fn every_table_view_and_column_of_a_table_has_a_comment() {
+async fn every_table_and_view_and_each_of_their_columns_has_a_comment() {
     let world = World::open(Engine::Postgres).await;
     let mut connection = world.connect_postgres().await;
     let silent = "
         select class.relname::text || coalesce('.' || attribute.attname::text, '') as name
         from pg_class as class
         left join pg_attribute as attribute
-            on class.relkind = 'r' and attribute.attrelid = class.oid
-            and attribute.attnum >= 0 and not attribute.attisdropped
+            on attribute.attrelid = class.oid and attribute.attnum >= 0 and not attribute.attisdropped
         where
             class.relnamespace = 'quarrier'::regnamespace and class.relkind in ('r', 'v')
             and (

@@ -3,7 +3,10 @@
 //! Must not know: how a document is admitted.
 
 use quarrier::job::State;
-use quarrier::store::{QueueShare, Shares, Submitted, SubmittedDefaults, SubmittedFilter};
+use quarrier::store::{
+    LeaseInfo, QueueShare, Shares, Submitted, SubmittedDefaults, SubmittedFilter,
+};
+use uuid::Uuid;
 
 use crate::world::{Engine, World, open_lease};
 
@@ -166,5 +169,15 @@ on_every_engine!(
     of_two_workers_one_takes_a_submission_and_knows_it,
     what_was_taken_back_may_be_put_in_again,
     a_queue_at_its_cap_is_known_as_full,
+    a_client_of_the_library_holds_a_lease_and_is_no_worker,
     only_processes_that_were_heard_of_are_at_work,
 );
+
+async fn a_client_of_the_library_holds_a_lease_and_is_no_worker(world: World) {
+    let (id, pid) = (Uuid::now_v7(), std::process::id());
+    let client = LeaseInfo { id, host: "here".to_owned(), pid, takes_jobs: false };
+    world.store.open_lease(&client).await.unwrap();
+    assert_eq!(world.store.workers(60_000).await.unwrap(), 1, "the world's own");
+    assert_eq!(world.store.other_leases(world.lease).await.unwrap().len(), 1);
+    assert!(world.store.beat(id).await.unwrap().is_some());
+}

@@ -284,7 +284,12 @@ pub(crate) async fn open_at(
 }
 
 pub(crate) async fn open_lease(store: &dyn Store) -> Uuid {
-    let lease = LeaseInfo { id: Uuid::now_v7(), host: "here".to_owned(), pid: std::process::id() };
+    let lease = LeaseInfo {
+        id: Uuid::now_v7(),
+        host: "here".to_owned(),
+        pid: std::process::id(),
+        takes_jobs: true,
+    };
     store.open_lease(&lease).await.unwrap();
     lease.id
 }

@@ -4,22 +4,21 @@
 
 use std::io::Write;
 
-use anyhow::bail;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::change::{Change, NO_SUCH_JOB, PAGE_ROWS};
+use super::change::{Change, NO_SUCH_JOB};
+use super::matching::{Page, Pages, Wanted};
 use super::submitted::{self, Standing};
 use super::{find, find_submitted};
 use crate::cli::known;
-use crate::cli::table::one_line;
 use crate::config::Settings;
 use crate::job::State;
-use crate::store::{JobFilter, JobRow, Store, Submitted, SubmittedFilter};
+use crate::store::{JobRow, Store, Submitted};
 
 /// Where jobs stand that have not ended, in the order in which they are cancelled: whatever moves on
 /// meanwhile is met again.
-const LIVE: [Standing; 4] = [
+pub(super) const LIVE: [Standing; 4] = [
     Standing::Submitted,
     Standing::Job(State::Ready),
     Standing::Job(State::Held),
@@ -146,47 +145,6 @@ async fn take_back(
     Ok(count)
 }
 
-/// What to look for, standing by standing.
-struct Wanted {
-    jobs: JobFilter,
-    submitted: SubmittedFilter,
-    standings: Vec<Standing>,
-}
-
-async fn wanted(
-    args: &CancelArgs,
-    store: &dyn Store,
-    settings: &Settings,
-) -> anyhow::Result<Wanted> {
-    let batch = match &args.batch {
-        None => None,
-        Some(name) => match store.batch_named(name).await? {
-            Some(id) => Some(id),
-            None => bail!("cancel the batch {}: there is none of this name", one_line(name)),
-        },
-    };
-    let mut standings = args.state.map_or_else(|| LIVE.to_vec(), |standing| vec![standing]);
-    // Only files have batches, and their lines are admitted as they are read.
-    standings.retain(|standing| batch.is_none() || *standing != Standing::Submitted);
-    Ok(Wanted {
-        jobs: JobFilter {
-            queue: args.queue.clone(),
-            tenant: args.tenant.clone(),
-            batch,
-            rows_max: PAGE_ROWS,
-            ..JobFilter::default()
-        },
-        submitted: SubmittedFilter {
-            queue: args.queue.clone(),
-            tenant: args.tenant.clone(),
-            defaults: submitted::defaults(settings),
-            rows_max: PAGE_ROWS,
-            ..SubmittedFilter::default()
-        },
-        standings,
-    })
-}
-
 /// Cancels all that match, round after round: a job that a worker claimed while its page was read
 /// is met again as running.
 async fn cancel_matching(
@@ -195,7 +153,7 @@ async fn cancel_matching(
     settings: &Settings,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let wanted = wanted(args, store, settings).await?;
+    let wanted = Wanted::of(args, store, settings).await?;
     if !args.yes {
         return count_matching(args, &wanted, store, out).await;
     }
@@ -203,10 +161,8 @@ async fn cancel_matching(
     for _ in 0..CANCEL_ROUNDS_MAX {
         let mut met = false;
         for standing in &wanted.standings {
-            met |= match standing.state() {
-                None => cancel_submitted(&wanted, store, settings, &mut change).await?,
-                Some(state) => cancel_jobs(&wanted, state, store, &mut change).await?,
-            };
+            let pages = wanted.pages(*standing, store);
+            met |= cancel_pages(pages, store, settings, &mut change).await?;
         }
         if !met {
             if change.moved.is_empty() {
@@ -220,40 +176,21 @@ async fn cancel_matching(
 }
 
 /// True if there was any.
-async fn cancel_submitted(
-    wanted: &Wanted,
+async fn cancel_pages(
+    mut pages: Pages<'_>,
     store: &dyn Store,
     settings: &Settings,
     change: &mut Change,
 ) -> anyhow::Result<bool> {
-    let mut filter = wanted.submitted.clone();
     let mut met = false;
-    loop {
-        let page = store.submitted(&filter).await?;
-        let Some(last) = page.last() else { return Ok(met) };
-        filter.before = Some(last.seq);
-        take_back(&page, store, settings, change).await?;
+    while let Some(page) = pages.next().await? {
         met = true;
+        match page {
+            Page::Jobs(ids) => change.moved.extend(store.cancel(&ids).await?),
+            Page::Submitted(page) => _ = take_back(&page, store, settings, change).await?,
+        }
     }
-}
-
-/// True if there was any.
-async fn cancel_jobs(
-    wanted: &Wanted,
-    state: State,
-    store: &dyn Store,
-    change: &mut Change,
-) -> anyhow::Result<bool> {
-    let mut filter = JobFilter { state: Some(state), ..wanted.jobs.clone() };
-    let mut met = false;
-    loop {
-        let page = store.jobs(&filter).await?;
-        let Some(last) = page.last() else { return Ok(met) };
-        filter.before = Some(last.job_id);
-        let ids: Vec<Uuid> = page.iter().map(|row| row.job_id).collect();
-        change.moved.extend(store.cancel(&ids).await?);
-        met = true;
-    }
+    Ok(met)
 }
 
 async fn count_matching(
@@ -264,11 +201,7 @@ async fn count_matching(
 ) -> anyhow::Result<bool> {
     let mut counts = Vec::new();
     for standing in &wanted.standings {
-        let jobs = match standing.state() {
-            None => count_submitted(wanted, store).await?,
-            Some(state) => count_jobs(wanted, state, store).await?,
-        };
-        counts.push((standing.as_str(), jobs));
+        counts.push((standing.as_str(), wanted.pages(*standing, store).count().await?));
     }
     let all: usize = counts.iter().map(|(_, jobs)| jobs).sum();
     let note = if all == 0 { note(args, store).await } else { None };
@@ -292,27 +225,6 @@ async fn count_matching(
         }
     }
     Ok(false)
-}
-
-async fn count_submitted(wanted: &Wanted, store: &dyn Store) -> anyhow::Result<usize> {
-    let (mut filter, mut count) = (wanted.submitted.clone(), 0);
-    loop {
-        let page = store.submitted(&filter).await?;
-        let Some(last) = page.last() else { return Ok(count) };
-        filter.before = Some(last.seq);
-        count += page.len();
-    }
-}
-
-async fn count_jobs(wanted: &Wanted, state: State, store: &dyn Store) -> anyhow::Result<usize> {
-    let mut filter = JobFilter { state: Some(state), ..wanted.jobs.clone() };
-    let mut count = 0;
-    loop {
-        let page = store.jobs(&filter).await?;
-        let Some(last) = page.last() else { return Ok(count) };
-        filter.before = Some(last.job_id);
-        count += page.len();
-    }
 }
 
 /// Where nothing matches: whether a name is one that nobody knows.

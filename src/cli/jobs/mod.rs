@@ -5,6 +5,7 @@ mod cancel;
 mod change;
 mod full;
 mod list;
+mod matching;
 pub(in crate::cli) mod show;
 pub(in crate::cli) mod submitted;
 pub(in crate::cli) mod waits;

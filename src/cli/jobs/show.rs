@@ -36,6 +36,9 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// Said of a call of which the store had to be told again.
+const RESTORED: &str = "; a failover of the database lost it, and its worker brought it back";
+
 /// What is shown beside the job itself.
 struct Around {
     waits: Option<String>,
@@ -170,24 +173,33 @@ fn cost(attempts: &[AttemptRow]) -> String {
 
 fn write_timeline(page: &JobPage, text: &mut String) -> std::fmt::Result {
     let row = &page.row;
-    writeln!(text, "\ntimeline")?;
-    let mut event = |at: i64, what: &str| writeln!(text, "  {}  {}", rfc3339(at), one_line(what));
-    event(row.created_at, "admitted")?;
+    let mut events = vec![(row.created_at, "admitted".to_owned())];
+    let mut event = |at: i64, what: String| events.push((at, what));
     let mut before = row.created_at;
     for attempt in &page.attempts {
         let number = attempt.number;
         let waited = span(attempt.started_at.saturating_sub(before));
-        event(attempt.started_at, &format!("call {number} claimed after {waited}"))?;
+        let restored = if attempt.restored { RESTORED } else { "" };
+        event(attempt.started_at, format!("call {number} claimed after {waited}{restored}"));
         before = attempt.finished_at.unwrap_or(attempt.started_at);
         if let Some(finished_at) = attempt.finished_at {
-            event(finished_at, &format!("call {number} {}", outcome(attempt)))?;
+            event(finished_at, format!("call {number} {}", outcome(attempt)));
         }
     }
     match row.ended_at {
-        Some(ended_at) => event(ended_at, row.state.as_str()),
-        None if row.state == State::Ready && row.run_at > before => event(row.run_at, "due"),
-        None => Ok(()),
+        Some(ended_at) => event(ended_at, row.state.as_str().to_owned()),
+        None if row.state == State::Ready && row.run_at > before => {
+            event(row.run_at, "due".to_owned());
+        }
+        None => {}
     }
+    // A cancelled job ends before its call is cut off; of one moment, the end comes last.
+    events.sort_by_key(|(at, _)| *at);
+    writeln!(text, "\ntimeline")?;
+    for (at, what) in events {
+        writeln!(text, "  {}  {}", rfc3339(at), one_line(&what))?;
+    }
+    Ok(())
 }
 
 /// `completed in 3.0 s, 120 tokens in, 30 out, $0.00027`, and what failed.
@@ -250,6 +262,7 @@ struct AttemptJson<'r> {
     number: u32,
     outcome: Option<&'r str>,
     error: Option<ErrorJson<'r>>,
+    restored: bool,
     started_at: String,
     finished_at: Option<String>,
     reserved_tokens: u64,
@@ -298,6 +311,7 @@ fn attempt_json(attempt: &AttemptRow, is_full: bool) -> AttemptJson<'_> {
             .error_kind
             .as_deref()
             .map(|kind| ErrorJson { kind, message: attempt.error_message.as_deref() }),
+        restored: attempt.restored,
         started_at: rfc3339(attempt.started_at),
         finished_at: attempt.finished_at.map(rfc3339),
         reserved_tokens: attempt.reserved_tokens,

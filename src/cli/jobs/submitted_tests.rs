@@ -101,7 +101,8 @@ async fn one_that_no_worker_has_admitted_is_shown_by_its_own_id_and_by_its_rows_
     "#]]
     .assert_eq(&shown(&scene, "show first --full").await);
     assert!(shown(&scene, "show row-3 --full").await.ends_with("--- document\nno JSON\n"));
-    let lease = LeaseInfo { id: Uuid::from_u128(99), host: "h".to_owned(), pid: 1 };
+    let lease =
+        LeaseInfo { id: Uuid::from_u128(99), host: "h".to_owned(), pid: 1, takes_jobs: true };
     scene.store.open_lease(&lease).await.unwrap();
     let page: serde_json::Value =
         serde_json::from_str(&shown(&scene, "show row-2 --json").await).unwrap();

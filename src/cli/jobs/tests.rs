@@ -251,7 +251,8 @@ async fn a_due_job_says_what_holds_it_back() {
     let text = shown(&scene, "show next").await;
     assert!(text.contains("no worker is at work on this store"), "{text}");
     assert!(text.contains("total has 1 of 1 requests of this minute drawn"), "{text}");
-    let lease = LeaseInfo { id: Uuid::from_u128(99), host: "h".to_owned(), pid: 1 };
+    let lease =
+        LeaseInfo { id: Uuid::from_u128(99), host: "h".to_owned(), pid: 1, takes_jobs: true };
     scene.store.open_lease(&lease).await.unwrap();
     let text = shown(&scene, "show next").await;
     assert!(!text.contains("no worker"), "{text}");
@@ -605,4 +606,20 @@ async fn a_job_that_a_person_holds_back_says_so_with_the_way_out() {
     let waits: Vec<&str> = text.lines().filter(|line| line.contains("paused")).collect();
     assert_eq!(waits.len(), 2, "{text}");
     assert!(waits[1].contains("`quarrier resume --queue reports`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_call_that_a_failover_lost_is_shown_as_brought_back() {
+    let scene = Scene::new().await;
+    scene.admit(1, r#"{"prompt":"x"}"#).await;
+    scene.call(|_| ()).await;
+    let url = format!("sqlite://{}", scene.store.path().display());
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    sqlx::query("update attempt set restored = 1").execute(&mut other).await.unwrap();
+    let text = shown(&scene, &format!("show {}", id(1))).await;
+    let says = "call 1 claimed after 0 ms; a failover of the database lost it, and its worker brought it back";
+    assert!(text.contains(says), "{text}");
+    let json = shown(&scene, &format!("show {} --json", id(1))).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["attempts"][0]["restored"], true);
 }

@@ -9,8 +9,7 @@ use crate::budget::Limit;
 use crate::cli::known;
 use crate::cli::table::one_line;
 use crate::config::wrong_limit_name;
-use crate::rooms::rule_words;
-use crate::store::{LimitRule, ORIGIN_SET, Store};
+use crate::store::{LimitRule, ORIGIN_SET, Store, rule_words};
 
 /// Which limit to set, and to what: one of the rates or both.
 #[derive(Debug, clap::Args)]

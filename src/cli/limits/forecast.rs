@@ -29,7 +29,10 @@ pub(super) fn forecast(backlog: &[&Backlog], levels: &[KeyLevel], rules: &[Limit
         takes_ms: None,
         limited_by: None,
     };
-    let keys: BTreeSet<String> = backlog.iter().flat_map(|one| one.keys(rules)).collect();
+    let mut keys: BTreeSet<String> = backlog.iter().flat_map(|one| one.keys(rules)).collect();
+    // The provider may limit a lane that no rule does: its throttles are kept to all the same.
+    let is_drawn_on = |level: &&KeyLevel| backlog.iter().any(|one| one.draws_on(&level.key));
+    keys.extend(levels.iter().filter(is_drawn_on).map(|level| level.key.clone()));
     for key in keys {
         let drawing = || backlog.iter().filter(|one| one.draws_on(&key));
         for dimension in Dimension::ALL {
@@ -137,5 +140,15 @@ mod tests {
             &[rule("lane:*", None, Some(20_000))],
             Some((120_000, "lane:a tokens")),
         );
+        let throttled = LevelOf { effective: Some(60), ..LevelOf::default() };
+        let level = KeyLevel {
+            key: "lane:a".to_owned(),
+            limit: Limit::default(),
+            rule: None,
+            level: Level { requests: throttled, ..Level::default() },
+            used_permille: 1_000,
+        };
+        let total = rule("total", Some(600), None);
+        check(&jobs, &[level], &[total], Some((10_000, "lane:a requests")));
     }
 }

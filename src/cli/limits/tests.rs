@@ -168,7 +168,8 @@ async fn what_is_due_shows_how_long_it_takes_and_what_is_paused_is_left_out() {
         (&json["workers"], &json["forecast"]["lanes"][0]["done_by"]),
         (&0.into(), &Value::Null)
     );
-    let lease = LeaseInfo { id: uuid::Uuid::from_u128(99), host: "h".to_owned(), pid: 1 };
+    let lease =
+        LeaseInfo { id: uuid::Uuid::from_u128(99), host: "h".to_owned(), pid: 1, takes_jobs: true };
     scene.store.open_lease(&lease).await.unwrap();
     let text = does(&scene, "").await;
     let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("due")).collect();
@@ -178,7 +179,7 @@ async fn what_is_due_shows_how_long_it_takes_and_what_is_paused_is_left_out() {
 
         5 more due jobs wait for a pause's end."#]].assert_eq(&shown.join("\n"));
     let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
-    expect![[r#"{"lanes":[{"lane":"bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0","jobs":20,"tokens":20380,"takes_ms":61140,"done_by":"2026-01-01T00:01:01.140Z","limited_by":"lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens"}],"paused_jobs":5}"#]].assert_eq(&json["forecast"].to_string());
+    expect![[r#"{"lanes":[{"lane":"bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0","jobs":20,"tokens":20380,"takes_ms":61140,"done_by":"2026-01-01T00:01:01.140Z","limited_by":"lane:bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 tokens"}],"paused_jobs":5,"submitted_jobs":0}"#]].assert_eq(&json["forecast"].to_string());
     expect![[
         r#"[{"scope":"queue:held","since":"2026-01-01T00:00:00.000Z","until":null,"reason":null}]"#
     ]]
@@ -192,7 +193,12 @@ async fn shown_json(scene: &Scene) -> String {
 #[tokio::test]
 async fn workers_that_were_configured_otherwise_are_named() {
     let scene = limited().await;
-    let lease = LeaseInfo { id: uuid::Uuid::from_u128(9), host: "here".to_owned(), pid: 1 };
+    let lease = LeaseInfo {
+        id: uuid::Uuid::from_u128(9),
+        host: "here".to_owned(),
+        pid: 1,
+        takes_jobs: true,
+    };
     scene.store.open_lease(&lease).await.unwrap();
     let total = LimitRule {
         pattern: "total".to_owned(),
@@ -219,4 +225,17 @@ fn percent_needs_a_limit_and_never_divides_by_zero() {
     assert_eq!(percent(&level(None, 5)), None);
     assert_eq!(percent(&level(Some(0), 5)), None);
     assert_eq!(percent(&level(Some(8), 5)), Some(62));
+}
+
+#[tokio::test]
+async fn what_no_worker_has_admitted_is_no_part_of_the_forecast_and_counted_beside_it() {
+    let scene = limited().await;
+    scene.submit("a", r#"{"prompt":"x","queue":"reports"}"#).await;
+    scene.submit("b", "no JSON").await;
+    let text = does(&scene, "").await;
+    let says =
+        "2 more wait for a worker to admit them (`submitted`); what they take is known then.";
+    assert!(text.ends_with(&format!("\n\n{says}\n")), "{text}");
+    let json: Value = serde_json::from_str(&shown_json(&scene).await).unwrap();
+    assert_eq!(json["forecast"]["submitted_jobs"], 2);
 }

@@ -17,27 +17,34 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The class of errors with a login: no such role, a wrong password, a token that is over.
 const LOGIN_CLASS: &str = "28";
 const NO_SUCH_DATABASE: &str = "3D000";
+/// What a pooler answers to the settings with which a session of ours begins, and to much else.
+const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// What a failed connection means; `way_out` is what a person does about the login.
 pub(super) fn judge(error: sqlx::Error, at: &PgConnectOptions, way_out: &str) -> Fault {
     let place = place(at);
     let user = at.get_username();
-    let told = if error.to_string().contains("pg_hba.conf") {
+    let said = said(&error);
+    let told = if said.contains("pg_hba.conf") {
         format!(
-            "{error}; the server lets this user in from another host alone, or only over TLS \
+            "{said}; the server lets this user in from another host alone, or only over TLS \
              (?sslmode=verify-full), or by its pg_hba.conf not at all"
         )
     } else if is_login_refused(&error) {
-        format!("the user `{user}` or its password is wrong at {place}: {error}; {way_out}")
+        format!("the user `{user}` or its password is wrong at {place}: {said}; {way_out}")
     } else if code(&error).as_deref() == Some(NO_SUCH_DATABASE) {
         let database = at.get_database().unwrap_or(user);
         format!(
-            "there is no database `{database}` at {place}: {error}; mend the last part of the \
+            "there is no database `{database}` at {place}: {said}; mend the last part of the \
              address, or make it: `createdb {database}`"
         )
+    } else if code(&error).as_deref() == Some(PROTOCOL_VIOLATION) && at.get_options().is_some() {
+        return Fault::Store(StoreError::Transient(format!(
+            "{said}; if a pooler (PgBouncer) answers at {place}, set store.pooled = true"
+        )));
     } else if is_certificate_refused(&error) {
         format!(
-            "{error}; the address must name the host as its certificate does, and an authority \
+            "{said}; the address must name the host as its certificate does, and an authority \
              that is not a public one (as RDS's) by its file: \
              ?sslmode=verify-full&sslrootcert=FILE"
         )
@@ -45,6 +52,11 @@ pub(super) fn judge(error: sqlx::Error, at: &PgConnectOptions, way_out: &str) ->
         return error.into();
     };
     Fault::Store(StoreError::Refused(told))
+}
+
+/// The server's own words, without the line of its source that the client adds.
+fn said(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |told| told.message().to_owned())
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

@@ -1,6 +1,6 @@
 -- postgres: a job's attempts in order, with what the model said.
 select
-    attempt.number as "number!", outcome, error_kind, error_message,
+    attempt.number as "number!", outcome, error_kind, error_message, restored,
     quarrier.ms(started_at) as "started_at!", quarrier.ms(finished_at) as finished_at,
     reserved_tokens as "reserved_tokens!", settled_tokens, input_tokens, output_tokens, cache_read,
     cache_write, cost_micros, request_id, first_token_ms, total_ms, stop,

@@ -1,28 +1,18 @@
-//! How connections to the server are made: each with the newest address and password, over TLS that
-//! is verified where asked, and never without a deadline.
-//! Must not know: tables, or where passwords are kept.
+//! What a connection to the server is made with: the newest address and password, and TLS that is
+//! verified where asked.
+//! Must not know: tables, where passwords are kept, or how many connections there are.
 
 use std::fmt;
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
-use tokio::sync::Mutex;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::absent::{self, absent, is_login_refused};
-use super::error::{Fault, Outcome};
+use super::absent;
+use super::error::Fault;
 use crate::store::{StoreError, StoreResult};
-
-/// Connections unused for so long are closed; an idle process stays small.
-const IDLE: Duration = Duration::from_mins(2);
-
-/// Connections are renewed after so long, so that a failover or a new password spreads.
-const LIFETIME: Duration = Duration::from_mins(30);
 
 /// What may stand behind the `?` of an address, each in the spelling of libpq.
 const OPTIONS: [&str; 12] = [
@@ -46,10 +36,6 @@ fn unknown_option(url: &str) -> Option<&str> {
     let mut names = options.split('&').map(|option| option.split('=').next().unwrap_or(option));
     names.find(|name| !name.is_empty() && !OPTIONS.contains(name) && !name.starts_with("options["))
 }
-
-/// Where a server is, a first connection is usually there within so long; after that somebody looks
-/// whether one listens at all.
-const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// The longest wait for the newest login.
 const LOGIN: Duration = Duration::from_secs(10);
@@ -215,7 +201,7 @@ impl Connector {
 
     /// Whether the next connection may need another login than the last. Without a password in the
     /// address it stands in a file of Postgres's own (PGPASSFILE), which may change too.
-    fn changes(&self) -> bool {
+    pub(super) fn changes(&self) -> bool {
         self.logins.is_some() || !has_password(&self.url)
     }
 
@@ -267,141 +253,6 @@ pub fn has_password(url: &str) -> bool {
     let (server, options) = rest.split_once('?').unwrap_or((rest, ""));
     let in_user = server.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
     in_user || options.split('&').any(|option| option.starts_with("password="))
-}
-
-/// The connections of one process that nobody uses at the moment.
-#[derive(Debug, Clone)]
-pub(super) struct Idle(PgPool);
-
-impl Idle {
-    /// Closes them without a word: one that is half-open would not hear it.
-    pub(super) fn close(&self) {
-        let mut closed = 0_u32;
-        while let Some(idle) = self.0.try_acquire() {
-            drop(idle.detach());
-            closed += 1;
-        }
-        tracing::warn!(closed, "the server does not answer, closing the connections that wait");
-    }
-}
-
-/// The connections of one process, and how it comes by more.
-#[derive(Debug)]
-pub(super) struct Connections {
-    pool: PgPool,
-    connector: Connector,
-    most: u32,
-    /// Held while a login is renewed, so that one asks and the others wait for it.
-    renewing: Mutex<()>,
-    renewals: AtomicU64,
-    /// The server has let this process in once: what it refuses now is waited out.
-    opened: AtomicBool,
-}
-
-impl Connections {
-    pub(super) fn new(
-        connector: Connector,
-        connections_max: u32,
-        acquire_timeout: Duration,
-    ) -> StoreResult<Self> {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections_max)
-            .min_connections(0)
-            .acquire_timeout(acquire_timeout)
-            .idle_timeout(IDLE)
-            .max_lifetime(LIFETIME)
-            // What breaks off in the middle is closed; a connection that died in the pool shows at
-            // its first statement, and the operation is repeated.
-            .test_before_acquire(false)
-            .connect_lazy_with(connector.address()?);
-        Ok(Self {
-            pool,
-            connector,
-            most: connections_max,
-            renewing: Mutex::default(),
-            renewals: AtomicU64::new(0),
-            opened: AtomicBool::new(false),
-        })
-    }
-
-    /// A connection that waits, or a new one with the newest login. The pool itself would go on
-    /// with the login that it was made with.
-    pub(super) async fn acquire(&self) -> Outcome<PoolConnection<Postgres>> {
-        if let Some(idle) = self.pool.try_acquire() {
-            return Ok(idle);
-        }
-        // Boxed, because every operation would else carry it.
-        let acquired = Box::pin(self.connect()).await.map_err(|fault| match fault {
-            Fault::Store(StoreError::Refused(told)) if self.opened.load(Ordering::Relaxed) => {
-                Fault::Store(StoreError::Transient(told))
-            }
-            fault => fault,
-        })?;
-        self.opened.store(true, Ordering::Relaxed);
-        Ok(acquired)
-    }
-
-    async fn connect(&self) -> Outcome<PoolConnection<Postgres>> {
-        let changes = self.connector.changes();
-        if changes && self.pool.size() < self.most {
-            self.renew(self.renewals.load(Ordering::Acquire), false).await?;
-        }
-        let before = self.renewals.load(Ordering::Acquire);
-        let acquired = match self.reach().await? {
-            Err(error) if changes && is_login_refused(&error) => {
-                // The login may have changed while this waited for its turn, or what was handed
-                // out was remembered too long.
-                self.renew(before, true).await?;
-                self.pool.acquire().await
-            }
-            acquired => acquired,
-        };
-        match acquired {
-            // What the network says of an address is said better by a look at it.
-            Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))) => {
-                let nobody = absent(&self.pool.connect_options()).await;
-                Err(nobody.map_or_else(|| self.connector.judge(error), Fault::Store))
-            }
-            acquired => acquired.map_err(|error| self.connector.judge(error)),
-        }
-    }
-
-    /// A connection of the pool. It tries for long where nobody listens, which is right for a process
-    /// that works already; one that begins wants to know at once.
-    async fn reach(&self) -> Outcome<Result<PoolConnection<Postgres>, sqlx::Error>> {
-        let acquired = self.pool.acquire();
-        if self.opened.load(Ordering::Relaxed) {
-            return Ok(acquired.await);
-        }
-        tokio::pin!(acquired);
-        if let Ok(acquired) = tokio::time::timeout(AT_ONCE, &mut acquired).await {
-            return Ok(acquired);
-        }
-        match absent(&self.pool.connect_options()).await {
-            Some(nobody) => Err(Fault::Store(nobody)),
-            None => Ok(acquired.await),
-        }
-    }
-
-    /// Takes the newest login, unless somebody else did so since `before`.
-    async fn renew(&self, before: u64, refused: bool) -> Outcome<()> {
-        let _one = self.renewing.lock().await;
-        if self.renewals.load(Ordering::Acquire) != before {
-            return Ok(());
-        }
-        self.pool.set_connect_options(self.connector.newest(refused).await?);
-        self.renewals.fetch_add(1, Ordering::Release);
-        Ok(())
-    }
-
-    /// Those that wait.
-    pub(super) fn idle(&self) -> Idle {
-        Idle(self.pool.clone())
-    }
-
-    pub(super) async fn close(&self) {
-        self.pool.close().await;
-    }
 }
 
 #[cfg(test)]

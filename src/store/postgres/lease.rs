@@ -36,7 +36,8 @@ impl PostgresStore {
             lease.id,
             lease.host,
             i64::from(lease.pid),
-            bulk::instant(now)
+            bulk::instant(now),
+            lease.takes_jobs
         )
         .execute(tx.on())
         .await?;

@@ -33,6 +33,7 @@ mod listen;
 mod migrate;
 mod pause;
 mod place;
+mod pool;
 mod promote;
 mod read;
 mod restore;
@@ -50,10 +51,11 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 
-use self::connect::{Connections, Connector};
+use self::connect::Connector;
 pub use self::connect::{Login, LoginAsk, Logins, Transport, has_password};
 use self::draws::Trimmed;
 use self::error::{Fault, Outcome};
+use self::pool::Connections;
 use self::session::{Patience, Tx};
 use self::time::Reckoning;
 use crate::clock::Clock;

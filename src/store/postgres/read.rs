@@ -256,6 +256,7 @@ async fn attempts(tx: &mut Tx, job_id: Uuid) -> Outcome<Vec<AttemptRow>> {
             outcome: row.outcome,
             error_kind: row.error_kind,
             error_message: row.error_message,
+            restored: row.restored,
             started_at: row.started_at,
             finished_at: row.finished_at,
             reserved_tokens: bulk::uint(row.reserved_tokens),

@@ -16,8 +16,8 @@ use sqlx::postgres::{PgArguments, PgConnection, PgQueryResult, PgRow, PgStatemen
 use sqlx::{Either, Execute, Executor, Postgres, SqlStr};
 use tokio::time::{Instant, Sleep};
 
-use super::connect::Idle;
 use super::error::Outcome;
+use super::pool::Idle;
 
 /// A statement that was given up after so long without an answer speaks against the connections
 /// that wait, too: they may be as dead.

@@ -37,11 +37,12 @@ pub(in crate::store) fn after_crash(orphan: &Orphan, policy: &Policy, now: i64) 
                 EndState::Expired => State::Expired,
                 EndState::Cancelled => State::Cancelled,
             };
+            let died = if crashes == 1 { "once".to_owned() } else { format!("{crashes} times") };
             let message = if state == State::Expired {
-                format!("its deadline passed while it ran; its worker had died ({crashes} times)")
+                format!("its deadline passed while it ran; its worker had died ({died})")
             } else {
                 format!(
-                    "its worker died {crashes} times in the middle of its calls; look at the document, then `quarrier jobs retry`"
+                    "its worker died {died} in the middle of its calls; look at the document, then `quarrier jobs retry`"
                 )
             };
             After::End { state, kind, message }

@@ -1,7 +1,7 @@
 -- sqlite: a job's attempts in order, with what the model said.
 select
     attempt.number as "number!: i64", outcome, error_kind, error_message,
-    started_at as "started_at!: i64", finished_at, reserved_tokens as "reserved_tokens!: i64",
+    restored as "restored!: bool", started_at as "started_at!: i64", finished_at, reserved_tokens as "reserved_tokens!: i64",
     settled_tokens, input_tokens, output_tokens, cache_read, cache_write, cost_micros, request_id,
     first_token_ms, total_ms, stop, raw_text as "raw_text?", schema_errors as "schema_errors?"
 from attempt

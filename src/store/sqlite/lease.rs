@@ -43,9 +43,16 @@ impl SqliteStore {
     pub(super) async fn lease_open(&self, lease: &LeaseInfo) -> StoreResult<()> {
         self.lock(lease.id)?;
         let (id, now) = (lease.id.to_string(), self.clock.now().wall_ms);
-        sqlx::query_file!("src/store/sqlite/lease_open.sql", id, lease.host, lease.pid, now)
-            .execute(&self.writer)
-            .await?;
+        sqlx::query_file!(
+            "src/store/sqlite/lease_open.sql",
+            id,
+            lease.host,
+            lease.pid,
+            now,
+            lease.takes_jobs
+        )
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 
@@ -111,7 +118,7 @@ impl SqliteStore {
 
     /// True if the lock file is there and its lock is free: the system frees it when its process
     /// ends, however it ends. Without the file, only the beat can tell.
-    fn is_unlocked(&self, lease: Uuid) -> bool {
+    pub(super) fn is_unlocked(&self, lease: Uuid) -> bool {
         if self.locks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&lease) {
             return false;
         }

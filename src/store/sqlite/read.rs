@@ -216,6 +216,7 @@ impl SqliteStore {
             outcome: row.outcome,
             error_kind: row.error_kind,
             error_message: row.error_message,
+            restored: row.restored,
             started_at: row.started_at,
             finished_at: row.finished_at,
             reserved_tokens: bulk::uint(row.reserved_tokens),

@@ -3,6 +3,7 @@
 //! Must not know: how a worker admits it.
 
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::admit::{document_text, insert_unplaced};
 use super::end::{self, End};
@@ -112,7 +113,8 @@ impl SqliteStore {
 
     /// The system frees a dead process's lock at once, so nobody has to be heard of.
     pub(super) async fn count_workers(&self) -> StoreResult<u64> {
-        let leases = self.leases_of_others(Uuid::nil()).await?;
-        Ok(leases.iter().map(|lease| u64::from(!lease.dead)).sum())
+        let rows =
+            sqlx::query_file!("src/store/sqlite/lease_at_work.sql").fetch_all(&self.reader).await?;
+        Ok(rows.iter().map(|row| u64::from(!self.is_unlocked(row.id.into_uuid()))).sum())
     }
 }

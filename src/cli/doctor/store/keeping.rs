@@ -5,7 +5,6 @@
 use crate::cli::doctor::report::{Level, Report};
 use crate::cli::doctor::words::{counted, moment};
 use crate::cli::table::one_line;
-use crate::rooms::rule_words;
 use crate::store::{
     Health, RetainAsk, RetentionPolicy, RetentionProgress, RetentionStage, Store, StoreResult,
     disagreements, setting_disagreements,
@@ -156,20 +155,10 @@ fn judge(
 pub(super) async fn agreement(store: &dyn Store, report: &mut Report) -> StoreResult<()> {
     const CHECK: &str = "store.agreement";
     let (seeds, rules) = (store.limit_seeds().await?, store.limits().await?);
-    let limits = disagreements(&seeds, &rules).into_iter().map(|one| {
-        let configured = rule_words(&one.pattern, one.configured.as_ref());
-        let in_force = rule_words(&one.pattern, one.in_force.as_ref());
-        format!("{} has {configured}; {} has {in_force}", one.seeder, one.in_force_of)
-    });
-    let limits: Vec<String> = limits.collect();
+    let limits: Vec<String> =
+        disagreements(&seeds, &rules).iter().map(ToString::to_string).collect();
     let others = setting_disagreements(&seeds, &store.shares().await?);
-    let others = others.into_iter().map(|one| {
-        format!(
-            "{} has {}: {}; {} has {}",
-            one.seeder, one.setting, one.configured, one.in_force_of, one.in_force
-        )
-    });
-    let others: Vec<String> = others.collect();
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
     for (found, remedy) in [
         (&limits, "give both the same configuration, or say what holds by `quarrier limits set`"),
         (

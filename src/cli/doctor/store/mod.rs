@@ -162,13 +162,14 @@ async fn look(
     let about = store.about().await?;
     let health = store.health(patience_ms.min(CHECK_MS_MAX)).await?;
     let leases = store.other_leases(Uuid::nil()).await?;
+    let at_work = store.workers(subject.settings.worker.lease_ms).await?;
     let (paused, pauses_by_people) = (store.paused_lanes().await?, store.pauses().await?);
     let now_ms = subject.clock.now().wall_ms;
     kind(&about, subject.simulate, report);
     durability(&health, &about.engine, report);
     integrity(&health.integrity, report);
     clock(health.latest_at, now_ms, report);
-    let is_served = workers(&leases, &health, report);
+    let is_served = workers((at_work, &leases), &health, report);
     lanes(&paused, now_ms, report);
     pauses(&pauses_by_people, report);
     waiting(&health, is_served, report);
@@ -273,21 +274,28 @@ fn clock(latest_at: Option<i64>, now_ms: i64, report: &mut Report) {
 }
 
 /// Who works on it. True if somebody does.
-fn workers(leases: &[OtherLease], health: &Health, report: &mut Report) -> bool {
+fn workers((at_work, leases): (u64, &[OtherLease]), health: &Health, report: &mut Report) -> bool {
     const CHECK: &str = "store.workers";
     let dead = leases.iter().filter(|lease| lease.dead).count();
-    let alive = leases.len().saturating_sub(dead);
     let running = in_state(health, State::Running);
-    let at_work = if alive == 1 { "1 process" } else { &format!("{alive} processes") };
-    let found = format!("{at_work} at work, {running} running");
-    if dead == 0 {
+    let found =
+        format!("{} at work, {} running", counted(at_work, "worker"), counted(running, "job"));
+    if dead == 0 && (at_work > 0 || running == 0) {
         report.ok(CHECK, found);
+    } else if dead == 0 {
+        // A server cannot tell a dead process's lease from one that is not heard of.
+        report.note(
+            CHECK,
+            found,
+            "nothing, if they are calls of a library's client; else their worker is gone: start one \
+             (`quarrier serve`), it puts them back first",
+        );
     } else {
         let found = format!(
             "{found}; {} of dead processes",
             counted(u64::try_from(dead).unwrap_or(u64::MAX), "lease")
         );
-        if alive > 0 {
+        if at_work > 0 {
             report.note(CHECK, found, "nothing: a worker puts their jobs back within seconds");
         } else {
             report.warning(
@@ -297,7 +305,7 @@ fn workers(leases: &[OtherLease], health: &Health, report: &mut Report) -> bool 
             );
         }
     }
-    alive > 0
+    at_work > 0
 }
 
 fn lanes(paused: &[PausedLane], now_ms: i64, report: &mut Report) {

@@ -56,7 +56,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
             ok       store             sqlite DIR/quarrier.db, migration N, holds real work
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
-            ok       store.workers     0 processes at work, 0 running
+            ok       store.workers     0 workers at work, 0 jobs running
             ok       store.jobs        0 jobs ready
             ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
@@ -72,7 +72,7 @@ async fn a_sound_store_at_rest_has_nothing_to_change() {
                                        -> simulated work needs another store: name it with --store
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
-            ok       store.workers     0 processes at work, 0 running
+            ok       store.workers     0 workers at work, 0 jobs running
             ok       store.jobs        0 jobs ready
             ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
@@ -98,7 +98,7 @@ async fn jobs_that_wait_without_a_worker_are_told_and_held_ones_warned_of() {
         ok       store.durability   journal_mode is wal, synchronous is full
         ok       store.integrity    every page is sound (quick_check)
         ok       store.clock        its newest row is of 2026-01-01T00:00:00Z
-        ok       store.workers      0 processes at work, 0 running
+        ok       store.workers      0 workers at work, 0 jobs running
         note     store.jobs         1 job ready, and no worker runs
                                     -> start one: `quarrier serve`
         warning  store.jobs         1 job held: nobody knows whether their call was answered
@@ -125,7 +125,7 @@ async fn a_paused_lane_says_its_reason() {
         ok       store.durability  journal_mode is wal, synchronous is full
         ok       store.integrity   every page is sound (quick_check)
         ok       store.clock       its newest row is of 2026-01-01T00:00:00Z
-        ok       store.workers     0 processes at work, 0 running
+        ok       store.workers     0 workers at work, 0 jobs running
         warning  store.lanes       bedrock/us-east-1/us.anthropic.claude-haiku-4-5-20251001-v1:0 is paused for 1 min more, because of access_denied
                                    -> `quarrier explain access_denied` says what to do; it goes on by itself then
         note     store.jobs        1 job ready, and no worker runs
@@ -137,7 +137,7 @@ async fn a_paused_lane_says_its_reason() {
 #[tokio::test]
 async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
     let scene = Scene::new().await;
-    let lease = LeaseInfo { id: Uuid::now_v7(), host: "here".to_owned(), pid: 1 };
+    let lease = LeaseInfo { id: Uuid::now_v7(), host: "here".to_owned(), pid: 1, takes_jobs: true };
     scene.store.open_lease(&lease).await.unwrap();
     check_scene(
         &scene,
@@ -148,7 +148,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
             ok       store.durability  journal_mode is wal, synchronous is full
             ok       store.integrity   every page is sound (quick_check)
             ok       store.clock       its newest row is of 2026-01-01T00:00:00Z
-            ok       store.workers     1 process at work, 0 running
+            ok       store.workers     1 worker at work, 0 jobs running
             ok       store.jobs        0 jobs ready
             ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet
         "#]],
@@ -173,7 +173,7 @@ async fn a_living_process_is_counted_and_a_dead_ones_lease_warned_of() {
         ok       store.durability  journal_mode is wal, synchronous is full
         ok       store.integrity   every page is sound (quick_check)
         ok       store.clock       its newest row is of 1970-01-01T00:00:00Z
-        warning  store.workers     0 processes at work, 0 running; 1 lease of dead processes
+        warning  store.workers     0 workers at work, 0 jobs running; 1 lease of dead processes
                                    -> start a worker (`quarrier serve`): it puts their jobs back first
         ok       store.jobs        0 jobs ready
         ok       store.retention   content is kept for 30 days, jobs for 90 days; over by now: content of 0 jobs, 0 whole jobs; it has not run here yet

@@ -1,0 +1,161 @@
+//! The connections of one process: those that wait, and how it comes by more, never without a
+//! deadline.
+//! Must not know: tables, or what an address and a login are made of.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::sync::Mutex;
+
+use super::absent::{absent, is_login_refused};
+use super::connect::Connector;
+use super::error::{Fault, Outcome};
+use crate::store::{StoreError, StoreResult};
+
+/// Connections unused for so long are closed; an idle process stays small.
+const IDLE: Duration = Duration::from_mins(2);
+
+/// Connections are renewed after so long, so that a failover or a new password spreads.
+const LIFETIME: Duration = Duration::from_mins(30);
+
+/// Where a server is, a first connection is usually there within so long; after that somebody looks
+/// whether one listens at all.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// The connections of one process that nobody uses at the moment.
+#[derive(Debug, Clone)]
+pub(super) struct Idle(PgPool);
+
+impl Idle {
+    /// Closes them without a word: one that is half-open would not hear it.
+    pub(super) fn close(&self) {
+        let mut closed = 0_u32;
+        while let Some(idle) = self.0.try_acquire() {
+            drop(idle.detach());
+            closed += 1;
+        }
+        tracing::warn!(closed, "the server does not answer, closing the connections that wait");
+    }
+}
+
+/// The connections of one process, and how it comes by more.
+#[derive(Debug)]
+pub(super) struct Connections {
+    pool: PgPool,
+    connector: Connector,
+    most: u32,
+    /// Held while a login is renewed, so that one asks and the others wait for it.
+    renewing: Mutex<()>,
+    renewals: AtomicU64,
+    /// The server has let this process in once: what it refuses now is waited out.
+    opened: AtomicBool,
+}
+
+impl Connections {
+    pub(super) fn new(
+        connector: Connector,
+        connections_max: u32,
+        acquire_timeout: Duration,
+    ) -> StoreResult<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .min_connections(0)
+            .acquire_timeout(acquire_timeout)
+            .idle_timeout(IDLE)
+            .max_lifetime(LIFETIME)
+            // What breaks off in the middle is closed; a connection that died in the pool shows at
+            // its first statement, and the operation is repeated.
+            .test_before_acquire(false)
+            .connect_lazy_with(connector.address()?);
+        Ok(Self {
+            pool,
+            connector,
+            most: connections_max,
+            renewing: Mutex::default(),
+            renewals: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
+        })
+    }
+
+    /// A connection that waits, or a new one with the newest login. The pool itself would go on
+    /// with the login that it was made with.
+    pub(super) async fn acquire(&self) -> Outcome<PoolConnection<Postgres>> {
+        if let Some(idle) = self.pool.try_acquire() {
+            return Ok(idle);
+        }
+        // Boxed, because every operation would else carry it.
+        let acquired = Box::pin(self.connect()).await.map_err(|fault| match fault {
+            Fault::Store(StoreError::Refused(told)) if self.opened.load(Ordering::Relaxed) => {
+                Fault::Store(StoreError::Transient(told))
+            }
+            fault => fault,
+        })?;
+        self.opened.store(true, Ordering::Relaxed);
+        Ok(acquired)
+    }
+
+    async fn connect(&self) -> Outcome<PoolConnection<Postgres>> {
+        let changes = self.connector.changes();
+        if changes && self.pool.size() < self.most {
+            self.renew(self.renewals.load(Ordering::Acquire), false).await?;
+        }
+        let before = self.renewals.load(Ordering::Acquire);
+        let acquired = match self.reach().await? {
+            Err(error) if changes && is_login_refused(&error) => {
+                // The login may have changed while this waited for its turn, or what was handed
+                // out was remembered too long.
+                self.renew(before, true).await?;
+                self.pool.acquire().await
+            }
+            acquired => acquired,
+        };
+        match acquired {
+            // What the network says of an address is said better by a look at it.
+            Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))) => {
+                let nobody = absent(&self.pool.connect_options()).await;
+                Err(nobody.map_or_else(|| self.connector.judge(error), Fault::Store))
+            }
+            acquired => acquired.map_err(|error| self.connector.judge(error)),
+        }
+    }
+
+    /// A connection of the pool. It tries for long where nobody listens, which is right for a process
+    /// that works already; one that begins wants to know at once.
+    async fn reach(&self) -> Outcome<Result<PoolConnection<Postgres>, sqlx::Error>> {
+        let acquired = self.pool.acquire();
+        if self.opened.load(Ordering::Relaxed) {
+            return Ok(acquired.await);
+        }
+        tokio::pin!(acquired);
+        if let Ok(acquired) = tokio::time::timeout(AT_ONCE, &mut acquired).await {
+            return Ok(acquired);
+        }
+        match absent(&self.pool.connect_options()).await {
+            Some(nobody) => Err(Fault::Store(nobody)),
+            None => Ok(acquired.await),
+        }
+    }
+
+    /// Takes the newest login, unless somebody else did so since `before`.
+    async fn renew(&self, before: u64, refused: bool) -> Outcome<()> {
+        let _one = self.renewing.lock().await;
+        if self.renewals.load(Ordering::Acquire) != before {
+            return Ok(());
+        }
+        self.pool.set_connect_options(self.connector.newest(refused).await?);
+        self.renewals.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Those that wait.
+    pub(super) fn idle(&self) -> Idle {
+        Idle(self.pool.clone())
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
