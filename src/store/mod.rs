@@ -176,6 +176,11 @@ pub trait WorkStore: Send + Sync {
         Ok(())
     }
 
+    /// Readies what a worker that waits for work will need at once; nothing is changed by it.
+    async fn warm(&self, _lease: Uuid) -> StoreResult<()> {
+        Ok(())
+    }
+
     /// Closes this process's own lease, once nothing runs under it.
     async fn close_lease(&self, lease: Uuid) -> StoreResult<()>;
 

@@ -58,6 +58,9 @@ impl Wakes {
 
 /// Listens until `done`.
 pub(super) async fn keep(bench: Arc<Bench>, done: CancellationToken) {
+    if let Err(error) = bench.store.warm(bench.lease_id()).await {
+        tracing::debug!(%error, "the first submissions find their connections cold");
+    }
     // Mostly it is a submission. The doors wake the claim loop where it is not, so that both do not
     // look at once for what one of them is to find.
     let woken = || bench.submitted.notify_one();

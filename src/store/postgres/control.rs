@@ -105,6 +105,10 @@ impl WorkStore for PostgresStore {
         self.within(self.note_wake_wanted(lease, wanted)).await
     }
 
+    async fn warm(&self, lease: Uuid) -> StoreResult<()> {
+        self.within(self.warm_up(lease)).await
+    }
+
     async fn close_lease(&self, lease: Uuid) -> StoreResult<()> {
         self.within(self.lease_close(lease)).await
     }

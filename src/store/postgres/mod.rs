@@ -44,6 +44,7 @@ mod sharing;
 mod submissions;
 mod submitted;
 mod time;
+mod warm;
 
 use std::collections::HashMap;
 use std::sync::Mutex;

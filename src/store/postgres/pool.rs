@@ -80,6 +80,11 @@ impl Connections {
         })
     }
 
+    /// How many there may be.
+    pub(super) fn most(&self) -> u32 {
+        self.most
+    }
+
     /// A connection that waits, or a new one with the newest login. The pool itself would go on
     /// with the login that it was made with.
     pub(super) async fn acquire(&self) -> Outcome<PoolConnection<Postgres>> {

@@ -181,7 +181,7 @@ fn are_new(jobs: &[NewJob], ground: &Ground) -> bool {
 
 /// Takes these rows out of the table, those that another worker is admitting left out, and the locks
 /// of these keys where there are any.
-async fn take_with_keys(
+pub(super) async fn take_with_keys(
     tx: &mut Tx,
     names: &BTreeSet<String>,
     jobs: &[(String, NewJob)],
