@@ -173,3 +173,5 @@ impl<'r> JobJson<'r> {
 mod submitted_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waits_tests;

@@ -42,7 +42,8 @@ impl Facts {
             by_people: store.pauses().await?,
             ..Self::default()
         };
-        if any_due || submitted {
+        let any_runs = rows.iter().any(|row| row.state == State::Running);
+        if any_due || any_runs || submitted {
             facts.workers = Some(store.workers(silent_ms).await?);
         }
         if any_due {
@@ -61,6 +62,10 @@ impl Facts {
 /// Why a job has not ended yet; none if it has. One short line.
 pub(super) fn why(row: &JobRow, facts: &Facts, now: i64) -> Option<String> {
     let text = match row.state {
+        // A client of the library may make its own call.
+        State::Running if facts.nobody_works() => {
+            format!("in flight, or its worker is gone: {NO_WORKER} that would put it back")
+        }
         State::Running => "in flight".to_owned(),
         State::Held => {
             format!("held: the outcome of call {} is unknown; retry or cancel it", row.calls)
