@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::sqs::Sqs;
 use crate::budget::Limit;
 use crate::catalogue::{Ask, Family};
 use crate::check;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub tenants: BTreeMap<String, Tenant>,
     /// Which models there are.
     pub catalogue: CatalogueSettings,
+    /// Message queues.
+    pub sqs: Sqs,
     /// What the process answers on HTTP.
     pub http: Http,
     /// What the process says about itself.
