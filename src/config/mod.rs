@@ -22,7 +22,7 @@ use layers::Layer;
 pub use ranges::wrong_limit_name;
 pub use settings::{
     Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Relay,
-    Settings, Sqs, Store, Tenant, Worker,
+    Settings, Store, Tenant, Worker,
 };
 pub use sqs::{AckChoice, Sqs, SqsIntake};
 

@@ -52,8 +52,6 @@ pub struct Settings {
     pub tenants: BTreeMap<String, Tenant>,
     /// Which models there are.
     pub catalogue: CatalogueSettings,
-    /// Message queues.
-    pub sqs: Sqs,
     /// What the process answers on HTTP.
     pub http: Http,
     /// What the process says about itself.
@@ -178,16 +176,6 @@ pub struct Worker {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Client {
     pub wait_ms_max: u64,
-}
-
-/// Message queues.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
-pub struct Sqs {
-    pub reply_allow: Vec<String>,
-    pub bucket: String,
-    pub bucket_prefix: String,
 }
 
 /// Sending results to queues.

@@ -26,6 +26,9 @@ pub struct Sqs {
     pub receive_loops_max: u32,
     pub backlog_max: u32,
     pub intake: Vec<SqsIntake>,
+    pub reply_allow: Vec<String>,
+    pub bucket: String,
+    pub bucket_prefix: String,
 }
 
 /// When a message is deleted.

@@ -3,7 +3,6 @@
 //! Must not know: how a trouble is dealt with.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -242,8 +241,8 @@ fn words(error: &QueueError) -> String {
         _ => "",
     };
     if !way_out.is_empty() {
-        // Writing to a string does not fail.
-        drop(write!(words, "; {way_out}"));
+        words.push_str("; ");
+        words.push_str(way_out);
     }
     words.push_str("; it is tried again by itself");
     words
