@@ -60,6 +60,7 @@ pub mod error;
 pub mod estimate;
 #[cfg(feature = "sqlite")]
 pub mod http;
+pub mod intake;
 pub mod job;
 pub mod message_queue;
 pub mod native;
@@ -71,6 +72,8 @@ pub mod retry;
 #[cfg(feature = "sqlite")]
 pub mod rooms;
 pub mod simulator;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 pub mod store;
 pub mod telemetry;
 pub mod worker;
