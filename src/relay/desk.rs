@@ -107,6 +107,10 @@ impl<'r> Desk<'r> {
             if is_done && (drain.is_cancelled() || (ends_idle && self.is_idle)) {
                 return;
             }
+            if is_done && ends_idle && !self.store_fails {
+                // Nothing more can become due by our own doing but what waits for a queue's trial.
+                self.look_mono_ms = self.look_mono_ms.min(self.comes_mono_ms);
+            }
             if !drain.is_cancelled() && self.has_room() && self.now() >= self.look_mono_ms {
                 self.look().await;
                 continue;
@@ -242,8 +246,8 @@ impl<'r> Desk<'r> {
             }
         };
         let at = (&self.relay.sender.options, self.now());
-        let whole = done.whole.as_ref();
-        let (rest, news) = self.targets.end(&to, done.known, whole, at, &mut self.rng);
+        let found = (done.known, done.whole.as_ref());
+        let (rest, news) = self.targets.end(&to, found, at, &mut self.rng);
         self.relay.shared.note(self.targets.failing());
         tell(&to, news);
         let mut given_up = 0_usize;

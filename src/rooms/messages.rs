@@ -47,11 +47,10 @@ pub fn intake_options(
 ) -> IntakeOptions {
     let sqs = &settings.sqs;
     let ack = match intake.ack.unwrap_or(sqs.ack) {
-        AckChoice::OnStored => Ack::OnStored,
         AckChoice::OnFinished => Ack::OnFinished,
         // A file may be lost with its machine; a database is somebody's care.
         AckChoice::Auto if place.file().is_some() => Ack::OnFinished,
-        AckChoice::Auto => Ack::OnStored,
+        AckChoice::OnStored | AckChoice::Auto => Ack::OnStored,
     };
     IntakeOptions {
         queue: intake.url.trim().to_owned(),
