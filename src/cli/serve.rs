@@ -1,25 +1,35 @@
-//! `quarrier serve`: a worker on a store, until it is stopped.
-//! Must not know: where the jobs come from.
+//! `quarrier serve`: a worker on a store, and the intakes of its message queues, until it is stopped.
+//! Must not know: what a job or a message says.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Notify;
 use super::rooms::{self, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::clock::Clock;
-use crate::config::Loaded;
-use crate::http::Door;
+use crate::config::{Loaded, Override};
+use crate::http::{Beside, Door, Looked};
+use crate::intake::Intake;
+use crate::relay::Relay;
 use crate::simulator::Simulator;
 use crate::worker::Worker;
 
 /// How long it waits for the store's server when it starts: services start in any order. A supervisor
 /// that starts it anew gives it as long again.
 const STORE_WAIT: Duration = Duration::from_mins(1);
+
+/// How long the intakes may take to delete what may go when everything else has ended.
+const LAST_DELETES: Duration = Duration::from_secs(15);
+
+/// How long the relay may take to send the last results, before that.
+const LAST_SENDS: Duration = Duration::from_secs(10);
 
 /// Work on the store's jobs until stopped. The first SIGTERM or Ctrl-C lets calls in flight end for
 /// at most `worker.drain_soft_s`, the second cuts them. Exit codes: 0 it was stopped and drained, 1
@@ -29,6 +39,31 @@ pub struct ServeArgs {
     /// Flags of every command that makes calls.
     #[command(flatten)]
     pub work: WorkFlags,
+    /// Receive jobs from this SQS queue: its URL, its ARN, or its name in the region. Repeat it for
+    /// more queues. Given once it replaces the queues of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub sqs_intake: Vec<String>,
+    /// Jobs may name this queue in `reply_to`, exactly so, or with a * for any text without a slash.
+    /// Repeat it for more. Given once it replaces what the configuration allows.
+    #[arg(long, value_name = "URL")]
+    pub sqs_reply_allow: Vec<String>,
+}
+
+impl ServeArgs {
+    /// The settings that its flags set, weakest first.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut given = self.work.overrides();
+        let mut list = |key: &str, urls: &[String], flag: &str| {
+            let (key, flag) = (key.to_owned(), flag.to_owned());
+            if !urls.is_empty() {
+                given.push(Override { key, value: json!(urls), flag });
+            }
+        };
+        list("sqs.intake", &self.sqs_intake, "--sqs-intake");
+        list("sqs.reply_allow", &self.sqs_reply_allow, "--sqs-reply-allow");
+        given
+    }
 }
 
 /// Runs `quarrier serve`; `notify` is the line to the supervisor.
@@ -61,13 +96,19 @@ pub(super) async fn run(
         "serving"
     );
     let worker = rooms.worker(None, None);
+    let intakes = rooms.intakes(&worker).await?;
+    let relay = rooms.relay().await?;
+    let beside = beside(&intakes, relay.as_ref());
     let done = CancellationToken::new();
     let told = done.clone().drop_guard();
     if let Some(door) = door {
-        tokio::spawn(door.answer(worker.clone(), done.clone()));
+        tokio::spawn(door.answer(worker.clone(), beside.clone(), done.clone()));
     }
+    let (over, replied) = (CancellationToken::new(), CancellationToken::new());
+    let sending = relay.clone().map(|relay| send(relay, &worker, over.clone()));
+    let receiving = receive(intakes, &worker, &stop.drain, &replied);
     let notify = Arc::new(notify);
-    tokio::spawn(tell(Arc::clone(&notify), worker.clone(), done));
+    tokio::spawn(tell(Arc::clone(&notify), worker.clone(), beside.alive.clone(), done));
     let heard = stop.clone();
     let notice = tokio::spawn(async move {
         heard.drain.cancelled().await;
@@ -75,11 +116,83 @@ pub(super) async fn run(
         tracing::info!("draining: calls in flight run to their end and no more are started");
     });
     let ended = worker.run(stop.drain, stop.now.clone()).await;
+    over.cancel();
+    if let (Some(relay), Some(sending)) = (relay, sending) {
+        last_sends(&relay, sending, &stop.now).await;
+    }
+    // A held message may go once its reply was sent.
+    replied.cancel();
+    let last = receiving.join_all();
+    if tokio::time::timeout(LAST_DELETES, last).await.is_err() {
+        tracing::warn!("messages that may go were not deleted in time; they are delivered again");
+    }
     notice.abort();
     drop(told);
     rooms.close().await;
     ended.map_err(|error| anyhow!("failed to {error}"))?;
     Ok(if stop.now.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Starts the intakes as soon as the worker has begun. They end when its last job is replied.
+fn receive(
+    intakes: Vec<Intake>,
+    worker: &Worker,
+    drain: &CancellationToken,
+    replied: &CancellationToken,
+) -> JoinSet<()> {
+    let mut receiving = JoinSet::new();
+    for intake in intakes {
+        let (worker, drain, replied) = (worker.clone(), drain.clone(), replied.clone());
+        receiving.spawn(async move {
+            tokio::select! {
+                () = replied.cancelled() => {}
+                () = worker.started() => intake.run(drain, replied.clone()).await,
+            }
+        });
+    }
+    receiving
+}
+
+/// What else makes the process ready, and alive, than its worker.
+fn beside(intakes: &[Intake], relay: Option<&Relay>) -> Beside {
+    let (intakes, relay) = (intakes.to_vec(), relay.cloned());
+    Beside {
+        ready: Arc::new(move || intakes.iter().map(Intake::ready).collect()),
+        alive: Arc::new(move || relay.iter().map(Relay::alive).collect()),
+    }
+}
+
+/// Starts the relay; it looks at once when the worker has ended a job, and ends once that has worked.
+fn send(relay: Relay, worker: &Worker, over: CancellationToken) -> JoinHandle<()> {
+    let status = worker.status();
+    tokio::spawn(async move {
+        let wakes = async {
+            loop {
+                status.changed().await;
+                relay.wake();
+            }
+        };
+        tokio::select! {
+            () = relay.run(over) => {}
+            () = wakes => {}
+        }
+    })
+}
+
+/// Sends the results of the last calls, too.
+async fn last_sends(relay: &Relay, sending: JoinHandle<()>, now: &CancellationToken) {
+    let sends = async {
+        if let Err(error) = sending.await {
+            tracing::error!(%error, "the relay broke");
+        }
+        relay.flush(LAST_SENDS).await;
+    };
+    tokio::select! {
+        () = now.cancelled() => {}
+        ended = tokio::time::timeout(LAST_SENDS, sends) => if ended.is_err() {
+            tracing::warn!("results were not sent in time; they are sent when a process serves again");
+        },
+    }
 }
 
 async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
@@ -93,13 +206,13 @@ async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
 
 /// Tells the supervisor that work has begun, and then, for as long as every loop comes round,
 /// that the process is alive: what `/healthz` says. A supervisor that hears nothing starts it anew.
-async fn tell(notify: Arc<Notify>, worker: Worker, done: CancellationToken) {
+async fn tell(notify: Arc<Notify>, worker: Worker, others: Looked, done: CancellationToken) {
     let work = async {
         worker.started().await;
         notify.say("READY=1");
         let Some(period) = notify.watchdog_period() else { return };
         loop {
-            if worker.alive().iter().all(|check| check.ok) {
+            if worker.alive().iter().chain(&others()).all(|check| check.ok) {
                 notify.say("WATCHDOG=1");
             }
             tokio::time::sleep(period).await;

@@ -3,9 +3,11 @@
 //! Must not know: flags, or what is done in the rooms.
 
 mod endpoint;
+mod messages;
 mod place;
 #[cfg(feature = "postgres")]
 mod rds;
+mod replies;
 #[cfg(feature = "postgres")]
 mod secrets;
 mod seeds;
@@ -18,7 +20,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admit::{Admission, AdmitSettings, QueueDefaults};
+use crate::admit::{Admission, AdmitSettings, QueueDefaults, ReplyAllow};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
 use crate::error::first_line;
@@ -27,6 +29,7 @@ use crate::provider::{Clocks, Provider};
 use crate::simulator::{Latency, Scenario, Simulator, SimulatorOptions};
 use crate::store::{LimitRule, Store};
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions};
+pub use messages::{intake_options, message_queue};
 pub use place::{StorePlace, open_store, store_path};
 use seeds::seed;
 pub use seeds::{limit_rules, shares};
@@ -217,6 +220,7 @@ pub fn admission(settings: &Settings, lane_prefix: &str) -> anyhow::Result<Admis
                 (name.clone(), QueueDefaults { deadline_ms, priority: queue.priority })
             })
             .collect(),
+        reply_allow: ReplyAllow::new(settings.sqs.reply_allow.clone()),
     };
     Ok(Admission::new(admit, Arc::new(catalogue)))
 }
