@@ -65,6 +65,7 @@ pub mod message_queue;
 pub mod native;
 pub mod prompt;
 pub mod provider;
+pub mod result_line;
 pub mod retry;
 #[cfg(feature = "sqlite")]
 pub mod rooms;

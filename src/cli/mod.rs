@@ -19,7 +19,6 @@ pub mod models;
 mod notify;
 pub mod pause;
 pub mod queues;
-pub mod result_line;
 pub mod results;
 pub mod retention;
 pub mod rooms;

@@ -20,8 +20,8 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use ranges::wrong_limit_name;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Settings,
-    Store, Tenant, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Relay,
+    Settings, Sqs, Store, Tenant, Worker,
 };
 
 /// Every setting with its default and its comment.

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::Settings;
+use super::{Relay, Settings};
 
 /// The bounds of one number.
 pub(super) struct Range {
@@ -92,6 +92,20 @@ pub(super) const RANGES: &[Range] = &[
     range("worker.unsaved_bytes_max", 1 << 20, 64 * GIB, BYTES),
     range("worker.spool_bytes_max", 1 << 20, 1_024 * GIB, "the disk is shared"),
     range("client.wait_ms_max", 0, DAY_MS, "a caller waits for it"),
+    range("relay.poll_ms", 10, 60_000, "each look is a statement of the store"),
+    range("relay.rows_max", 1, 10_000, ROWS),
+    range("relay.bytes_max", 1 << 20, 64 * GIB, BYTES),
+    range("relay.hold_ms", 5_000, 3_600_000, "sending must fit in, or all is sent twice"),
+    range("relay.targets_max", 1, 1_000, "each is a connection of its own"),
+    range("relay.batches_max", 1, 100, "each is a connection of its own"),
+    range("relay.retry_ms_base", 1, DAY_MS, WAIT),
+    range("relay.retry_ms_max", 1, DAY_MS, WAIT),
+    range("relay.absent_ms_base", 1, DAY_MS, WAIT),
+    range("relay.absent_ms_max", 1, DAY_MS, WAIT),
+    range("relay.tries_max", 1, 1_000_000, "every delivery must end"),
+    range("relay.age_s_max", 1, 31_536_000, "every delivery must end"),
+    range("relay.facts_s", 1, 86_400, "a queue may be made anew with another limit"),
+    range("relay.drain_s", 0, 3_600, "a process that is to stop must stop"),
     range("retry.backoff_base_ms", 1, DAY_MS, WAIT),
     range("retry.backoff_factor", 1, 10, WAIT),
     range("retry.backoff_ms_max", 1, DAY_MS, WAIT),
@@ -187,6 +201,9 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
             format!("must be at most bedrock.call_timeout_ms_max ({most})"),
         ));
     }
+    if let Some(wrong) = wrong_waits(&settings.relay) {
+        return Some(wrong);
+    }
     if budget.quota_share <= 0.0 {
         return Some((
             "budget.quota_share",
@@ -194,6 +211,16 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
         ));
     }
     None
+}
+
+/// A first wait that is longer than the longest.
+fn wrong_waits(relay: &Relay) -> Option<(&'static str, String)> {
+    let waits = [
+        (relay.retry_ms_base, relay.retry_ms_max, "relay.retry_ms_base", "relay.retry_ms_max"),
+        (relay.absent_ms_base, relay.absent_ms_max, "relay.absent_ms_base", "relay.absent_ms_max"),
+    ];
+    let (_, most, base, max) = waits.into_iter().find(|(base, max, ..)| base > max)?;
+    Some((base, format!("must be at most {max} ({most})")))
 }
 
 /// Bounds of a weight: a turn in a thousand, a thousand turns for one.

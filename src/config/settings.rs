@@ -33,6 +33,10 @@ pub struct Settings {
     pub worker: Worker,
     /// The library.
     pub client: Client,
+    /// Message queues.
+    pub sqs: Sqs,
+    /// Sending results to queues.
+    pub relay: Relay,
     /// What happens after a call that brought no valid answer.
     pub retry: retry::Policy,
     /// Checking answers against schemas.
@@ -171,6 +175,37 @@ pub struct Worker {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Client {
     pub wait_ms_max: u64,
+}
+
+/// Message queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
+pub struct Sqs {
+    pub reply_allow: Vec<String>,
+    pub bucket: String,
+    pub bucket_prefix: String,
+}
+
+/// Sending results to queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
+pub struct Relay {
+    pub poll_ms: u64,
+    pub rows_max: u32,
+    pub bytes_max: usize,
+    pub hold_ms: u64,
+    pub targets_max: u32,
+    pub batches_max: u32,
+    pub retry_ms_base: u64,
+    pub retry_ms_max: u64,
+    pub absent_ms_base: u64,
+    pub absent_ms_max: u64,
+    pub tries_max: u32,
+    pub age_s_max: u64,
+    pub facts_s: u64,
+    pub drain_s: u64,
 }
 
 /// The quota's arithmetic.

@@ -19,7 +19,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admit::{Admission, AdmitSettings, QueueDefaults};
+use crate::admit::{Admission, AdmitSettings, QueueDefaults, ReplyAllow};
 use crate::budget::{Dimension, Limit};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
@@ -220,6 +220,7 @@ pub fn admission(settings: &Settings, lane_prefix: &str) -> anyhow::Result<Admis
                 (name.clone(), QueueDefaults { deadline_ms, priority: queue.priority })
             })
             .collect(),
+        reply_allow: ReplyAllow::new(settings.sqs.reply_allow.clone()),
     };
     Ok(Admission::new(admit, Arc::new(catalogue)))
 }
