@@ -60,6 +60,7 @@ pub mod error;
 pub mod estimate;
 #[cfg(feature = "sqlite")]
 pub mod http;
+pub mod intake;
 pub mod job;
 pub mod message_queue;
 pub mod native;

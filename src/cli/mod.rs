@@ -162,7 +162,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Box::pin(generate::run(&args, &loaded, clock)).await
         }
         Command::Serve(args) => {
-            let loaded = given.load(args.work.overrides())?;
+            let loaded = given.load(args.overrides())?;
             given.start_log(&loaded, "info")?;
             let notify = notify::Notify::of(&given.load.env);
             Box::pin(serve::run(&args, &loaded, clock, notify)).await

@@ -136,6 +136,17 @@ pub(super) const RANGES: &[Range] = &[
     range("check.error_bytes_max", 16, 100_000, "a re-ask repeats them to the model"),
     range("check.reask_answer_bytes_max", 256, 16 << 20, "a re-ask repeats it to the model"),
     range("budget.quota_share", 0, 1, "it is a share"),
+    range("sqs.connect_timeout_ms", 100, 60_000, "an intake that waits does nothing else"),
+    range("sqs.timeout_ms", 1_000, 120_000, "an intake that waits does nothing else"),
+    range(
+        "sqs.visibility_s",
+        10,
+        3_600,
+        "a message must stay hidden while its job is stored, and come back when its process dies",
+    ),
+    range("sqs.held_max", 1, 100_000, "each held message is hidden again all the time"),
+    range("sqs.receive_loops_max", 1, 16, "start more processes for more messages"),
+    range("sqs.backlog_max", 1, 100_000_000, "messages keep better in their queue"),
 ];
 
 /// The bounds of this key.
@@ -265,6 +276,36 @@ pub(super) fn wrong_sharing(settings: &Settings) -> Option<(String, String)> {
     settings.tenants.iter().find_map(|(name, tenant)| {
         let wrong = !tenant.weight.is_none_or(|weight| WEIGHTS.contains(&weight));
         wrong.then(|| (format!("tenants.{name}.weight"), "must be 0.001 to 1000".to_owned()))
+    })
+}
+
+/// What is wrong with queues that are received from: the key and the reason.
+pub(super) fn wrong_intake(settings: &Settings) -> Option<(String, String)> {
+    let intakes = &settings.sqs.intake;
+    intakes.iter().enumerate().find_map(|(number, intake)| {
+        let wrong = |key: &str, reason: String| Some((format!("sqs.intake[{number}].{key}"), reason));
+        let url = intake.url.trim();
+        if url.is_empty() {
+            return wrong("url", "must be a queue's URL, its ARN or its name".to_owned());
+        }
+        if let Some(first) = intakes.iter().take(number).position(|other| other.url.trim() == url) {
+            let reason = format!(
+                "is the queue of sqs.intake[{first}] too; receive_loops_max lets one receive faster"
+            );
+            return wrong("url", reason);
+        }
+        [
+            ("visibility_s", intake.visibility_s),
+            ("held_max", intake.held_max),
+            ("receive_loops_max", intake.receive_loops_max),
+        ]
+        .into_iter()
+        .find_map(|(key, number)| {
+            let (number, range) = (u64::from(number?), of(&format!("sqs.{key}"))?);
+            let Range { min, max, why, .. } = range;
+            let is_within = (*min..=*max).contains(&number);
+            if is_within { None } else { wrong(key, format!("must be {min} to {max}, and is {number}: {why}")) }
+        })
     })
 }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::sqs::Sqs;
 use crate::budget::Limit;
 use crate::catalogue::{Ask, Family};
 use crate::check;
@@ -175,16 +176,6 @@ pub struct Worker {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Client {
     pub wait_ms_max: u64,
-}
-
-/// Message queues.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
-pub struct Sqs {
-    pub reply_allow: Vec<String>,
-    pub bucket: String,
-    pub bucket_prefix: String,
 }
 
 /// Sending results to queues.

@@ -3,6 +3,7 @@
 //! Must not know: flags, or what is done in the rooms.
 
 mod endpoint;
+mod messages;
 mod place;
 #[cfg(feature = "postgres")]
 mod rds;
@@ -32,6 +33,7 @@ use crate::store::{
     setting_disagreements,
 };
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions, process_name};
+pub use messages::{intake_options, message_queue};
 pub use place::{StorePlace, open_store, store_path};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.

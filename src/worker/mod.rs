@@ -183,6 +183,13 @@ impl Worker {
         self.bench.wake.notify_one();
     }
 
+    /// Tells it that jobs were admitted by somebody else in its process: no store tells a process what
+    /// it has written itself.
+    pub fn admitted(&self) {
+        self.bench.due.notify_one();
+        self.bench.wake.notify_one();
+    }
+
     /// Works until `drain` is cancelled and nothing is in flight any more. `stop` aborts what is
     /// in flight: those calls are recorded as cut, and their jobs run again (or are held).
     ///
