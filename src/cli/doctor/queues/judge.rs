@@ -66,10 +66,10 @@ pub(super) fn intake(wanted: &Wanted<'_>, facts: &QueueFacts, report: &mut Repor
     report.ok(
         INTAKE,
         format!(
-            "{name}: {}, {kind}, {}; about {} wait and {} are in flight; hidden for {} s at a time",
+            "{name}: {}, {kind}, {}; about {} waiting and {} in flight; hidden for {} s at a time",
             facts.arn,
             wanted.ack(),
-            counted(facts.waiting, "message"),
+            facts.waiting,
             facts.in_flight,
             wanted.visibility_s,
         ),
@@ -292,9 +292,9 @@ pub(super) fn reply(name: &str, bucket: Option<&str>, facts: &QueueFacts, report
     report.ok(
         REPLY,
         format!(
-            "{name}: {}, {kind}; about {} wait; sending was not tried",
+            "{name}: {}, {kind}; about {} waiting; sending was not tried",
             facts.arn,
-            counted(facts.waiting, "result")
+            facts.waiting
         ),
     );
     if facts.message_bytes_max < MESSAGE_BYTES_MAX {

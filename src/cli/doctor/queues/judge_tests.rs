@@ -60,7 +60,7 @@ fn a_queue_as_it_should_be_has_no_remedies() {
     check(
         |report| intake(&wanted(true), &facts(), report),
         &expect![[r#"
-            ok       sqs.intake     jobs: arn:aws:sqs:eu-west-1:111122223333:jobs, standard, ack on_finished (by the store's engine); about 1200 messages wait and 9 are in flight; hidden for 120 s at a time
+            ok       sqs.intake     jobs: arn:aws:sqs:eu-west-1:111122223333:jobs, standard, ack on_finished (by the store's engine); about 1200 waiting and 9 in flight; hidden for 120 s at a time
             ok       sqs.redrive    jobs: after 50 receives to arn:bad
             ok       sqs.retention  jobs keeps messages for 4 d, and the store knows a job again for longer
         "#]],
@@ -140,7 +140,7 @@ fn old_sizes_keys_fifo_and_short_memories_are_told() {
             kept(&forgetful, &facts(), report);
         },
         &expect![[r#"
-            ok       sqs.intake      jobs: arn:aws:sqs:eu-west-1:111122223333:jobs, FIFO, ack on_finished (by the store's engine); about 1200 messages wait and 9 are in flight; hidden for 120 s at a time
+            ok       sqs.intake      jobs: arn:aws:sqs:eu-west-1:111122223333:jobs, FIFO, ack on_finished (by the store's engine); about 1200 waiting and 9 in flight; hidden for 120 s at a time
             ok       sqs.redrive     jobs: after 50 receives to arn:bad
             note     sqs.size        jobs takes messages of 262.1 kB, and job.document_bytes_max is 1.0 MB
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144); larger documents go into the store by another door
@@ -220,12 +220,12 @@ fn a_queue_for_results_says_what_becomes_of_large_ones() {
             circle("jobs", report);
         },
         &expect![[r#"
-            ok       sqs.reply       answers: arn:aws:sqs:eu-west-1:111122223333:jobs, standard; about 1200 results wait; sending was not tried
+            ok       sqs.reply       answers: arn:aws:sqs:eu-west-1:111122223333:jobs, standard; about 1200 waiting; sending was not tried
             note     sqs.size        answers takes messages of 262.1 kB: of larger results only a notice is sent
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144)
             warning  sqs.retention   answers keeps messages for 1 min: results that nobody fetches by then stay in the store alone
                                      -> raise its MessageRetentionPeriod to 14 days (1209600 s)
-            ok       sqs.reply       answers: arn:aws:sqs:eu-west-1:111122223333:jobs, standard; about 1200 results wait; sending was not tried
+            ok       sqs.reply       answers: arn:aws:sqs:eu-west-1:111122223333:jobs, standard; about 1200 waiting; sending was not tried
             note     sqs.size        answers takes messages of 262.1 kB: larger results go to the bucket large
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144)
             note     sqs.encryption  answers is encrypted by a key of yours
