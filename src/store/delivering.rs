@@ -27,6 +27,27 @@ pub enum DeliveryState {
     Undeliverable,
 }
 
+impl DeliveryState {
+    /// All of them, in the order in which a delivery meets them.
+    pub const ALL: [Self; 3] = [Self::Due, Self::Delivered, Self::Undeliverable];
+
+    /// Its name in the store and in commands.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Delivered => "delivered",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
 /// A result to send.
 #[derive(Debug, Clone)]
 pub struct DueDelivery {
@@ -34,7 +55,7 @@ pub struct DueDelivery {
     pub reply: Reply,
     /// How often it was tried before.
     pub tries: u32,
-    /// Since when it waits, in Unix ms: its job's end.
+    /// Since when it waits, in Unix ms: its job's end, or when a person made it due again.
     pub since: i64,
     /// Whose job.
     pub tenant: String,
@@ -119,13 +140,15 @@ pub trait DeliverStore: Send + Sync {
     /// `hold_ms`; their results with them. What is taken and not settled is due again after that.
     async fn take_deliveries(&self, rows_max: u32, hold_ms: u64) -> StoreResult<Vec<DueDelivery>>;
 
-    /// Notes what became of them. A delivery that has ended meanwhile stays as it is.
+    /// Notes what became of them. A delivery that has ended meanwhile stays as it is, and so does one
+    /// that nobody has taken since its job ended anew or a person made it due again.
     async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()>;
 
     /// Deliveries that match, newest first.
     async fn deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<DeliveryRow>>;
 
-    /// Makes deliveries that were given up due again, with their tries forgotten; returns how many.
+    /// Makes deliveries that were given up due again, the oldest first and with their tries forgotten;
+    /// returns how many.
     async fn redeliver(&self, filter: &DeliveryFilter) -> StoreResult<u64>;
 }
 

@@ -306,5 +306,11 @@ pub trait KeepStore: Send + Sync {
 }
 
 /// A whole store.
-pub trait Store: AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore {}
-impl<T: AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore> Store for T {}
+pub trait Store:
+    AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore + DeliverStore + IntakeStore
+{
+}
+impl<T> Store for T where
+    T: AdmitStore + WorkStore + ReadStore + ControlStore + KeepStore + DeliverStore + IntakeStore
+{
+}

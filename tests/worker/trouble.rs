@@ -10,10 +10,11 @@ use quarrier::error::ErrorKind;
 use quarrier::store::sqlite::SqliteStore;
 use quarrier::store::{
     About, AdmitStore, Admitted, AttemptKey, Backlog, ClaimAsk, ClaimNewAsk, Claimed, ClaimedNew,
-    ControlStore, Counts, EraseAsk, Erasure, Finish, Finished, Health, JobFilter, JobPage, JobRow,
+    ControlStore, Counts, DeliverStore, DeliveryFilter, DeliveryRow, DueDelivery, EraseAsk,
+    Erasure, Finish, Finished, Health, HeldMessage, IntakeStore, JobFilter, JobPage, JobRow,
     KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, LostAttempt, NewJob, OtherLease, Pause,
     PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow,
-    ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares,
+    ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Sent, Shares,
     StoreError, StoreResult, Submission, Submitted, SubmittedDefaults, SubmittedFilter, TakenBack,
     WorkStore,
 };
@@ -255,6 +256,43 @@ impl KeepStore for Troubled {
     }
     async fn erasures(&self) -> StoreResult<Vec<Erasure>> {
         through!(self, erasures())
+    }
+}
+
+#[async_trait]
+impl DeliverStore for Troubled {
+    async fn take_deliveries(&self, rows_max: u32, hold_ms: u64) -> StoreResult<Vec<DueDelivery>> {
+        through!(self, take_deliveries(rows_max, hold_ms))
+    }
+    async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()> {
+        through!(self, settle_deliveries(sent))
+    }
+    async fn deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<DeliveryRow>> {
+        through!(self, deliveries(filter))
+    }
+    async fn redeliver(&self, filter: &DeliveryFilter) -> StoreResult<u64> {
+        through!(self, redeliver(filter))
+    }
+}
+
+#[async_trait]
+impl IntakeStore for Troubled {
+    async fn hold_messages(&self, messages: &[HeldMessage]) -> StoreResult<()> {
+        through!(self, hold_messages(messages))
+    }
+    async fn held_messages(
+        &self,
+        queue: &str,
+        after: Option<&str>,
+        rows_max: u32,
+    ) -> StoreResult<Vec<HeldMessage>> {
+        through!(self, held_messages(queue, after, rows_max))
+    }
+    async fn answered_messages(&self, queue: &str, rows_max: u32) -> StoreResult<Vec<HeldMessage>> {
+        through!(self, answered_messages(queue, rows_max))
+    }
+    async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
+        through!(self, forget_messages(queue, message_ids))
     }
 }
 

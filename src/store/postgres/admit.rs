@@ -281,7 +281,8 @@ async fn insert_jobs(
         &columns.outputs,
         &columns.burndowns,
         &columns.dedupe_keys as _,
-        bulk::instant(now)
+        bulk::instant(now),
+        &columns.replies
     )
     .execute(tx.on())
     .await?;
@@ -299,7 +300,9 @@ async fn insert_specs(tx: &mut Tx, jobs: &[&NewJob]) -> Outcome<()> {
         &columns.documents as _,
         &columns.metadata as _,
         &columns.resolved as _,
-        &external_ids as _
+        &external_ids as _,
+        &columns.reply_to as _,
+        &columns.traces as _
     )
     .execute(tx.on())
     .await?;

@@ -259,7 +259,10 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], runs: &Runs<'_>, draws: &Draws) -
         &reserved,
         &capped,
         runs.lease,
-        bulk::instant(draws.wall_ms)
+        bulk::instant(draws.wall_ms),
+        &columns.replies,
+        &specs.reply_to as _,
+        &specs.traces as _
     )
     .fetch_one(tx.on())
     .await?;

@@ -8,12 +8,12 @@ with given as materialized (
         $7::double precision[], $8::int[], $9::bigint[], $10::bigint[], $11::int[], $12::boolean[],
         $13::bigint[], $14::bigint[], $15::int[], $16::text[], $17::text[], $18::text[],
         $19::bigint[], $20::text[], $21::text[], $22::text[], $23::uuid[], $24::bigint[],
-        $25::text[], $26::bigint[], $27::boolean[]
+        $25::text[], $26::bigint[], $27::boolean[], $30::boolean[], $31::text[], $32::text[]
     ) as given (
         id, external_id, tenant, queue, lane, model, place, priority, run_at, deadline_at,
         max_attempts, hold, input_tokens_max, max_tokens, burndown, dedupe_key, identity,
         document_hash, seen_until, document, metadata, resolved, fence, slot, keys,
-        reserved_tokens, capped
+        reserved_tokens, capped, reply, reply_to, trace
     )
 ),
 known as (
@@ -30,7 +30,7 @@ run as (
     insert into quarrier.job (
         id, external_id, tenant, queue, lane, model, state, due, place, priority, run_at,
         deadline_at, max_attempts, hold, input_tokens_max, max_tokens, burndown, dedupe_key,
-        created_at, reserved, calls, fence, lease_id, capped
+        created_at, reserved, calls, fence, lease_id, capped, reply
     )
     select
         given.id, given.external_id, given.tenant, given.queue, given.lane, given.model, 'running',
@@ -40,12 +40,16 @@ run as (
         exists (
             select from quarrier.queue where queue.name = given.queue and reserved_permille > 0
         ),
-        1, given.fence, $28, given.capped
+        1, given.fence, $28, given.capped, given.reply
     from given
 ),
 described as (
-    insert into quarrier.job_spec (job_id, document, metadata, resolved, external_id)
-    select given.id, given.document, given.metadata, given.resolved, given.external_id
+    insert into quarrier.job_spec (
+        job_id, document, metadata, resolved, external_id, reply_to, trace
+    )
+    select
+        given.id, given.document, given.metadata, given.resolved, given.external_id,
+        given.reply_to, given.trace
     from given
 ),
 made as (

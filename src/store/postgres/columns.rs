@@ -27,6 +27,7 @@ pub(super) struct JobColumns<'a> {
     pub(super) outputs: Vec<i64>,
     pub(super) burndowns: Vec<i32>,
     pub(super) dedupe_keys: Vec<Option<&'a str>>,
+    pub(super) replies: Vec<bool>,
 }
 
 impl<'a> JobColumns<'a> {
@@ -54,6 +55,7 @@ impl<'a> JobColumns<'a> {
             outputs: jobs().map(|job| bulk::int(job.wanted.max_tokens)).collect(),
             burndowns: jobs().map(burndown).collect(),
             dedupe_keys: jobs().map(dedupe_key).collect(),
+            replies: jobs().map(|job| job.reply.is_some()).collect(),
         }
     }
 }
@@ -63,6 +65,8 @@ pub(super) struct SpecColumns<'a> {
     pub(super) documents: Vec<&'a str>,
     pub(super) metadata: Vec<Option<&'a str>>,
     pub(super) resolved: Vec<Option<String>>,
+    pub(super) reply_to: Vec<Option<&'a str>>,
+    pub(super) traces: Vec<Option<&'a str>>,
 }
 
 /// What of a document is shown with its result.
@@ -83,6 +87,7 @@ impl<'a> SpecColumns<'a> {
             let shown: Option<Shown<'a>> = serde_json::from_str(&job.document).ok();
             shown.and_then(|shown| shown.metadata).map(RawValue::get)
         };
+        let reply = |job: &&'a NewJob| job.reply.as_ref();
         let mut resolved = Vec::with_capacity(jobs.len());
         for job in jobs {
             let settled = job.resolved.as_ref().ok();
@@ -92,6 +97,8 @@ impl<'a> SpecColumns<'a> {
             documents: jobs.iter().map(|job| job.document.as_str()).collect(),
             metadata: jobs.iter().map(metadata).collect(),
             resolved,
+            reply_to: jobs.iter().map(|job| reply(job).map(|reply| reply.to.as_str())).collect(),
+            traces: jobs.iter().map(|job| reply(job)?.trace.as_deref()).collect(),
         })
     }
 }

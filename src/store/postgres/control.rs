@@ -340,6 +340,7 @@ impl PostgresStore {
         .await?;
         sqlx::query_file!("src/store/postgres/retry_spec.sql", id).execute(tx.on()).await?;
         sqlx::query_file!("src/store/postgres/retry_result.sql", id).execute(tx.on()).await?;
+        sqlx::query_file!("src/store/postgres/delivery_drop.sql", &[id]).execute(tx.on()).await?;
         listen::wake(&mut tx).await?;
         place::remember(&mut tx, &given).await?;
         tx.commit().await?;

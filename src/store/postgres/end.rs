@@ -81,15 +81,21 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End<'_>], now: i64) -> Outcome
     )
     .fetch_all(tx.on())
     .await?;
+    let replies: Vec<Uuid> = ended.iter().filter(|row| row.reply).map(|row| row.id).collect();
     let ended: HashSet<Uuid> = ended.into_iter().map(|row| row.id).collect();
     let winners: Vec<&End<'_>> =
         firsts.into_iter().filter(|end| ended.contains(&end.job)).collect();
-    insert_results(tx, &winners, now).await?;
+    insert_results(tx, &winners, &replies, now).await?;
     Ok(ended)
 }
 
-/// The results of jobs that this transaction has just ended.
-pub(super) async fn insert_results(tx: &mut Tx, winners: &[&End<'_>], now: i64) -> Outcome<()> {
+/// The results of jobs that this transaction has just ended, and the deliveries of those that reply.
+pub(super) async fn insert_results(
+    tx: &mut Tx,
+    winners: &[&End<'_>],
+    replies: &[Uuid],
+    now: i64,
+) -> Outcome<()> {
     if winners.is_empty() {
         return Ok(());
     }
@@ -121,6 +127,9 @@ pub(super) async fn insert_results(tx: &mut Tx, winners: &[&End<'_>], now: i64) 
     )
     .execute(tx.on())
     .await?;
+    if !replies.is_empty() {
+        sqlx::query_file!("src/store/postgres/delivery_make.sql", replies).execute(tx.on()).await?;
+    }
     Ok(())
 }
 

@@ -134,6 +134,10 @@ async fn erase_jobs(tx: &mut Tx, step: &Step, now: i64, counts: &mut ErasureCoun
         .collect();
     let ended: Vec<Uuid> = end::end_jobs(tx, &ends, now).await?.into_iter().collect();
     end::unknown_attempts(tx, &ended, ErrorKind::Cancelled, now).await?;
+    // What is not sent yet is never sent.
+    sqlx::query_file!("src/store/postgres/delivery_drop.sql", &step.wanted)
+        .execute(tx.on())
+        .await?;
     let gone = retention::mark(tx, &step.wanted, (now, i64::MAX), "erasure").await?;
     counts.bodies += retention::delete_texts(tx, &gone).await?;
     sqlx::query_file!("src/store/postgres/erase_attempt.sql", &gone).execute(tx.on()).await?;

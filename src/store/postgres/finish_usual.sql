@@ -27,7 +27,7 @@ ended as (
         job.id = done.job_id and done.fence = case job.state when 'running' then job.fence end
         -- An attempt that was restored may have another number than its worker knows.
         and job.calls = done.number and job.bodies_gone_at is null
-    returning job.lane, done.*
+    returning job.lane, job.reply, done.*
 ),
 noted as (
     update quarrier.attempt
@@ -45,7 +45,7 @@ noted as (
         and attempt.fence = ended.fence
     returning
         attempt.job_id, attempt.number, attempt.fence, attempt.slot, attempt.keys,
-        attempt.reserved_tokens, ended.lane, ended.raw_text, ended.raw_bytes, ended.schema_errors,
+        attempt.reserved_tokens, ended.lane, ended.reply, ended.raw_text, ended.raw_bytes, ended.schema_errors,
         ended.now
 ),
 said as (
@@ -55,5 +55,5 @@ said as (
 )
 select
     fence as "fence!", slot as "slot!", keys as "keys!", reserved_tokens as "reserved_tokens!",
-    lane as "lane!", now as "now!"
+    lane as "lane!", job_id as "job_id!", reply as "reply!", now as "now!"
 from noted

@@ -169,8 +169,64 @@ async fn page(tx: &mut Tx, id: &str) -> Outcome<Option<JobPage>> {
     Ok(Some(JobPage { row, document, resolved, reask, attempts, result, lane_paused_until }))
 }
 
+/// A result, as the tables spell it.
+struct ResultRead {
+    seq: i64,
+    job_id: Uuid,
+    external_id: Option<String>,
+    state: String,
+    output: Option<String>,
+    text: Option<String>,
+    text_bytes: Option<Vec<u8>>,
+    error_kind: Option<String>,
+    error_message: Option<String>,
+    queue: String,
+    model: String,
+    input: i64,
+    output_tokens: i64,
+    cache_read: i64,
+    cache_write: i64,
+    cost_micros: Option<i64>,
+    attempts: i64,
+    attempts_unknown: i64,
+    provenance: Option<String>,
+    metadata: Option<String>,
+    gone_at: Option<i64>,
+    gone_by: Option<String>,
+}
+
+impl ResultRead {
+    fn row(self) -> Outcome<ResultRow> {
+        Ok(ResultRow {
+            seq: self.seq,
+            job_id: self.job_id,
+            external_id: self.external_id,
+            state: State::from_name(&self.state).unwrap_or(State::Failed),
+            output: self.output,
+            text: bulk::text_of(self.text, self.text_bytes)?,
+            error_kind: self.error_kind,
+            error_message: self.error_message,
+            queue: self.queue,
+            model: self.model,
+            usage: Usage {
+                input: bulk::uint(self.input),
+                output: bulk::uint(self.output_tokens),
+                cache_read: bulk::uint(self.cache_read),
+                cache_write: bulk::uint(self.cache_write),
+            },
+            cost_micros: self.cost_micros.map(bulk::uint),
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            attempts_unknown: u32::try_from(self.attempts_unknown).unwrap_or(u32::MAX),
+            provenance: self.provenance,
+            metadata: self.metadata,
+            deleted: self.gone_at.zip(self.gone_by).map(|(at, by)| Deleted { at, by }),
+        })
+    }
+}
+
 async fn results(tx: &mut Tx, ask: &ResultsAsk) -> Outcome<Vec<ResultRow>> {
-    let rows = sqlx::query_file!(
+    let rows = sqlx::query_file_as!(
+        ResultRead,
         "src/store/postgres/result_read.sql",
         ask.after,
         ask.batch,
@@ -178,34 +234,15 @@ async fn results(tx: &mut Tx, ask: &ResultsAsk) -> Outcome<Vec<ResultRow>> {
     )
     .fetch_all(tx.on())
     .await?;
-    let mut results = Vec::with_capacity(rows.len());
-    for row in rows {
-        results.push(ResultRow {
-            seq: row.seq,
-            job_id: row.job_id,
-            external_id: row.external_id,
-            state: State::from_name(&row.state).unwrap_or(State::Failed),
-            output: row.output,
-            text: bulk::text_of(row.text, row.text_bytes)?,
-            error_kind: row.error_kind,
-            error_message: row.error_message,
-            queue: row.queue,
-            model: row.model,
-            usage: Usage {
-                input: bulk::uint(row.input),
-                output: bulk::uint(row.output_tokens),
-                cache_read: bulk::uint(row.cache_read),
-                cache_write: bulk::uint(row.cache_write),
-            },
-            cost_micros: row.cost_micros.map(bulk::uint),
-            attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
-            attempts_unknown: u32::try_from(row.attempts_unknown).unwrap_or(u32::MAX),
-            provenance: row.provenance,
-            metadata: row.metadata,
-            deleted: row.gone_at.zip(row.gone_by).map(|(at, by)| Deleted { at, by }),
-        });
-    }
-    Ok(results)
+    rows.into_iter().map(ResultRead::row).collect()
+}
+
+/// The results of these jobs, in the order of their ends.
+pub(super) async fn results_of(tx: &mut Tx, jobs: &[Uuid]) -> Outcome<Vec<ResultRow>> {
+    let rows = sqlx::query_file_as!(ResultRead, "src/store/postgres/delivery_result.sql", jobs)
+        .fetch_all(tx.on())
+        .await?;
+    rows.into_iter().map(ResultRead::row).collect()
 }
 
 async fn attempts(tx: &mut Tx, job_id: Uuid) -> Outcome<Vec<AttemptRow>> {

@@ -84,6 +84,7 @@ async fn choose(tx: &mut Tx, ask: &RetainAsk, now: i64, after: i64) -> Outcome<C
         queue: row.queue,
         tenant: row.tenant,
         gone: row.gone,
+        awaited: row.awaited,
     });
     let looked: Vec<Looked> = looked.collect();
     Ok(retaining::choose(&ask.policy, (ask.stage, ask.rows_max), now, after, &looked))
@@ -144,6 +145,7 @@ async fn delete_jobs(tx: &mut Tx, choice: &Choice, now: i64) -> Outcome<usize> {
     sqlx::query_file!("src/store/postgres/bodies_attempt.sql", &gone).execute(tx.on()).await?;
     sqlx::query_file!("src/store/postgres/drop_attempt.sql", &gone).execute(tx.on()).await?;
     sqlx::query_file!("src/store/postgres/drop_spec.sql", &gone).execute(tx.on()).await?;
+    sqlx::query_file!("src/store/postgres/delivery_drop.sql", &gone).execute(tx.on()).await?;
     sqlx::query_file!("src/store/postgres/drop_batch_line.sql", &gone).execute(tx.on()).await?;
     sqlx::query_file!("src/store/postgres/drop_result.sql", &gone).execute(tx.on()).await?;
     sqlx::query_file!("src/store/postgres/drop_job.sql", &gone).execute(tx.on()).await?;

@@ -5,6 +5,7 @@
 pub(super) mod admission;
 pub(super) mod candidates;
 pub(super) mod crash;
+pub(super) mod delivering;
 pub(super) mod erasing;
 pub(super) mod halts;
 pub(super) mod places;

@@ -22,6 +22,8 @@ pub(in crate::store) struct Looked {
     pub(in crate::store) tenant: String,
     /// Its content went before.
     pub(in crate::store) gone: bool,
+    /// Its result is still to be delivered, and stays until that has ended.
+    pub(in crate::store) awaited: bool,
 }
 
 /// How far a stage has come.
@@ -95,7 +97,7 @@ pub(in crate::store) fn choose(
         choice.after = row.seq;
         let keeps_ms = policy.keeps_ms(stage, &row.queue, &row.tenant);
         let is_over = keeps_ms.is_some_and(|ms| row.ended_at <= now.saturating_sub(ms));
-        if is_over && !(stage == RetentionStage::Bodies && row.gone) {
+        if is_over && !row.awaited && !(stage == RetentionStage::Bodies && row.gone) {
             choice.jobs.push(row.job_id);
         }
     }
@@ -117,6 +119,7 @@ mod tests {
             queue: (*queue).to_owned(),
             tenant: "t".to_owned(),
             gone: false,
+            awaited: false,
         };
         (1..).zip(days).map(row).collect()
     }
@@ -137,6 +140,9 @@ mod tests {
         let mut gone = looked(&[(1, "q"), (1, "q")]);
         gone[0].gone = true;
         assert_eq!(chosen(10, &gone), (vec![2], 2, false));
+        let mut awaited = looked(&[(1, "q"), (1, "q")]);
+        awaited[1].awaited = true;
+        assert_eq!(chosen(10, &awaited), (vec![1], 2, false), "somebody waits for the other");
     }
 
     #[test]

@@ -46,6 +46,8 @@ struct JobRow<'a> {
     seen_until: i64,
     document: &'a str,
     resolved: Option<String>,
+    reply_to: Option<&'a str>,
+    trace: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -267,6 +269,8 @@ fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
         seen_until: job.seen_until,
         document: &job.document,
         resolved: resolved.map(serde_json::to_string).transpose()?,
+        reply_to: job.reply.as_ref().map(|reply| reply.to.as_str()),
+        trace: job.reply.as_ref().and_then(|reply| reply.trace.as_deref()),
     })
 }
 

@@ -285,7 +285,8 @@ impl SqliteStore {
             .await?;
         sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
         sqlx::query_file!("src/store/sqlite/retry_result.sql", text).execute(&mut *tx).await?;
-        sqlx::query_file!("src/store/sqlite/retry_spec.sql", text).execute(&mut *tx).await?;
+        let list = bulk::list(&[&text])?;
+        sqlx::query_file!("src/store/sqlite/delivery_drop.sql", list).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(true)
     }

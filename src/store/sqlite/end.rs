@@ -63,6 +63,7 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
     let live = bulk::list(ends)?;
     let live =
         sqlx::query_file!("src/store/sqlite/job_live.sql", live).fetch_one(&mut **tx).await?;
+    let replies = live.replies;
     let mut live: HashSet<Uuid> = serde_json::from_str(&live.ids)?;
     let ended = live.clone();
     // Removed as it is taken, so that of two ends of one job in one group the first wins.
@@ -70,6 +71,9 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End], now: i64) -> StoreResult
     let rows = bulk::list(&winners)?;
     sqlx::query_file!("src/store/sqlite/job_end.sql", rows, now).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/result_insert.sql", rows, now).execute(&mut **tx).await?;
+    if replies != "[]" {
+        sqlx::query_file!("src/store/sqlite/delivery_make.sql", replies).execute(&mut **tx).await?;
+    }
     Ok(ended)
 }
 

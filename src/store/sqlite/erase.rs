@@ -134,6 +134,8 @@ async fn erase_jobs(
     let ids = retention::id_list(&step.wanted)?;
     sqlx::query_file!("src/store/sqlite/erase_attempt.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/erase_result.sql", ids).execute(&mut **tx).await?;
+    // What is not sent yet is never sent.
+    sqlx::query_file!("src/store/sqlite/delivery_drop.sql", ids).execute(&mut **tx).await?;
     step.count(ended.len(), counts);
     Ok(())
 }

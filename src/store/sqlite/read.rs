@@ -4,6 +4,7 @@
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use super::retention::id_list;
 use super::{SqliteStore, bulk};
 use crate::completion::Usage;
 use crate::job::{Resolved, State};
@@ -65,15 +66,34 @@ impl From<ListedRow> for JobRow {
     }
 }
 
-impl SqliteStore {
-    pub(super) async fn read_results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>> {
-        let batch = ask.batch.map(|batch| batch.to_string());
-        let rows_max = Self::page(ask.rows_max);
-        let rows =
-            sqlx::query_file!("src/store/sqlite/result_read.sql", ask.after, batch, rows_max)
-                .fetch_all(&self.reader)
-                .await?;
-        let results = rows.into_iter().map(|row| ResultRow {
+/// A result, as the tables spell it.
+struct ResultRead {
+    seq: i64,
+    job_id: Hyphenated,
+    external_id: Option<String>,
+    state: String,
+    output: Option<String>,
+    text: Option<String>,
+    error_kind: Option<String>,
+    error_message: Option<String>,
+    queue: String,
+    model: String,
+    input: i64,
+    output_tokens: i64,
+    cache_read: i64,
+    cache_write: i64,
+    cost_micros: Option<i64>,
+    attempts: i64,
+    attempts_unknown: i64,
+    provenance: Option<String>,
+    metadata: Option<String>,
+    gone_at: Option<i64>,
+    gone_by: Option<String>,
+}
+
+impl From<ResultRead> for ResultRow {
+    fn from(row: ResultRead) -> Self {
+        Self {
             seq: row.seq,
             job_id: row.job_id.into_uuid(),
             external_id: row.external_id,
@@ -96,8 +116,33 @@ impl SqliteStore {
             provenance: row.provenance,
             metadata: row.metadata,
             deleted: row.gone_at.zip(row.gone_by).map(|(at, by)| Deleted { at, by }),
-        });
-        Ok(results.collect())
+        }
+    }
+}
+
+impl SqliteStore {
+    pub(super) async fn read_results(&self, ask: &ResultsAsk) -> StoreResult<Vec<ResultRow>> {
+        let batch = ask.batch.map(|batch| batch.to_string());
+        let rows_max = Self::page(ask.rows_max);
+        let rows = sqlx::query_file_as!(
+            ResultRead,
+            "src/store/sqlite/result_read.sql",
+            ask.after,
+            batch,
+            rows_max
+        )
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(rows.into_iter().map(ResultRow::from).collect())
+    }
+
+    /// The results of these jobs, in the order of their ends.
+    pub(super) async fn results_of(&self, jobs: &[Uuid]) -> StoreResult<Vec<ResultRow>> {
+        let jobs = id_list(jobs)?;
+        let rows = sqlx::query_file_as!(ResultRead, "src/store/sqlite/delivery_result.sql", jobs)
+            .fetch_all(&self.reader)
+            .await?;
+        Ok(rows.into_iter().map(ResultRow::from).collect())
     }
 
     pub(super) async fn read_counts(&self, batch: Option<Uuid>) -> StoreResult<Counts> {

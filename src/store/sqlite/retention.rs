@@ -83,6 +83,7 @@ impl SqliteStore {
             queue: row.queue,
             tenant: row.tenant,
             gone: row.gone,
+            awaited: row.awaited,
         });
         let looked: Vec<Looked> = looked.collect();
         Ok(retaining::choose(&ask.policy, (ask.stage, ask.rows_max), now, after, &looked))
@@ -135,6 +136,7 @@ async fn delete_jobs(tx: &mut Tx, jobs: &[Uuid], ended_by: i64) -> StoreResult<(
     sqlx::query_file!("src/store/sqlite/drop_attempt.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/drop_spec.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/drop_result.sql", ids).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/delivery_drop.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/drop_batch_line.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/drop_job.sql", ids).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/drop_batch.sql", ended_by).execute(&mut **tx).await?;

@@ -23,18 +23,23 @@ impl PostgresStore {
         tx: &mut Tx,
         ends: &[&Finish],
     ) -> Outcome<Option<Recorded>> {
-        let (records, now) = self.write_usual(tx, ends).await?;
+        let (records, replies, now) = self.write_usual(tx, ends).await?;
         if records.len() < ends.len() {
             return Ok(None);
         }
         let done: Vec<End<'_>> = ends.iter().filter_map(|finish| End::of(finish)).collect();
-        end::insert_results(tx, &done.iter().collect::<Vec<_>>(), now).await?;
+        end::insert_results(tx, &done.iter().collect::<Vec<_>>(), &replies, now).await?;
         let ended: HashSet<Uuid> = done.iter().map(|end| end.job).collect();
         Ok(Some(Recorded { records, ended }))
     }
 
-    /// The attempts whose jobs have ended by this, as they stood before, and when.
-    async fn write_usual(&self, tx: &mut Tx, ends: &[&Finish]) -> Outcome<(Records, i64)> {
+    /// The attempts whose jobs have ended by this, as they stood before; those of the jobs that
+    /// reply; and when.
+    async fn write_usual(
+        &self,
+        tx: &mut Tx,
+        ends: &[&Finish],
+    ) -> Outcome<(Records, Vec<Uuid>, i64)> {
         let all = || ends.iter().copied();
         let of = Columns::of(ends)?;
         let fences: Vec<Uuid> = all().map(|finish| finish.key.fence).collect();
@@ -69,6 +74,7 @@ impl PostgresStore {
         .fetch_all(tx.on())
         .await?;
         let now = rows.first().map_or(0, |row| row.now);
+        let replies = rows.iter().filter(|row| row.reply).map(|row| row.job_id).collect();
         let records = rows.into_iter().map(|row| Record {
             fence: row.fence,
             slot: bulk::uint(row.slot),
@@ -79,7 +85,7 @@ impl PostgresStore {
             current: true,
             gone: false,
         });
-        Ok((records.map(|record| (record.fence, record)).collect(), now))
+        Ok((records.map(|record| (record.fence, record)).collect(), replies, now))
     }
 }
 
