@@ -122,15 +122,24 @@ impl Sqs {
     }
 
     /// The client of the region that a queue's URL names; the own one where it names none.
-    fn client(&self, url: &str) -> Client {
-        self.client_of(address::region_of(url))
+    fn client(&self, asked: Asked<'_>, url: &str) -> QueueResult<Client> {
+        self.client_of(asked, address::region_of(url))
     }
 
-    fn client_of(&self, region: Option<&str>) -> Client {
+    fn client_of(&self, asked: Asked<'_>, region: Option<&str>) -> QueueResult<Client> {
         let own = self.config.region().map(Region::as_ref);
         let Some(region) = region.filter(|region| own != Some(region)) else {
-            return self.client.clone();
+            let why = "no AWS region: set `AWS_REGION`, or the region in the configuration or the \
+                       profile";
+            return match own {
+                Some(_) => Ok(self.client.clone()),
+                None => Err(asked.refused(QueueErrorKind::Refused, why)),
+            };
         };
+        Ok(self.elsewhere(region))
+    }
+
+    fn elsewhere(&self, region: &str) -> Client {
         let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = elsewhere.get(region) {
             return client.clone();
@@ -225,7 +234,7 @@ impl MessageQueue for Sqs {
             Ok(Name::Bare) => (None, None, name),
             Err(why) => return Err(asked.refused(QueueErrorKind::Refused, why)),
         };
-        let request = self.client_of(region).get_queue_url().queue_name(name);
+        let request = self.client_of(asked, region)?.get_queue_url().queue_name(name);
         let request = request.set_queue_owner_aws_account_id(account.map(str::to_owned));
         let found = self.within(asked, request.send()).await?;
         let none = || asked.refused(QueueErrorKind::Unreachable, "the answer has no URL");
@@ -234,7 +243,7 @@ impl MessageQueue for Sqs {
 
     async fn facts(&self, url: &str) -> QueueResult<QueueFacts> {
         let asked = Asked { verb: "read the attributes of", what: url };
-        let request = facts::request(&self.client(url), url);
+        let request = facts::request(&self.client(asked, url)?, url);
         let facts = facts::read(asked, &self.within(asked, request.send()).await?)?;
         self.remember(url, facts.message_bytes_max);
         Ok(facts)
@@ -242,7 +251,7 @@ impl MessageQueue for Sqs {
 
     async fn receive(&self, ask: &ReceiveAsk) -> QueueResult<Vec<Received>> {
         let asked = Asked { verb: "receive from", what: &ask.url };
-        let request = receive::request(&self.client(&ask.url), asked, ask)?;
+        let request = receive::request(&self.client(asked, &ask.url)?, asked, ask)?;
         let timeout = self.timeout + Duration::from_secs(u64::from(ask.wait_s));
         let answer = within(timeout, asked, request.send()).await?;
         answer.messages.into_iter().flatten().map(|message| receive::read(asked, message)).collect()
@@ -250,7 +259,7 @@ impl MessageQueue for Sqs {
 
     async fn delete(&self, url: &str, receipts: &[String]) -> Vec<QueueResult<()>> {
         let asked = Asked { verb: "delete from", what: url };
-        let client = self.client(url);
+        let client = self.client(asked, url);
         let entry = |(at, receipt): (usize, &String)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string());
             entry.receipt_handle(receipt).build().map_err(|error| fault::unmade(asked, &error))
@@ -258,10 +267,11 @@ impl MessageQueue for Sqs {
         spread::over(batch::by_number(receipts.len()), BATCHES_AT_ONCE, |range| {
             let entries: QueueResult<Vec<_>> =
                 receipts.get(range).unwrap_or_default().iter().enumerate().map(entry).collect();
-            let request = client.delete_message_batch().queue_url(url);
+            let client = client.clone();
             async move {
                 let entries = entries?;
                 let asked_for = entries.len();
+                let request = client?.delete_message_batch().queue_url(url);
                 let request = request.set_entries(Some(entries));
                 let answer = self.within(asked, request.send()).await?;
                 let done = answer.successful.into_iter().map(|entry| (entry.id, ()));
@@ -285,7 +295,7 @@ impl MessageQueue for Sqs {
             let refused = asked.refused(QueueErrorKind::Refused, &why);
             return receipts.iter().map(|_| Err(refused.clone())).collect();
         };
-        let client = self.client(url);
+        let client = self.client(asked, url);
         let entry = |(at, receipt): (usize, &String)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(at.to_string());
             let entry = entry.receipt_handle(receipt).visibility_timeout(seconds);
@@ -294,10 +304,11 @@ impl MessageQueue for Sqs {
         spread::over(batch::by_number(receipts.len()), BATCHES_AT_ONCE, |range| {
             let entries: QueueResult<Vec<_>> =
                 receipts.get(range).unwrap_or_default().iter().enumerate().map(entry).collect();
-            let request = client.change_message_visibility_batch().queue_url(url);
+            let client = client.clone();
             async move {
                 let entries = entries?;
                 let asked_for = entries.len();
+                let request = client?.change_message_visibility_batch().queue_url(url);
                 let request = request.set_entries(Some(entries));
                 let answer = self.within(asked, request.send()).await?;
                 let done = answer.successful.into_iter().map(|entry| (entry.id, ()));

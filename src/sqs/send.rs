@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::{Asked, BATCHES_AT_ONCE, Sqs, address, answers, batch, contents, fault, spread};
-use crate::message_queue::{Attribute, Outgoing, QueueResult};
+use crate::message_queue::{Attribute, Outgoing, QueueErrorKind, QueueResult};
 
 /// Sends all of them and answers for each.
 pub(super) async fn all(sqs: &Sqs, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>> {
@@ -27,7 +27,7 @@ pub(super) async fn all(sqs: &Sqs, url: &str, messages: &[Outgoing]) -> Vec<Queu
     for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
         *answer = sent.next();
     }
-    let unasked = || Err(asked.refused(crate::message_queue::QueueErrorKind::Refused, "not sent"));
+    let unasked = || Err(asked.refused(QueueErrorKind::Refused, "not sent"));
     answers.into_iter().map(|answer| answer.unwrap_or_else(unasked)).collect()
 }
 
@@ -40,15 +40,16 @@ async fn batches(
     let sizes: Vec<u64> = good.iter().map(|message| contents::bytes(message)).collect();
     // What a queue keeps in order is sent in order.
     let at_once = if address::is_fifo(asked.what) { 1 } else { BATCHES_AT_ONCE };
-    let client = sqs.client(asked.what);
+    let client = sqs.client(asked, asked.what);
     spread::over(batch::by_size(&sizes, bytes_max), at_once, |range| {
         let messages = good.get(range).unwrap_or_default();
         let entries: QueueResult<Vec<_>> =
             messages.iter().enumerate().map(|(at, message)| entry(asked, at, message)).collect();
-        let request = client.send_message_batch().queue_url(asked.what);
+        let client = client.clone();
         async move {
             let entries = entries?;
             let asked_for = entries.len();
+            let request = client?.send_message_batch().queue_url(asked.what);
             let answer = sqs.within(asked, request.set_entries(Some(entries)).send()).await?;
             let done = answer.successful.into_iter().map(|entry| (entry.id, entry.message_id));
             Ok(answers::of_batch(asked, asked_for, done, &answer.failed))

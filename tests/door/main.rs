@@ -22,10 +22,12 @@ use aws_sdk_sqs::types::QueueAttributeName as Known;
 use uuid::Uuid;
 
 /// Keys that open nothing: the emulator checks none.
-const KEYS: [(&str, &str); 3] = [
+const KEYS: [(&str, &str); 4] = [
     ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
     ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY"),
     ("AWS_REGION", "us-east-1"),
+    // boto3 reads this one alone.
+    ("AWS_DEFAULT_REGION", "us-east-1"),
 ];
 
 /// What `scripts/test` says: where the emulator is, and which Python has boto3.
@@ -50,7 +52,7 @@ impl Queue {
 
     /// One whose name ends so, with these attributes.
     pub(crate) async fn with(ending: &str, attributes: &[(Known, &str)]) -> Self {
-        let [(_, key), (_, secret), (_, region)] = KEYS;
+        let [(_, key), (_, secret), (_, region), _] = KEYS;
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region))
