@@ -66,6 +66,7 @@ pub mod message_queue;
 pub mod native;
 pub mod prompt;
 pub mod provider;
+pub mod relay;
 pub mod result_line;
 pub mod retry;
 #[cfg(feature = "sqlite")]

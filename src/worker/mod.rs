@@ -19,7 +19,7 @@ mod lanes;
 mod late;
 mod lease;
 mod options;
-mod pulse;
+pub(crate) mod pulse;
 mod replay;
 mod request;
 mod restore;
