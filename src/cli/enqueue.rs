@@ -207,8 +207,7 @@ mod tests {
     async fn enqueued(scene: &Scene, text: &str, json: bool) -> (bool, String) {
         let file = scene.dir.path().join("jobs.jsonl");
         std::fs::write(&file, text).unwrap();
-        let args =
-            EnqueueArgs { file, store: None, sqs: None, model: None, simulate: false, json };
+        let args = EnqueueArgs { file, store: None, sqs: None, model: None, simulate: false, json };
         let room = EnqueueRoom {
             store: &scene.store,
             admission: &scene.admission,

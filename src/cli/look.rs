@@ -165,7 +165,7 @@ async fn enqueue(
     let mut loaded = given.load(flags)?;
     given.start_log(&loaded, "warn")?;
     if let Some(queue) = &args.sqs {
-        return send(args, queue, (&mut loaded.settings, &clock), out).await;
+        return Box::pin(send(args, queue, (&mut loaded.settings, &clock), out)).await;
     }
     let settings = &loaded.settings;
     let path = rooms::store_path(&settings.store.url)?;
@@ -193,7 +193,7 @@ async fn send(
     // Which queues may get replies is theirs to say.
     settings.sqs.reply_allow = vec!["*".to_owned()];
     let admission = rooms::admission(settings, &rooms::lane_prefix(settings))?;
-    let queues = message_queue(settings).await?;
+    let queues = Box::pin(message_queue(settings)).await?;
     let room = enqueue::messages::SendRoom {
         queue: &*queues,
         admission: &admission,

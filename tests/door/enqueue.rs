@@ -6,7 +6,10 @@ use crate::{Queue, Scene};
 
 fn jobs(count: usize) -> String {
     let line = |n: usize| {
-        format!("{{\"id\":\"line-{n}\",\"prompt\":\"Say {n}.\",\"max_tokens\":50,\"tenant\":\"t{}\"}}\n", n % 3)
+        format!(
+            "{{\"id\":\"line-{n}\",\"prompt\":\"Say {n}.\",\"max_tokens\":50,\"tenant\":\"t{}\"}}\n",
+            n % 3
+        )
     };
     (0..count).map(line).collect()
 }
@@ -19,7 +22,11 @@ async fn is_done_once(queue: &Queue) {
     for _ in 0..2 {
         let sent = scene.run(&args);
         assert_eq!(sent.code, Some(1), "a line was refused: {}", sent.err);
-        assert!(sent.err.starts_with("jobs.jsonl:25: $.promt: is not a field here"), "{}", sent.err);
+        assert!(
+            sent.err.starts_with("jobs.jsonl:25: $.promt: is not a field here"),
+            "{}",
+            sent.err
+        );
         assert_eq!(sent.out, format!("sent 24, refused 1; the queue is {}\n", queue.url));
         assert!(!scene.path("quarrier.db").exists(), "it needs no store");
     }

@@ -21,6 +21,8 @@ use aws_sdk_sqs::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName as Known;
 use uuid::Uuid;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_quarrier");
+
 /// Keys that open nothing: the emulator checks none.
 const KEYS: [(&str, &str); 4] = [
     ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -121,8 +123,8 @@ impl Scene {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -137,7 +139,7 @@ impl Scene {
     }
 
     /// Runs a program to its end.
-    pub(crate) fn program(&self, program: impl AsRef<Path>, args: &[&str]) -> Ran {
+    pub(crate) fn program(&self, program: &Path, args: &[&str]) -> Ran {
         let output = self.command(program).args(args).output().unwrap();
         Ran {
             code: output.status.code(),
@@ -148,7 +150,7 @@ impl Scene {
 
     /// Runs a command of the binary.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        self.program(env!("CARGO_BIN_EXE_quarrier"), args)
+        self.program(Path::new(BINARY), args)
     }
 
     /// A worker on simulated answers that receives from this queue, and may answer to that one.
@@ -157,7 +159,7 @@ impl Scene {
             vec!["serve", "--simulate", "--store", "jobs.db", "--sqs-intake", &intake.url];
         args.extend(replies.iter().flat_map(|queue| ["--sqs-reply-allow", &queue.url]));
         let log = File::create(self.path("serve.log")).unwrap();
-        let mut command = self.command(env!("CARGO_BIN_EXE_quarrier"));
+        let mut command = self.command(Path::new(BINARY));
         // A sixth of the shipped simulator's minute would be a long wait.
         command.args(args).args(["--requests-per-minute", "0"]);
         Worker(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())

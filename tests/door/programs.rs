@@ -19,13 +19,13 @@ fn ok(ran: Ran) -> String {
 }
 
 /// The programs send their jobs and print a grade for each, and nothing stays on either queue.
-async fn graded(scene: &Scene, program: impl AsRef<Path>, [producer, consumer]: [PathBuf; 2]) {
+async fn graded(scene: &Scene, program: &Path, [producer, consumer]: [PathBuf; 2]) {
     let (jobs, answers) = (Queue::new().await, Queue::new().await);
     let _worker = scene.serve(&jobs, Some(&answers));
     let run = |script: &Path, args: &[&str]| {
         let script = script.display().to_string();
         let args: Vec<&str> = [script.as_str()].into_iter().chain(args.iter().copied()).collect();
-        ok(scene.program(program.as_ref(), &args))
+        ok(scene.program(program, &args))
     };
     assert_eq!(run(&producer, &[&jobs.url, &answers.url]), "sent 3 jobs\n");
     let said = run(&consumer, &[&answers.url, "3"]);
@@ -49,7 +49,7 @@ async fn graded(scene: &Scene, program: impl AsRef<Path>, [producer, consumer]: 
 #[tokio::test]
 async fn the_python_programs_send_jobs_and_read_their_results() {
     let scripts = [example("python/producer.py"), example("python/consumer.py")];
-    graded(&Scene::new(), said("TEST_SQS_PYTHON"), scripts).await;
+    graded(&Scene::new(), Path::new(&said("TEST_SQS_PYTHON")), scripts).await;
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn the_node_programs_send_jobs_and_read_their_results() {
         }
     };
     let scripts = [folder.join("producer.mjs"), folder.join("consumer.mjs")];
-    graded(&Scene::new(), node().unwrap(), scripts).await;
+    graded(&Scene::new(), &node().unwrap(), scripts).await;
 }
 
 /// Where Node is.

@@ -26,6 +26,8 @@ const TRIES_MAX: u32 = 6;
 pub const PAUSE_MS: u64 = 500;
 /// The largest message that any queue takes, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 1_048_576;
+/// How the name of a queue that keeps an order ends.
+const FIFO: &str = ".fifo";
 /// The group of documents that name no tenant, on queues that need one.
 const GROUP: &str = "default";
 /// The longest group that a queue takes, in characters.
@@ -82,7 +84,7 @@ impl Target {
             }
             // Who may send need not be allowed to look; the name alone tells a FIFO queue.
             Err(error) if error.kind == QueueErrorKind::Denied => {
-                let fifo = url.ends_with(".fifo");
+                let fifo = url.ends_with(FIFO);
                 Ok(Self { url, fifo, message_bytes_max: MESSAGE_BYTES_MAX })
             }
             Err(error) => Err(error).with_context(|| format!("look at the queue {url}")),

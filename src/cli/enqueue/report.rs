@@ -99,7 +99,8 @@ impl<'w, O: Write, E: Write> Report<'w, O, E> {
         let Self { accepted, refused, resent, .. } = self;
         if self.json {
             let (accepted, resent) = (*accepted, *resent);
-            let end = json!({ "sent": accepted, "perhaps_twice": resent, "queue": url }).to_string();
+            let end =
+                json!({ "sent": accepted, "perhaps_twice": resent, "queue": url }).to_string();
             return writeln!(self.out, "],{}", end.strip_prefix('{').unwrap_or_default());
         }
         writeln!(self.out, "sent {accepted}, refused {refused}; the queue is {url}")?;

@@ -99,7 +99,11 @@ pub(super) fn intake(wanted: &Wanted<'_>, facts: &QueueFacts, report: &mut Repor
         );
     }
     if facts.encrypted_by_key {
-        key(name, "kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too", report);
+        key(
+            name,
+            "kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too",
+            report,
+        );
     }
     kept(wanted, facts, report);
     alone(wanted, facts, report);
@@ -117,7 +121,9 @@ fn redrive(wanted: &Wanted<'_>, facts: &QueueFacts, report: &mut Report) {
         report.warning(
             REDRIVE,
             format!("{name} has no dead-letter queue: {bad}"),
-            format!("give it a redrive policy with a maxReceiveCount of {needed} or more (docs/sqs.md)"),
+            format!(
+                "give it a redrive policy with a maxReceiveCount of {needed} or more (docs/sqs.md)"
+            ),
         );
         return;
     };
@@ -293,8 +299,7 @@ pub(super) fn reply(name: &str, bucket: Option<&str>, facts: &QueueFacts, report
         REPLY,
         format!(
             "{name}: {}, {kind}; about {} waiting; sending was not tried",
-            facts.arn,
-            facts.waiting
+            facts.arn, facts.waiting
         ),
     );
     if facts.message_bytes_max < MESSAGE_BYTES_MAX {
@@ -328,18 +333,15 @@ pub(super) fn reply(name: &str, bucket: Option<&str>, facts: &QueueFacts, report
 pub(super) fn circle(name: &str, report: &mut Report) {
     report.error(
         REPLY,
-        format!("{name} is an intake and may get replies: each result would come back as a bad job"),
+        format!(
+            "{name} is an intake and may get replies: each result would come back as a bad job"
+        ),
         "take it out of sqs.reply_allow, and use another queue for results",
     );
 }
 
 /// A queue that could not be looked at.
-pub(super) fn unseen(
-    check: &'static str,
-    name: &str,
-    error: &QueueError,
-    report: &mut Report,
-) {
+pub(super) fn unseen(check: &'static str, name: &str, error: &QueueError, report: &mut Report) {
     use QueueErrorKind as Kind;
     let found = format!("{name}: {error}");
     match error.kind {

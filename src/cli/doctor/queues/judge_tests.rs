@@ -178,8 +178,8 @@ fn somebody_else_at_a_queue_with_on_finished_is_noticed() {
 
 #[test]
 fn what_is_denied_is_an_error_with_the_action_to_allow() {
-    let answer = |kind| Err(error(kind));
     use QueueErrorKind::{Denied, Gone, Stale, Throttled};
+    let answer = |kind| Err(error(kind));
     check(
         |report| {
             permissions(&wanted(true), (&answer(Denied), &answer(Denied)), report);
@@ -216,7 +216,12 @@ fn a_queue_for_results_says_what_becomes_of_large_ones() {
     check(
         |report| {
             reply("answers", None, &small, report);
-            reply("answers", Some("large"), &QueueFacts { encrypted_by_key: true, ..small }, report);
+            reply(
+                "answers",
+                Some("large"),
+                &QueueFacts { encrypted_by_key: true, ..small },
+                report,
+            );
             circle("jobs", report);
         },
         &expect![[r#"

@@ -36,7 +36,7 @@ pub(super) async fn check(subject: &Subject<'_>, report: &mut Report) {
         report.note("sqs", found, "run it without --offline to have them looked at");
         return;
     }
-    let queue = match message_queue(subject.settings).await {
+    let queue = match Box::pin(message_queue(subject.settings)).await {
         Ok(queue) => queue,
         Err(error) => {
             report.error("sqs", format!("{error:#}"), "set sqs.endpoint to an address, or to \"\"");

@@ -70,7 +70,11 @@ impl Scripted {
 #[async_trait]
 impl MessageQueue for Scripted {
     async fn url(&self, name: &str) -> QueueResult<String> {
-        if self.url.ends_with(name) { Ok(self.url.clone()) } else { Err(error(QueueErrorKind::Gone)) }
+        if self.url.ends_with(name) {
+            Ok(self.url.clone())
+        } else {
+            Err(error(QueueErrorKind::Gone))
+        }
     }
 
     async fn facts(&self, _: &str) -> QueueResult<QueueFacts> {
@@ -191,7 +195,8 @@ async fn what_is_throttled_or_unanswered_is_sent_again_and_told_where_it_may_be_
         sent 2, refused 1; the queue is https://sqs.us-east-1.amazonaws.com/111122223333/jobs
         1 line without an `id` may be on the queue twice: the answer to a request was lost
         1 line has no `id`: sending the file again would do that work again
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
     assert_eq!(*queue.calls.lock().unwrap(), 3);
 }
 
@@ -211,7 +216,8 @@ async fn what_stays_away_ends_the_command_with_the_line_from_which_on_to_send() 
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_is_told_before_the_first_line_and_one_may_send_without_looking() {
+async fn a_queue_that_is_not_there_is_told_before_the_first_line_and_one_may_send_without_looking()
+{
     let mut queue = Scripted::standard();
     queue.facts = Err(error(QueueErrorKind::Gone));
     let said = format!("{:#}", sent(&queue, &lines(1), false).await.0.unwrap_err());
