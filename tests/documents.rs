@@ -9,6 +9,8 @@
 mod deploy;
 #[path = "documents/models.rs"]
 mod models;
+#[path = "documents/sqs.rs"]
+mod sqs;
 
 use std::path::PathBuf;
 

@@ -1,16 +1,18 @@
-//! `quarrier enqueue`: a JSONL file of job documents into the store, in chunks. One bad line never
-//! stops the others.
+//! `quarrier enqueue`: a JSONL file of job documents into the store, or onto a queue, in chunks. One
+//! bad line never stops the others.
 //! Must not know: how a document is judged (`admit` does), or who will work on it.
+
+pub mod messages;
+mod report;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::json;
 
+use self::report::Report;
 use super::jsonl::{JsonLine, JsonLines};
-use super::table::one_line;
 use crate::admit::{Admission, Origin, Overrides};
 use crate::clock::Clock;
 use crate::job::{self, Problem};
@@ -20,7 +22,7 @@ use crate::store::{Admitted, LimitRule, NewJob, Store};
 /// memory before the number of lines does.
 const CHUNK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Put the jobs of a JSONL file into the store, for workers to do.
+/// Put the jobs of a JSONL file into the store, or onto a queue, for workers to do.
 #[derive(Debug, clap::Args)]
 pub struct EnqueueArgs {
     /// One job document a line; `-` reads standard input.
@@ -28,13 +30,18 @@ pub struct EnqueueArgs {
     /// The store to put them into.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// Send them to this SQS queue in place of a store: its URL, its ARN, or its name in the region
+    /// that is configured. What no line says is then settled by the worker that receives it.
+    #[arg(long, value_name = "URL", conflicts_with = "store")]
+    pub sqs: Option<String>,
     /// The model of documents that name none: an alias, an id or an ARN.
     #[arg(long, value_name = "M")]
     pub model: Option<String>,
     /// The store is one for simulated work.
     #[arg(long)]
     pub simulate: bool,
-    /// Print a JSON object: `admitted`, `existing`, `duplicate`, and `refused` line by line.
+    /// Print a JSON object: `admitted`, `existing`, `duplicate`, and `refused` line by line; with
+    /// --sqs `sent`, `perhaps_twice`, `queue`, and `refused`.
     #[arg(long)]
     pub json: bool,
 }
@@ -61,14 +68,23 @@ pub async fn run(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let name = args.file.display().to_string();
-    if name == "-" {
-        let lines = JsonLines::new(std::io::stdin().lock(), room.line_bytes_max);
-        return enqueue(args, "standard input", lines, room, &mut Report::new(out, err)).await;
-    }
-    let file = File::open(&args.file).with_context(|| format!("open {name}"))?;
-    let lines = JsonLines::new(BufReader::new(file), room.line_bytes_max);
+    let (name, lines) = open(args, room.line_bytes_max)?;
     enqueue(args, &name, lines, room, &mut Report::new(out, err)).await
+}
+
+/// The file's name for people, and its lines.
+fn open(
+    args: &EnqueueArgs,
+    line_bytes_max: usize,
+) -> anyhow::Result<(String, JsonLines<Box<dyn BufRead>>)> {
+    let name = args.file.display().to_string();
+    let (name, reader): (_, Box<dyn BufRead>) = if name == "-" {
+        ("standard input".to_owned(), Box::new(std::io::stdin().lock()))
+    } else {
+        let file = File::open(&args.file).with_context(|| format!("open {name}"))?;
+        (name, Box::new(BufReader::new(file)))
+    };
+    Ok((name, JsonLines::new(reader, line_bytes_max)))
 }
 
 /// Lines that are ready to be stored together.
@@ -109,7 +125,7 @@ async fn enqueue<R: BufRead, O: Write, E: Write>(
         }
     }
     store(chunk, room, report).await?;
-    report.end(&room.store.about().await?.location)?;
+    report.stored(&room.store.about().await?.location)?;
     Ok(report.refused == 0)
 }
 
@@ -143,13 +159,13 @@ async fn store<O: Write, E: Write>(
             "store the lines from {} on; {} lines before them are stored, and enqueueing the file \
              again doubles no line that has an `id`",
             told.first().map_or(0, |(line, _)| *line),
-            report.admitted,
+            report.accepted,
         )
     })?;
     for ((line, document), answer) in told.iter().zip(admitted) {
         match answer {
             Admitted::New(_) => {
-                report.admitted += 1;
+                report.accepted += 1;
                 report.without_id += u64::from(document.is_none());
             }
             Admitted::Existing(..) => report.existing += 1,
@@ -181,93 +197,6 @@ fn changed_fields(stored: Option<&str>, sent: Option<&str>) -> String {
     }
 }
 
-/// Counts, and says at once what was refused: nothing is kept, however many lines there are.
-struct Report<'w, O, E> {
-    out: &'w mut O,
-    err: &'w mut E,
-    json: bool,
-    name: String,
-    admitted: u64,
-    without_id: u64,
-    existing: u64,
-    duplicates: u64,
-    refused: u64,
-}
-
-impl<'w, O: Write, E: Write> Report<'w, O, E> {
-    fn new(out: &'w mut O, err: &'w mut E) -> Self {
-        Self {
-            out,
-            err,
-            json: false,
-            name: String::new(),
-            admitted: 0,
-            without_id: 0,
-            existing: 0,
-            duplicates: 0,
-            refused: 0,
-        }
-    }
-
-    fn begin(&mut self, json: bool, name: &str) -> std::io::Result<()> {
-        self.json = json;
-        name.clone_into(&mut self.name);
-        // The list comes first, because it is written while the file is read.
-        if json { write!(self.out, "{{\"refused\":[") } else { Ok(()) }
-    }
-
-    fn refuse(&mut self, line: u64, problems: &[Problem]) -> std::io::Result<()> {
-        if self.json {
-            let comma = if self.refused == 0 { "" } else { "," };
-            write!(self.out, "{comma}\n{}", json!({ "line": line, "problems": problems }))?;
-        } else {
-            for problem in problems {
-                let problem = one_line(&problem.to_string());
-                writeln!(self.err, "{}:{line}: {problem}", self.name)?;
-            }
-        }
-        self.refused += 1;
-        Ok(())
-    }
-
-    fn duplicate(&mut self, line: u64, job_id: &str) -> std::io::Result<()> {
-        self.duplicates += 1;
-        if self.json {
-            return Ok(());
-        }
-        writeln!(
-            self.err,
-            "{}:{line}: $.dedupe_key: the job {job_id} has it and has not ended; not admitted again",
-            self.name
-        )
-    }
-
-    fn end(&mut self, location: &str) -> std::io::Result<()> {
-        let Self { admitted, existing, duplicates, refused, .. } = self;
-        if self.json {
-            return writeln!(
-                self.out,
-                "],\"admitted\":{admitted},\"existing\":{existing},\"duplicate\":{duplicates}}}"
-            );
-        }
-        writeln!(
-            self.out,
-            "admitted {admitted}, existing {existing}, duplicate {duplicates}, refused {refused}; the store is {location}"
-        )?;
-        if self.without_id > 0 {
-            let (count, have) = match self.without_id {
-                1 => ("1 line".to_owned(), "has"),
-                many => (format!("{many} lines"), "have"),
-            };
-            writeln!(
-                self.out,
-                "{count} {have} no `id`: enqueueing the file again would do that work again"
-            )?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,8 +207,7 @@ mod tests {
     async fn enqueued(scene: &Scene, text: &str, json: bool) -> (bool, String) {
         let file = scene.dir.path().join("jobs.jsonl");
         std::fs::write(&file, text).unwrap();
-        let args =
-            EnqueueArgs { file: file.clone(), store: None, model: None, simulate: false, json };
+        let args = EnqueueArgs { file, store: None, sqs: None, model: None, simulate: false, json };
         let room = EnqueueRoom {
             store: &scene.store,
             admission: &scene.admission,
@@ -383,6 +311,7 @@ mod tests {
         let args = EnqueueArgs {
             file: "nowhere.jsonl".into(),
             store: None,
+            sqs: None,
             model: None,
             simulate: false,
             json: false,

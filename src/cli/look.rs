@@ -14,7 +14,8 @@ use super::{
     queues, results, retention, rooms, tenants, user,
 };
 use crate::clock::Clock;
-use crate::config::{Loaded, Override};
+use crate::config::{Loaded, Override, Settings};
+use crate::rooms::message_queue;
 use crate::store::{Store, StoreError};
 
 /// Runs one of them. `command` is none of those that make calls.
@@ -161,8 +162,11 @@ async fn enqueue(
     if args.simulate {
         flags.push(rooms::retired_models_override());
     }
-    let loaded = given.load(flags)?;
+    let mut loaded = given.load(flags)?;
     given.start_log(&loaded, "warn")?;
+    if let Some(queue) = &args.sqs {
+        return Box::pin(send(args, queue, (&mut loaded.settings, &clock), out)).await;
+    }
     let settings = &loaded.settings;
     let path = rooms::store_path(&settings.store.url)?;
     let admission = rooms::admission(settings, &rooms::lane_prefix(settings))?;
@@ -177,6 +181,27 @@ async fn enqueue(
     let all_well = enqueue::run(args, room, out, &mut stderr()).await.map_err(failed)?;
     store.close().await;
     Ok(all_well)
+}
+
+/// Enqueues into a message queue: there is no store, and who receives the jobs judges them again.
+async fn send(
+    args: &enqueue::EnqueueArgs,
+    queue: &str,
+    (settings, clock): (&mut Settings, &Clock),
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    // Which queues may get replies is theirs to say.
+    settings.sqs.reply_allow = vec!["*".to_owned()];
+    let admission = rooms::admission(settings, &rooms::lane_prefix(settings))?;
+    let queues = Box::pin(message_queue(settings)).await?;
+    let room = enqueue::messages::SendRoom {
+        queue: &*queues,
+        admission: &admission,
+        clock,
+        line_bytes_max: settings.job.document_bytes_max,
+        pause_ms: enqueue::messages::PAUSE_MS,
+    };
+    enqueue::messages::run(args, queue, room, out, &mut stderr()).await.map_err(failed)
 }
 
 async fn tenants(

@@ -6,6 +6,7 @@ mod configuration;
 mod credentials;
 mod endpoint;
 mod live;
+mod queues;
 mod quotas;
 mod report;
 mod store;
@@ -142,6 +143,7 @@ async fn examine(args: &DoctorArgs, subject: &Subject<'_>, report: &mut Report) 
     endpoint::region(subject, report).await;
     endpoint::check(subject, &sdk, report).await;
     let waiting = store::check(subject, report).await;
+    queues::check(subject, report).await;
     let catalogue = match crate::config::catalogue(subject.settings) {
         Ok(catalogue) => catalogue,
         Err(error) => {
