@@ -38,11 +38,7 @@ pub(super) async fn run(
             let (loaded, store) = existing(given, args.command.store(), clock).await?;
             jobs::run(&args, &*store, &loaded.settings, now, out).await.map_err(failed)?
         }
-        Command::Deliveries(args) => {
-            let now = clock.now().wall_ms;
-            let (_, store) = existing(given, args.command.store(), clock).await?;
-            deliveries::run(&args, &*store, now, out).await.map_err(failed)?
-        }
+        Command::Deliveries(args) => deliveries(&args, given, clock, out).await?,
         Command::Limits(args) => {
             let now = clock.now().wall_ms;
             let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
@@ -65,8 +61,7 @@ pub(super) async fn run(
             true
         }
         Command::Retention(args) => {
-            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
-            retention::run(&args, &*store, &loaded.settings, out).await.map_err(failed)?;
+            retention(&args, given, clock, out).await?;
             true
         }
         Command::Tenants(args) => {
@@ -202,6 +197,27 @@ async fn send(
         pause_ms: enqueue::messages::PAUSE_MS,
     };
     enqueue::messages::run(args, queue, room, out, &mut stderr()).await.map_err(failed)
+}
+
+async fn deliveries(
+    args: &deliveries::DeliveriesArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let now = clock.now().wall_ms;
+    let (_, store) = existing(given, args.command.store(), clock).await?;
+    deliveries::run(args, &*store, now, out).await.map_err(failed)
+}
+
+async fn retention(
+    args: &retention::RetentionArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+    retention::run(args, &*store, &loaded.settings, out).await.map_err(failed)
 }
 
 async fn tenants(
