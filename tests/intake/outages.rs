@@ -147,12 +147,13 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
                 number += 1;
                 bed.store.lose(u32::from(number % 7 == 0));
                 bed.store.go_away(number % 11 == 0);
-                match number % 5 {
+                // Seldom enough that no wait grows long.
+                match number % 20 {
                     0 => bed.queue.fail("receive", QueueErrorKind::Unreachable),
-                    1 => {
+                    5 => {
                         bed.queue.fail_deletes(&[QueueErrorKind::Throttled, QueueErrorKind::Stale])
                     }
-                    2 => bed.queue.fail("hide", QueueErrorKind::Throttled),
+                    10 => bed.queue.fail("hide", QueueErrorKind::Throttled),
                     _ => ["receive", "hide"].iter().for_each(|method| bed.queue.heal(method)),
                 }
                 let messages = bed.queue.messages();
