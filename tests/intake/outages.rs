@@ -151,7 +151,7 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
                 match number % 20 {
                     0 => bed.queue.fail("receive", QueueErrorKind::Unreachable),
                     5 => {
-                        bed.queue.fail_deletes(&[QueueErrorKind::Throttled, QueueErrorKind::Stale])
+                        bed.queue.fail_deletes(&[QueueErrorKind::Throttled, QueueErrorKind::Stale]);
                     }
                     10 => bed.queue.fail("hide", QueueErrorKind::Throttled),
                     _ => ["receive", "hide"].iter().for_each(|method| bed.queue.heal(method)),
@@ -164,7 +164,9 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
                 bed.store.end_all();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            ["receive", "hide"].iter().for_each(|method| bed.queue.heal(method));
+            for method in ["receive", "hide"] {
+                bed.queue.heal(method);
+            }
             bed.store.go_away(false);
             while !bed.queue.is_empty() {
                 bed.store.end_all();
