@@ -160,6 +160,23 @@ pub trait MessageQueue: Send + Sync {
     async fn send(&self, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>>;
 }
 
+/// Whether a queue keeps an order within groups: its name, which ends its URL and its ARN, says so.
+#[must_use]
+pub fn is_fifo(name: &str) -> bool {
+    const SUFFIX: &str = ".fifo";
+    name.ends_with(SUFFIX)
+}
+
+/// JSON text without the two characters that XML, and so a queue, has no word for and JSON does not
+/// spell out by itself: they can only stand within strings, where they may be spelt so.
+#[must_use]
+pub fn spelt_out(json: String) -> String {
+    if !json.contains(['\u{FFFE}', '\u{FFFF}']) {
+        return json;
+    }
+    json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
+}
+
 /// A place for bodies that are too large for a message.
 #[async_trait]
 pub trait LargeBodies: Send + Sync {

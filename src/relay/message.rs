@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::admit::{TraceForm, trace_form};
 use crate::job;
-use crate::message_queue::{Attribute, Outgoing};
+use crate::message_queue::{Attribute, Outgoing, spelt_out};
 use crate::result_line::{notice_lines, result_line};
 use crate::store::DueDelivery;
 
@@ -32,7 +32,7 @@ pub(super) struct Form {
 
 /// The message with the whole result.
 pub(super) fn whole(delivery: &DueDelivery, form: Form) -> Outgoing {
-    message(delivery, xml_safe(result_line(&delivery.result, form.simulated)), form)
+    message(delivery, spelt_out(result_line(&delivery.result, form.simulated)), form)
 }
 
 /// The message that says where the whole result was put.
@@ -65,7 +65,7 @@ pub(super) fn notices(
         delivery.result.job_id
     );
     notice_lines(&delivery.result, form.simulated, &notice)
-        .map(|line| message(delivery, xml_safe(line), form))
+        .map(|line| message(delivery, spelt_out(line), form))
 }
 
 /// What counts against the queue's limit: body, and names, types and values of attributes.
@@ -115,15 +115,6 @@ fn group(tenant: &str) -> String {
         return tenant.to_owned();
     }
     job::digest(tenant)
-}
-
-/// JSON text without the two characters that a queue refuses in a body and JSON does not: they can
-/// only stand within strings, where they may be spelt out.
-fn xml_safe(json: String) -> String {
-    if !json.contains(['\u{FFFE}', '\u{FFFF}']) {
-        return json;
-    }
-    json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
 }
 
 #[cfg(test)]

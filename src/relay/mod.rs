@@ -60,14 +60,14 @@ impl Relay {
     pub async fn run(&self, drain: CancellationToken) {
         let going = self.shared.pulse.begin(self.sender.clock.now().mono_ms);
         let hold = Duration::from_millis(self.sender.options.hold_ms);
-        let held = async {
+        let overdue = async {
             drain.cancelled().await;
             tokio::time::sleep(hold).await;
         };
         tokio::select! {
             () = Desk::new(self).work(Until::Drained(drain.clone())) => {}
             // What is on its way longer than that is another's by now.
-            () = held => tracing::warn!("results were left on their way; they are sent again"),
+            () = overdue => tracing::warn!("results were left on their way; they are sent again"),
         }
         drop(going);
     }

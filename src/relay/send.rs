@@ -14,7 +14,7 @@ use super::message::{self, Form};
 use super::target::{Known, is_the_queues};
 use crate::clock::Clock;
 use crate::message_queue::{
-    LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueResult,
+    LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueResult, is_fifo,
 };
 use crate::store::DueDelivery;
 
@@ -99,7 +99,7 @@ impl Sender {
                 return done;
             }
         };
-        let form = Form { simulated: self.options.simulated, fifo: url.ends_with(".fifo") };
+        let form = Form { simulated: self.options.simulated, fifo: is_fifo(&url) };
         let mut limit = match self.limit(&url, &mut done.known).await {
             Ok(limit) => limit,
             Err(error) => {

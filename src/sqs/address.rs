@@ -58,11 +58,6 @@ pub(super) fn is_http(url: &str) -> bool {
     host_of(url).is_some()
 }
 
-/// Whether the queue keeps an order.
-pub(super) fn is_fifo(url: &str) -> bool {
-    url.strip_suffix(FIFO).is_some()
-}
-
 /// The region that a queue's URL says: the service's own hosts have it, emulators' do not.
 pub(super) fn region_of(url: &str) -> Option<&str> {
     let host = host_of(url)?;

@@ -6,8 +6,8 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 
-use super::{Asked, BATCHES_AT_ONCE, Sqs, address, answers, batch, contents, fault, spread};
-use crate::message_queue::{Attribute, Outgoing, QueueErrorKind, QueueResult};
+use super::{Asked, BATCHES_AT_ONCE, Sqs, answers, batch, contents, fault, spread};
+use crate::message_queue::{Attribute, Outgoing, QueueErrorKind, QueueResult, is_fifo};
 
 /// Sends all of them and answers for each.
 pub(super) async fn all(sqs: &Sqs, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>> {
@@ -39,7 +39,7 @@ async fn batches(
 ) -> Vec<QueueResult<String>> {
     let sizes: Vec<u64> = good.iter().map(|message| contents::bytes(message)).collect();
     // What a queue keeps in order is sent in order.
-    let at_once = if address::is_fifo(asked.what) { 1 } else { BATCHES_AT_ONCE };
+    let at_once = if is_fifo(asked.what) { 1 } else { BATCHES_AT_ONCE };
     let client = sqs.client(asked, asked.what);
     spread::over(batch::by_size(&sizes, bytes_max), at_once, |range| {
         let messages = good.get(range).unwrap_or_default();

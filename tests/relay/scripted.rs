@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use quarrier::message_queue::{
     LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts, QueueResult,
-    ReceiveAsk, Received,
+    ReceiveAsk, Received, is_fifo,
 };
 use tokio::sync::Semaphore;
 
@@ -84,7 +84,7 @@ impl MessageQueue for Scripted {
         };
         Ok(QueueFacts {
             arn: "arn:aws:sqs:us-east-1:1:q".to_owned(),
-            fifo: url.ends_with(".fifo"),
+            fifo: is_fifo(url),
             content_deduplication: false,
             visibility_s: 30,
             message_bytes_max,

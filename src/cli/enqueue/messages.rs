@@ -14,7 +14,9 @@ use crate::admit::{Admission, Origin, Overrides};
 use crate::cli::jsonl::{JsonLine, JsonLines};
 use crate::clock::Clock;
 use crate::job::{self, Problem};
-use crate::message_queue::{MessageQueue, Outgoing, QueueError, QueueErrorKind};
+use crate::message_queue::{
+    MessageQueue, Outgoing, QueueError, QueueErrorKind, is_fifo, spelt_out,
+};
 
 /// How many messages are given to the queue at once; ten go in one request.
 const CHUNK_LINES_MAX: usize = 100;
@@ -26,8 +28,6 @@ const TRIES_MAX: u32 = 6;
 pub const PAUSE_MS: u64 = 500;
 /// The largest message that any queue takes, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 1_048_576;
-/// How the name of a queue that keeps an order ends.
-const FIFO: &str = ".fifo";
 /// The group of documents that name no tenant, on queues that need one.
 const GROUP: &str = "default";
 /// The longest group that a queue takes, in characters.
@@ -84,7 +84,7 @@ impl Target {
             }
             // Who may send need not be allowed to look; the name alone tells a FIFO queue.
             Err(error) if error.kind == QueueErrorKind::Denied => {
-                let fifo = url.ends_with(FIFO);
+                let fifo = is_fifo(&url);
                 Ok(Self { url, fifo, message_bytes_max: MESSAGE_BYTES_MAX })
             }
             Err(error) => Err(error).with_context(|| format!("look at the queue {url}")),
@@ -150,7 +150,7 @@ fn message(
         // Equal lines are meant as two jobs; the same line sent again is not.
         None => job::digest(&format!("{number}\n{}", prepared.document)),
     });
-    let body = sendable(prepared.document);
+    let body = spelt_out(prepared.document);
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
     if size > target.message_bytes_max {
         let reason = format!(
@@ -168,16 +168,6 @@ fn message(
         trace: None,
     };
     Ok(Pending { line: number, has_id: id.is_some(), is_unsure: false, message })
-}
-
-/// The document with every character that XML has no word for spelt as JSON can: a queue refuses them.
-/// Control characters are spelt so in all JSON.
-fn sendable(document: String) -> String {
-    if document.contains(['\u{FFFE}', '\u{FFFF}']) {
-        document.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
-    } else {
-        document
-    }
 }
 
 /// What keeps the order on a FIFO queue, and fair shares on a standard one.

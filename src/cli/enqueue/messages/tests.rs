@@ -131,7 +131,8 @@ async fn sent(queue: &Scripted, text: &str, json: bool) -> (anyhow::Result<bool>
 }
 
 fn lines(count: usize) -> String {
-    (1..=count).map(|n| format!("{{\"id\":\"{n}\",\"prompt\":\"x\"}}\n")).collect()
+    let line = |n: usize| format!("{{\"id\":\"{n}\",\"prompt\":\"x\"}}\n");
+    (1..=count).map(line).collect::<Vec<String>>().concat()
 }
 
 #[tokio::test]
