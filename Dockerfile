@@ -12,8 +12,8 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 RUN mkdir -p src benches examples \
-    && echo 'fn main() {}' | tee src/main.rs benches/queue.rs benches/wire.rs \
-        examples/chat_and_batch.rs examples/context.rs examples/generate.rs \
+    && echo 'fn main() {}' | tee src/main.rs benches/queue.rs benches/sqs.rs \
+        benches/wire.rs examples/chat_and_batch.rs examples/context.rs examples/generate.rs \
         examples/stream.rs examples/structured.rs > /dev/null \
     && touch src/lib.rs \
     && cargo build --locked --release --bin quarrier

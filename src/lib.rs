@@ -69,6 +69,8 @@ pub mod retry;
 #[cfg(feature = "sqlite")]
 pub mod rooms;
 pub mod simulator;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 pub mod store;
 pub mod telemetry;
 pub mod worker;
