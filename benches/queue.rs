@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
-use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides};
+use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides, ReplyAllow};
 use quarrier::budget::Limit;
 use quarrier::catalogue::Catalogue;
 use quarrier::check;
@@ -278,6 +278,7 @@ fn admit_settings() -> AdmitSettings {
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
         queues: std::collections::BTreeMap::new(),
+        reply_allow: ReplyAllow::default(),
     }
 }
 

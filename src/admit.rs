@@ -2,10 +2,13 @@
 //! out, or every reason why not.
 //! Must not know: which door it came through, which engine stores it, where settings come from.
 
+mod reply;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::budget;
@@ -18,7 +21,9 @@ use crate::estimate;
 use crate::job::{self, IfOutcomeUnknown, JobDocument, Problem, Resolved, Wanted};
 use crate::native;
 use crate::prompt::{self, Parts, Rendered};
-use crate::store::{LimitRule, NewJob, rule_for};
+use crate::store::{LimitRule, NewJob, Reply, rule_for};
+
+pub use reply::{ReplyAllow, TraceForm, trace_form};
 
 /// What a document gets where it says nothing, and what admission holds it to.
 #[derive(Debug, Clone)]
@@ -57,6 +62,8 @@ pub struct AdmitSettings {
     pub allow_retired: bool,
     /// What jobs of these queues get where they say nothing.
     pub queues: BTreeMap<String, QueueDefaults>,
+    /// The queues that jobs may name in `reply_to`.
+    pub reply_allow: ReplyAllow,
 }
 
 /// What the jobs of one queue get where they say nothing.
@@ -83,6 +90,10 @@ pub struct Origin {
     pub identity: Option<String>,
     /// The batch and the line.
     pub batch: Option<(Uuid, i64)>,
+    /// The trace that its message belongs to; it goes on with the reply.
+    pub trace: Option<String>,
+    /// Whose it is where it does not say so. It is no part of the document, and so not of its hash.
+    pub tenant: Option<String>,
 }
 
 /// The admission room.
@@ -136,18 +147,26 @@ impl Admission {
     }
 
     /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It
-    /// can be found by the document's `id`, where that can be read, and leaves the id free.
+    /// can be found by the document's `id`, where that can be read, and leaves the id free: its
+    /// identity is the origin's alone. Its tenant and its reply are the document's, as far as they
+    /// can be read and are allowed.
     #[must_use]
-    pub fn rejected(&self, text: &str, problems: &[Problem], now: Now) -> NewJob {
+    pub fn rejected(&self, text: &str, problems: &[Problem], origin: Origin, now: Now) -> NewJob {
         let reasons: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let read: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let named = |field: &str| {
+            let name = read.get(field)?.as_str().filter(|name| job::is_name(name))?;
+            Some(name.to_owned())
+        };
         NewJob {
             job_id: Uuid::now_v7(),
-            external_id: readable_id(text),
-            identity: None,
+            external_id: named("id"),
+            identity: origin.identity,
             document_hash: job::digest(text),
-            document: serde_json::Value::String(text.to_owned()).to_string(),
+            document: Value::String(text.to_owned()).to_string(),
             resolved: Err(reasons.join("; ")),
-            tenant: self.settings.tenant.clone(),
+            reply: self.settings.reply_allow.reply_of(&read, origin.trace.as_deref()),
+            tenant: named("tenant").unwrap_or_else(|| self.tenant(origin.tenant)),
             queue: self.settings.queue.clone(),
             lane: self.settings.lane_prefix.clone(),
             priority: 0,
@@ -157,11 +176,17 @@ impl Admission {
             hold: false,
             dedupe_key: None,
             wanted: Wanted { input_tokens_max: 0, max_tokens: 0, burndown: 1 },
-            batch: None,
+            batch: origin.batch,
             seen_until: now.wall_ms.saturating_add(self.settings.seen_ms),
             rerun: false,
-            reply: None,
         }
+    }
+
+    /// Whose a document is that does not say so.
+    fn tenant(&self, origins: Option<String>) -> String {
+        origins
+            .filter(|tenant| job::is_name(tenant))
+            .unwrap_or_else(|| self.settings.tenant.clone())
     }
 
     fn settle(
@@ -177,6 +202,7 @@ impl Admission {
         {
             problems.push(Problem::new("$.schema", error.to_string()));
         }
+        let reply = self.reply(&document, &origin, &mut problems);
         let (resolved, window) = match self.resolve(&document, now) {
             Ok(resolved) => resolved,
             Err(problem) => {
@@ -186,13 +212,30 @@ impl Admission {
         };
         let model = resolved.model.clone();
         problems.extend(unsayable(&document, &resolved));
-        let job = self.job(document, origin, resolved, now);
+        let job = NewJob { reply, ..self.job(document, origin, resolved, now) };
         problems.extend(misfits(&model, job.wanted, window));
         problems.extend(never_fits(&job, limits));
         if job.deadline_at <= now.wall_ms {
             problems.push(Problem::new("$.deadline", "has already passed"));
         }
         if problems.is_empty() { Ok(job) } else { Err(problems) }
+    }
+
+    /// Where its result goes, where it says so and may.
+    fn reply(
+        &self,
+        document: &JobDocument,
+        origin: &Origin,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Reply> {
+        let to = document.reply_to.as_ref()?;
+        match self.settings.reply_allow.reply(to, origin.trace.as_deref()) {
+            Ok(reply) => Some(reply),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        }
     }
 
     /// The model, and what each call sends to it. Also returns its window and longest answer.
@@ -272,7 +315,7 @@ impl Admission {
             identity,
             document_hash: job::digest(&canonical),
             document: canonical,
-            tenant: document.tenant.unwrap_or_else(|| settings.tenant.clone()),
+            tenant: document.tenant.unwrap_or_else(|| self.tenant(origin.tenant)),
             queue,
             lane: format!("{}/{}", settings.lane_prefix, resolved.model_id),
             priority: document.priority.or(of_queue.priority).unwrap_or(0),
@@ -290,15 +333,6 @@ impl Admission {
             resolved: Ok(resolved),
         }
     }
-}
-
-/// The `id` of a text that is at least a JSON object.
-fn readable_id(text: &str) -> Option<String> {
-    const CHARS_MAX: usize = 256;
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-    let id = object.get("id")?.as_str()?;
-    let fits = !id.trim().is_empty() && id.chars().count() <= CHARS_MAX;
-    fits.then(|| id.to_owned())
 }
 
 /// What a call of this document says, before any re-ask.

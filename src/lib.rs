@@ -60,11 +60,14 @@ pub mod error;
 pub mod estimate;
 #[cfg(feature = "sqlite")]
 pub mod http;
+pub mod intake;
 pub mod job;
 pub mod message_queue;
 pub mod native;
 pub mod prompt;
 pub mod provider;
+pub mod relay;
+pub mod result_line;
 pub mod retry;
 #[cfg(feature = "sqlite")]
 pub mod rooms;

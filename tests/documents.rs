@@ -97,6 +97,7 @@ fn the_schema_accepts_what_the_parser_accepts() {
         json!({ "prompt": "x", "priority": -100, "max_attempts": 100, "max_tokens": 10_000_000 }),
         json!({ "prompt": "x", "schema": true, "stop": ["END"], "labels": { "a": "b" } }),
         json!({ "prompt": "x", "run_at": "2026-01-31T06:00:00+01:00", "metadata": { "a": [1] } }),
+        json!({ "prompt": "x", "reply_to": "https://sqs.eu-west-1.amazonaws.com/1/answers" }),
         json!({ "prompt": "x", "context": [{ "text": "t", "title": "u", "source": null }] }),
     ] {
         assert_eq!(accepted(&document), (true, true), "{document}");
@@ -148,6 +149,9 @@ fn the_schema_refuses_what_the_parser_refuses() {
         json!({ "prompt": "x", "run_at": "tomorrow" }),
         json!({ "prompt": "x", "deadline": "2026-01-31T06:00:00" }),
         json!({ "prompt": "x", "metadata": [] }),
+        json!({ "prompt": "x", "reply_to": "" }),
+        json!({ "prompt": "x", "reply_to": "two words" }),
+        json!({ "prompt": "x", "reply_to": "x".repeat(513) }),
         json!({ "prompt": "x", "labels": { "a": 1 } }),
         json!({ "prompt": "x", "labels": { "a": "" } }),
         json!({ "prompt": "x", "labels": { "a": long } }),

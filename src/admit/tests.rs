@@ -29,6 +29,7 @@ fn settings() -> AdmitSettings {
         profiles: vec!["us".to_owned()],
         families: BTreeMap::new(),
         queues: BTreeMap::new(),
+        reply_allow: ReplyAllow::default(),
         allow_retired: false,
     }
 }
@@ -353,7 +354,7 @@ fn the_hash_is_of_the_document_and_not_of_how_it_is_written() {
 #[test]
 fn an_id_is_the_identity_and_else_what_the_door_says() {
     let identity = |document: Value| {
-        let origin = Origin { identity: Some("submission:7".to_owned()), batch: None };
+        let origin = Origin { identity: Some("submission:7".to_owned()), ..Origin::default() };
         let text = document.to_string();
         let room = room(settings());
         room.prepare(&text, &Overrides::default(), origin, &[], NOW).unwrap().identity
@@ -368,7 +369,7 @@ fn a_rejected_document_is_kept_under_the_id_that_it_names() {
     let text = r#"{"id":"a","promt":"hi"}"#;
     let overrides = Overrides::default();
     let problems = room.prepare(text, &overrides, Origin::default(), &[], NOW).unwrap_err();
-    let job = room.rejected(text, &problems, NOW);
+    let job = room.rejected(text, &problems, Origin::default(), NOW);
     assert_eq!(job.external_id.as_deref(), Some("a"));
     // The id stays free for the corrected document.
     assert_eq!(job.identity, None);
@@ -376,7 +377,78 @@ fn a_rejected_document_is_kept_under_the_id_that_it_names() {
     expect!["$.promt: is not a field here; did you mean `prompt`?"]
         .assert_eq(&job.resolved.unwrap_err());
     for text in ["", "{", r#"{"id":7}"#, r#"{"id":" "}"#, "[]"] {
-        assert_eq!(room.rejected(text, &[], NOW).external_id, None, "{text}");
+        assert_eq!(room.rejected(text, &[], Origin::default(), NOW).external_id, None, "{text}");
+    }
+}
+
+// ---- Replies
+
+fn replying(allow: &[&str]) -> Admission {
+    let entries = allow.iter().map(|entry| (*entry).to_owned()).collect();
+    room(AdmitSettings { reply_allow: ReplyAllow::new(entries), ..settings() })
+}
+
+const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+
+fn of_message() -> Origin {
+    Origin {
+        identity: Some("message:7".to_owned()),
+        trace: Some(TRACE.to_owned()),
+        tenant: Some("north".to_owned()),
+        ..Origin::default()
+    }
+}
+
+#[test]
+fn a_result_goes_only_where_the_configuration_allows_it() {
+    let text = json!({ "prompt": "hi", "reply_to": "answers" }).to_string();
+    let prepared = |allow: &[&str]| {
+        replying(allow).prepare(&text, &Overrides::default(), of_message(), &[], NOW)
+    };
+    let reply = Reply { to: "answers".to_owned(), trace: Some(TRACE.to_owned()) };
+    assert_eq!(prepared(&["ans*"]).unwrap().reply, Some(reply));
+    check_refused(
+        prepared(&[]),
+        &expect![
+            "$.reply_to: no queue may get replies: sqs.reply_allow is empty; add this queue's URL or name to it as it is written here, or leave the field out and read the result in the store"
+        ],
+    );
+    check_refused(
+        prepared(&["others"]),
+        &expect![
+            "$.reply_to: no entry of sqs.reply_allow allows this queue; add its URL or name as it is written here, or name a queue that is allowed"
+        ],
+    );
+    check_refused(
+        prepare(&json!({ "prompt": "hi", "reply_to": "two words" })),
+        &expect!["$.reply_to: contains a blank; no queue's name has one"],
+    );
+}
+
+#[test]
+fn a_messages_group_is_the_tenant_of_a_document_that_names_none_and_no_part_of_it() {
+    let room = replying(&[]);
+    let prepared =
+        |text: &str, origin| room.prepare(text, &Overrides::default(), origin, &[], NOW).unwrap();
+    let silent = prepared(r#"{"prompt":"hi"}"#, of_message());
+    assert_eq!((&*silent.tenant, silent.identity.as_deref()), ("north", Some("message:7")));
+    assert_eq!(silent.document, r#"{"prompt":"hi"}"#);
+    assert_eq!(prepared(r#"{"prompt":"hi","tenant":"south"}"#, of_message()).tenant, "south");
+    let nameless = Origin { tenant: Some(" ".to_owned()), ..of_message() };
+    assert_eq!(prepared(r#"{"prompt":"hi"}"#, nameless).tenant, "default");
+}
+
+#[test]
+fn a_rejected_message_keeps_its_identity_its_tenant_and_where_its_reply_goes() {
+    let room = replying(&["answers"]);
+    let rejected = |text: &str| room.rejected(text, &[], of_message(), NOW);
+    let job = rejected(r#"{"promt":"hi","id":"a","tenant":"south","reply_to":"answers"}"#);
+    assert_eq!((job.identity.as_deref(), &*job.tenant), (Some("message:7"), "south"));
+    let reply = Reply { to: "answers".to_owned(), trace: Some(TRACE.to_owned()) };
+    assert_eq!((job.external_id.as_deref(), job.reply), (Some("a"), Some(reply)));
+    for text in ["", "no JSON", r#"{"reply_to":"others"}"#, r#"{"reply_to":7}"#] {
+        let job = rejected(text);
+        assert_eq!((&*job.tenant, job.reply), ("north", None), "{text}");
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use uuid::Uuid;
 
-use super::result_line::result_line;
 use super::rooms::{self, Rooms, StorePlace, WorkFlags};
 use super::run::show::waiting_text;
 use super::stop::Stop;
@@ -17,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Loaded, Override};
 use crate::error::{ErrorKind, explain};
 use crate::job::{JobDocument, Problem, State};
+use crate::result_line::result_line;
 use crate::store::JobPage;
 use crate::worker::{StatusHandle, WaitingFor};
 
@@ -102,7 +102,7 @@ async fn answer(
     let name = format!("generate {}", Uuid::now_v7());
     let batch = rooms.store.open_batch(&name).await.context("failed to open a batch")?;
     let text = serde_json::to_string(document).context("failed to write the document")?;
-    let origin = Origin { identity: None, batch: Some((batch, 1)) };
+    let origin = Origin { batch: Some((batch, 1)), ..Origin::default() };
     let (overrides, now) = (Overrides { model }, rooms.clock.now());
     let job = rooms
         .admission

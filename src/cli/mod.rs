@@ -19,7 +19,6 @@ pub mod models;
 mod notify;
 pub mod pause;
 pub mod queues;
-pub mod result_line;
 pub mod results;
 pub mod retention;
 pub mod rooms;
@@ -163,7 +162,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Box::pin(generate::run(&args, &loaded, clock)).await
         }
         Command::Serve(args) => {
-            let loaded = given.load(args.work.overrides())?;
+            let loaded = given.load(args.overrides())?;
             given.start_log(&loaded, "info")?;
             let notify = notify::Notify::of(&given.load.env);
             Box::pin(serve::run(&args, &loaded, clock, notify)).await

@@ -10,7 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::jsonl::JsonLines;
-use super::result_line::{is_result_line, result_line};
+use crate::result_line::{is_result_line, result_line};
 use crate::store::{ResultRow, ResultsAsk, Store};
 
 /// The longest first line that is read to recognise a file; longer ones are none of ours.

@@ -1,25 +1,31 @@
-//! `quarrier serve`: a worker on a store, until it is stopped.
-//! Must not know: where the jobs come from.
+//! `quarrier serve`: a worker on a store, and the intakes of its message queues, until it is stopped.
+//! Must not know: what a job or a message says.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Notify;
 use super::rooms::{self, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::clock::Clock;
-use crate::config::Loaded;
-use crate::http::Door;
+use crate::config::{Loaded, Override};
+use crate::http::{Door, Looked};
+use crate::intake::Intake;
 use crate::simulator::Simulator;
 use crate::worker::Worker;
 
 /// How long it waits for the store's server when it starts: services start in any order. A supervisor
 /// that starts it anew gives it as long again.
 const STORE_WAIT: Duration = Duration::from_mins(1);
+
+/// How long the intakes may take to delete what may go when everything else has ended.
+const LAST_DELETES: Duration = Duration::from_secs(15);
 
 /// Work on the store's jobs until stopped. The first SIGTERM or Ctrl-C lets calls in flight end for
 /// at most `worker.drain_soft_s`, the second cuts them. Exit codes: 0 it was stopped and drained, 1
@@ -29,6 +35,31 @@ pub struct ServeArgs {
     /// Flags of every command that makes calls.
     #[command(flatten)]
     pub work: WorkFlags,
+    /// Receive jobs from this SQS queue: its URL, its ARN, or its name in the region. Repeat it for
+    /// more queues. Given once it replaces the queues of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub sqs_intake: Vec<String>,
+    /// Jobs may name this queue in `reply_to`, exactly so, or with a * for any text without a slash.
+    /// Repeat it for more. Given once it replaces what the configuration allows.
+    #[arg(long, value_name = "URL")]
+    pub sqs_reply_allow: Vec<String>,
+}
+
+impl ServeArgs {
+    /// The settings that its flags set, weakest first.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Override> {
+        let mut given = self.work.overrides();
+        let mut list = |key: &str, urls: &[String], flag: &str| {
+            let (key, flag) = (key.to_owned(), flag.to_owned());
+            if !urls.is_empty() {
+                given.push(Override { key, value: json!(urls), flag });
+            }
+        };
+        list("sqs.intake", &self.sqs_intake, "--sqs-intake");
+        list("sqs.reply_allow", &self.sqs_reply_allow, "--sqs-reply-allow");
+        given
+    }
 }
 
 /// Runs `quarrier serve`; `notify` is the line to the supervisor.
@@ -61,11 +92,14 @@ pub(super) async fn run(
         "serving"
     );
     let worker = rooms.worker(None, None);
+    let intakes = rooms.intakes(&worker).await?;
     let done = CancellationToken::new();
     let told = done.clone().drop_guard();
     if let Some(door) = door {
-        tokio::spawn(door.answer(worker.clone(), done.clone()));
+        tokio::spawn(door.answer(worker.clone(), looked(&intakes), done.clone()));
     }
+    let worked = CancellationToken::new();
+    let receiving = receive(intakes, &worker, &stop.drain, &worked);
     let notify = Arc::new(notify);
     tokio::spawn(tell(Arc::clone(&notify), worker.clone(), done));
     let heard = stop.clone();
@@ -75,11 +109,42 @@ pub(super) async fn run(
         tracing::info!("draining: calls in flight run to their end and no more are started");
     });
     let ended = worker.run(stop.drain, stop.now.clone()).await;
+    worked.cancel();
+    let last = receiving.join_all();
+    if tokio::time::timeout(LAST_DELETES, last).await.is_err() {
+        tracing::warn!("messages that may go were not deleted in time; they are delivered again");
+    }
     notice.abort();
     drop(told);
     rooms.close().await;
     ended.map_err(|error| anyhow!("failed to {error}"))?;
     Ok(if stop.now.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Starts the intakes as soon as the worker has begun. They end once it has worked.
+fn receive(
+    intakes: Vec<Intake>,
+    worker: &Worker,
+    drain: &CancellationToken,
+    worked: &CancellationToken,
+) -> JoinSet<()> {
+    let mut receiving = JoinSet::new();
+    for intake in intakes {
+        let (worker, drain, worked) = (worker.clone(), drain.clone(), worked.clone());
+        receiving.spawn(async move {
+            tokio::select! {
+                () = worked.cancelled() => {}
+                () = worker.started() => intake.run(drain, worked.clone()).await,
+            }
+        });
+    }
+    receiving
+}
+
+/// What else makes the process ready than its worker.
+fn looked(intakes: &[Intake]) -> Looked {
+    let intakes = intakes.to_vec();
+    Arc::new(move || intakes.iter().map(Intake::ready).collect())
 }
 
 async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {

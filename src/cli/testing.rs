@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::admit::{Admission, AdmitSettings, Origin, Overrides};
+use crate::admit::{Admission, AdmitSettings, Origin, Overrides, ReplyAllow};
 use crate::catalogue::Catalogue;
 use crate::check;
 use crate::clock::{Clock, ClockHand};
@@ -61,6 +61,7 @@ impl Scene {
             families: std::collections::BTreeMap::new(),
             allow_retired: false,
             queues: std::collections::BTreeMap::new(),
+            reply_allow: ReplyAllow::default(),
         };
         let admission = Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()));
         Self { dir, store, admission, clock, hand }
@@ -76,7 +77,7 @@ impl Scene {
         let (now, overrides) = (self.clock.now(), Overrides::default());
         let mut job = match self.admission.prepare(document, &overrides, origin, &[], now) {
             Ok(job) => job,
-            Err(problems) => self.admission.rejected(document, &problems, now),
+            Err(problems) => self.admission.rejected(document, &problems, Origin::default(), now),
         };
         job.job_id = Uuid::from_u128(n);
         self.store.admit(vec![job]).await.unwrap().remove(0)

@@ -116,6 +116,10 @@ fn check_table(
             (Some(Value::Dict(_, inner)), Some(value)) => {
                 check_table(layer, value, inner, &key, defaults)?;
             }
+            (Some(Value::Array(..)), Some(_)) => {
+                let reason = format!("is a list, not a table: write [[{key}]] for one of its tables");
+                return Err(wrong(&reason));
+            }
             (Some(_), Some(_)) => return Err(wrong("is one value, not a table")),
             (Some(_), None) => {}
         }
@@ -198,6 +202,10 @@ fn value_of(raw: &str, default: Option<&Value>) -> Result<Value, String> {
         Some(Value::Array(..)) if !raw.trim_start().starts_with('[') => {
             let parts = raw.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::from(parts.map(Value::from).collect::<Vec<Value>>())
+        }
+        Some(Value::Array(..)) => {
+            let list = serde_json::from_str::<Vec<Value>>(raw).ok().map(Value::from);
+            list.or_else(|| toml_value(raw)).unwrap_or_else(|| Value::from(raw))
         }
         _ => toml_value(raw).unwrap_or_else(|| Value::from(raw)),
     })

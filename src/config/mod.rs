@@ -5,6 +5,7 @@
 mod layers;
 mod ranges;
 mod settings;
+mod sqs;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,10 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use layers::Layer;
 pub use ranges::wrong_limit_name;
 pub use settings::{
-    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Settings,
-    Store, Tenant, Worker,
+    Bedrock, Budget, CatalogueSettings, Client, Http, JobDefaults, Log, LogLevel, Queue, Relay,
+    Settings, Store, Tenant, Worker,
 };
+pub use sqs::{AckChoice, Sqs, SqsIntake};
 
 /// Every setting with its default and its comment.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -264,7 +266,9 @@ fn check_ranges(origins: &[Setting]) -> Result<(), ConfigError> {
 
 fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), ConfigError> {
     let at = |key: &str, reason: String| {
-        let origin = origins.iter().find(|setting| setting.key.starts_with(key));
+        // A list is one setting, and its entries are not.
+        let whole = key.split('[').next().unwrap_or(key);
+        let origin = origins.iter().find(|setting| setting.key.starts_with(whole));
         ConfigError::Wrong {
             key: key.to_owned(),
             origin: origin.map(|setting| setting.origin.clone()).unwrap_or_default(),
@@ -287,7 +291,8 @@ fn check_settings(settings: &Settings, origins: &[Setting]) -> Result<(), Config
             return Err(at(&format!("limits.{name}"), reason));
         }
     }
-    if let Some((key, reason)) = ranges::wrong_sharing(settings) {
+    let wrong = ranges::wrong_sharing(settings).or_else(|| ranges::wrong_intake(settings));
+    if let Some((key, reason)) = wrong {
         return Err(at(&key, reason));
     }
     for (key, value) in [
@@ -332,13 +337,29 @@ fn wrong_type(error: &figment::Error) -> ConfigError {
         Kind::UnknownField(found, names) => {
             format!("has no field {found:?}, only {}", quoted(names))
         }
+        Kind::MissingField(name) => format!("needs the field `{name}`"),
         other => format!("is refused: {other}"),
     };
     ConfigError::Wrong {
-        key: error.path.join("."),
+        key: key_of(&error.path),
         origin: error.metadata.as_ref().map(|found| found.name.to_string()).unwrap_or_default(),
         reason,
     }
+}
+
+/// `sqs.intake[0].ack`, from its parts.
+fn key_of(path: &[String]) -> String {
+    let mut key = String::new();
+    for part in path {
+        let is_place = !key.is_empty() && part.parse::<usize>().is_ok();
+        let joined = match (is_place, key.is_empty()) {
+            (true, _) => format!("[{part}]"),
+            (false, true) => part.clone(),
+            (false, false) => format!(".{part}"),
+        };
+        key.push_str(&joined);
+    }
+    key
 }
 
 impl Setting {

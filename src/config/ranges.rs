@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::Settings;
+use super::{Relay, Settings};
 
 /// The bounds of one number.
 pub(super) struct Range {
@@ -92,6 +92,20 @@ pub(super) const RANGES: &[Range] = &[
     range("worker.unsaved_bytes_max", 1 << 20, 64 * GIB, BYTES),
     range("worker.spool_bytes_max", 1 << 20, 1_024 * GIB, "the disk is shared"),
     range("client.wait_ms_max", 0, DAY_MS, "a caller waits for it"),
+    range("relay.poll_ms", 10, 60_000, "each look is a statement of the store"),
+    range("relay.rows_max", 1, 10_000, ROWS),
+    range("relay.bytes_max", 1 << 20, 64 * GIB, BYTES),
+    range("relay.hold_ms", 5_000, 3_600_000, "sending must fit in, or all is sent twice"),
+    range("relay.targets_max", 1, 1_000, "each is a connection of its own"),
+    range("relay.batches_max", 1, 100, "each is a connection of its own"),
+    range("relay.retry_ms_base", 1, DAY_MS, WAIT),
+    range("relay.retry_ms_max", 1, DAY_MS, WAIT),
+    range("relay.absent_ms_base", 1, DAY_MS, WAIT),
+    range("relay.absent_ms_max", 1, DAY_MS, WAIT),
+    range("relay.tries_max", 1, 1_000_000, "every delivery must end"),
+    range("relay.age_s_max", 1, 31_536_000, "every delivery must end"),
+    range("relay.facts_s", 1, 86_400, "a queue may be made anew with another limit"),
+    range("relay.drain_s", 0, 3_600, "a process that is to stop must stop"),
     range("retry.backoff_base_ms", 1, DAY_MS, WAIT),
     range("retry.backoff_factor", 1, 10, WAIT),
     range("retry.backoff_ms_max", 1, DAY_MS, WAIT),
@@ -122,6 +136,17 @@ pub(super) const RANGES: &[Range] = &[
     range("check.error_bytes_max", 16, 100_000, "a re-ask repeats them to the model"),
     range("check.reask_answer_bytes_max", 256, 16 << 20, "a re-ask repeats it to the model"),
     range("budget.quota_share", 0, 1, "it is a share"),
+    range("sqs.connect_timeout_ms", 100, 60_000, "an intake that waits does nothing else"),
+    range("sqs.timeout_ms", 1_000, 120_000, "an intake that waits does nothing else"),
+    range(
+        "sqs.visibility_s",
+        10,
+        3_600,
+        "a message must stay hidden while its job is stored, and come back when its process dies",
+    ),
+    range("sqs.held_max", 1, 100_000, "each held message is hidden again all the time"),
+    range("sqs.receive_loops_max", 1, 16, "start more processes for more messages"),
+    range("sqs.backlog_max", 1, 100_000_000, "messages keep better in their queue"),
 ];
 
 /// The bounds of this key.
@@ -187,6 +212,9 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
             format!("must be at most bedrock.call_timeout_ms_max ({most})"),
         ));
     }
+    if let Some(wrong) = wrong_waits(&settings.relay) {
+        return Some(wrong);
+    }
     if budget.quota_share <= 0.0 {
         return Some((
             "budget.quota_share",
@@ -194,6 +222,16 @@ pub(super) fn contradiction(settings: &Settings) -> Option<(&'static str, String
         ));
     }
     None
+}
+
+/// A first wait that is longer than the longest.
+fn wrong_waits(relay: &Relay) -> Option<(&'static str, String)> {
+    let waits = [
+        (relay.retry_ms_base, relay.retry_ms_max, "relay.retry_ms_base", "relay.retry_ms_max"),
+        (relay.absent_ms_base, relay.absent_ms_max, "relay.absent_ms_base", "relay.absent_ms_max"),
+    ];
+    let (_, most, base, max) = waits.into_iter().find(|(base, max, ..)| base > max)?;
+    Some((base, format!("must be at most {max} ({most})")))
 }
 
 /// Bounds of a weight: a turn in a thousand, a thousand turns for one.
@@ -238,6 +276,36 @@ pub(super) fn wrong_sharing(settings: &Settings) -> Option<(String, String)> {
     settings.tenants.iter().find_map(|(name, tenant)| {
         let wrong = !tenant.weight.is_none_or(|weight| WEIGHTS.contains(&weight));
         wrong.then(|| (format!("tenants.{name}.weight"), "must be 0.001 to 1000".to_owned()))
+    })
+}
+
+/// What is wrong with queues that are received from: the key and the reason.
+pub(super) fn wrong_intake(settings: &Settings) -> Option<(String, String)> {
+    let intakes = &settings.sqs.intake;
+    intakes.iter().enumerate().find_map(|(number, intake)| {
+        let wrong = |key: &str, reason: String| Some((format!("sqs.intake[{number}].{key}"), reason));
+        let url = intake.url.trim();
+        if url.is_empty() {
+            return wrong("url", "must be a queue's URL, its ARN or its name".to_owned());
+        }
+        if let Some(first) = intakes.iter().take(number).position(|other| other.url.trim() == url) {
+            let reason = format!(
+                "is the queue of sqs.intake[{first}] too; receive_loops_max lets one receive faster"
+            );
+            return wrong("url", reason);
+        }
+        [
+            ("visibility_s", intake.visibility_s),
+            ("held_max", intake.held_max),
+            ("receive_loops_max", intake.receive_loops_max),
+        ]
+        .into_iter()
+        .find_map(|(key, number)| {
+            let (number, range) = (u64::from(number?), of(&format!("sqs.{key}"))?);
+            let Range { min, max, why, .. } = range;
+            let is_within = (*min..=*max).contains(&number);
+            if is_within { None } else { wrong(key, format!("must be {min} to {max}, and is {number}: {why}")) }
+        })
     })
 }
 

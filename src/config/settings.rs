@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::sqs::Sqs;
 use crate::budget::Limit;
 use crate::catalogue::{Ask, Family};
 use crate::check;
@@ -33,6 +34,10 @@ pub struct Settings {
     pub worker: Worker,
     /// The library.
     pub client: Client,
+    /// Message queues.
+    pub sqs: Sqs,
+    /// Sending results to queues.
+    pub relay: Relay,
     /// What happens after a call that brought no valid answer.
     pub retry: retry::Policy,
     /// Checking answers against schemas.
@@ -171,6 +176,27 @@ pub struct Worker {
 #[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
 pub struct Client {
     pub wait_ms_max: u64,
+}
+
+/// Sending results to queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is documented once, in config/default.toml")]
+pub struct Relay {
+    pub poll_ms: u64,
+    pub rows_max: u32,
+    pub bytes_max: usize,
+    pub hold_ms: u64,
+    pub targets_max: u32,
+    pub batches_max: u32,
+    pub retry_ms_base: u64,
+    pub retry_ms_max: u64,
+    pub absent_ms_base: u64,
+    pub absent_ms_max: u64,
+    pub tries_max: u32,
+    pub age_s_max: u64,
+    pub facts_s: u64,
+    pub drain_s: u64,
 }
 
 /// The quota's arithmetic.

@@ -226,6 +226,8 @@ fn another(setting: &Setting) -> Option<String> {
         "log.level" => "warn".to_owned(),
         "http.listen" => "[::]:8787".to_owned(),
         "bedrock.profiles" => "jp,apac".to_owned(),
+        "sqs.ack" => "on_stored".to_owned(),
+        "sqs.on_bad" => "redrive".to_owned(),
         // Tables of the users' own have tests of their own.
         "bedrock.families" | "queues" | "tenants" | "retention.queues" | "retention.tenants" => {
             return None;

@@ -34,6 +34,16 @@ const CONNECTION_MAX: Duration = Duration::from_secs(10);
 /// left to open would do nothing else than fail.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What makes a process ready beside its worker.
+pub type Looked = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
+
+/// Whom the answers are about.
+#[derive(Clone)]
+struct Asked {
+    worker: Worker,
+    looked: Looked,
+}
+
 /// A port that is listened on, but not answered yet.
 #[derive(Debug)]
 pub struct Door {
@@ -59,9 +69,9 @@ impl Door {
         self.listener.local_addr()
     }
 
-    /// Answers for this worker until `done`.
-    pub async fn answer(self, worker: Worker, done: CancellationToken) {
-        let router = router(worker);
+    /// Answers for this worker, and for what else makes the process ready, until `done`.
+    pub async fn answer(self, worker: Worker, looked: Looked, done: CancellationToken) {
+        let router = router(Asked { worker, looked });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = async {
@@ -102,11 +112,19 @@ async fn connection(stream: TcpStream, router: Router) {
     }
 }
 
-fn router(worker: Worker) -> Router {
+fn router(asked: Asked) -> Router {
     Router::new()
-        .route(HEALTHZ, get(async |State(worker): State<Worker>| answer(worker.alive())))
-        .route(READYZ, get(async |State(worker): State<Worker>| answer(worker.ready())))
-        .with_state(worker)
+        .route(HEALTHZ, get(async |State(asked): State<Asked>| answer(asked.worker.alive())))
+        .route(READYZ, get(async |State(asked): State<Asked>| answer(asked.ready())))
+        .with_state(asked)
+}
+
+impl Asked {
+    fn ready(&self) -> Vec<Check> {
+        let mut checks = self.worker.ready();
+        checks.extend((self.looked)());
+        checks
+    }
 }
 
 fn answer(checks: Vec<Check>) -> Response {

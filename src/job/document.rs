@@ -25,6 +25,8 @@ const MODEL_CHARS_MAX: usize = 2_048;
 const STOP_MAX: usize = 16;
 /// The most labels.
 const LABELS_MAX: usize = 64;
+/// The longest `reply_to`, in characters: a queue's URL has far fewer.
+const REPLY_CHARS_MAX: usize = 512;
 /// Priorities run from minus this to plus this.
 const PRIORITY_MAX: i32 = 100;
 
@@ -136,6 +138,11 @@ pub struct JobDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = schema::labels)]
     pub labels: Option<BTreeMap<String, String>>,
+    /// The queue that gets the result line as a message: its URL or its name, as the configuration
+    /// allows it (`sqs.reply_allow`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = schema::WORD))]
+    pub reply_to: Option<String>,
     /// What to do when a crash hides a call's outcome; `retry` unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_outcome_unknown: Option<IfOutcomeUnknown>,
@@ -203,6 +210,13 @@ impl JobDocument {
             let Some(value) = value else { continue };
             let limit = if path == "$.model" { MODEL_CHARS_MAX } else { NAME_CHARS_MAX };
             check_name(path, value, limit, found);
+        }
+        if let Some(reply_to) = self.reply_to.as_ref().filter(|to| !is_queue_name(to)) {
+            let before = found.len();
+            check_name("$.reply_to", reply_to, REPLY_CHARS_MAX, found);
+            if found.len() == before {
+                found.push(Problem::new("$.reply_to", "contains a blank; no queue's name has one"));
+            }
         }
         let labels = self.labels.iter().flatten();
         if labels.clone().count() > LABELS_MAX {
@@ -277,6 +291,20 @@ impl JobDocument {
 /// 1.100000023841858.
 fn as_written(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::NAN)
+}
+
+/// Whether a text may name a queue to reply to: not empty, not too long, without blanks and control
+/// characters.
+pub(crate) fn is_queue_name(text: &str) -> bool {
+    let is_bad = |letter: char| letter.is_whitespace() || letter.is_control();
+    !text.is_empty() && text.chars().count() <= REPLY_CHARS_MAX && !text.contains(is_bad)
+}
+
+/// Whether a text may be an `id`, a `tenant` or another name.
+pub(crate) fn is_name(text: &str) -> bool {
+    let mut problems = Vec::new();
+    check_name("", text, NAME_CHARS_MAX, &mut problems);
+    problems.is_empty()
 }
 
 fn check_name(path: &str, value: &str, chars_max: usize, found: &mut Vec<Problem>) {

@@ -10,4 +10,4 @@ pub use document::{IfOutcomeUnknown, JobDocument, MetadataMap, Problem};
 pub use parse::parse;
 pub use resolved::{Outcome, Resolved, State, Wanted};
 
-pub(crate) use document::digest;
+pub(crate) use document::{digest, is_name, is_queue_name};

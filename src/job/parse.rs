@@ -153,7 +153,7 @@ mod tests {
         check(
             r#"{"prompt":"hi","streaming":true}"#,
             &expect![
-                "$.streaming: is not a field here; the fields are `version`, `id`, `queue`, `model`, `family`, `api`, `system`, `prompt`, `messages`, `context`, `schema`, `temperature`, `top_p`, `max_tokens`, `stop`, `priority`, `run_at`, `deadline`, `max_attempts`, `dedupe_key`, `tenant`, `metadata`, `labels`, `if_outcome_unknown`"
+                "$.streaming: is not a field here; the fields are `version`, `id`, `queue`, `model`, `family`, `api`, `system`, `prompt`, `messages`, `context`, `schema`, `temperature`, `top_p`, `max_tokens`, `stop`, `priority`, `run_at`, `deadline`, `max_attempts`, `dedupe_key`, `tenant`, `metadata`, `labels`, `reply_to`, `if_outcome_unknown`"
             ],
         );
         check(

@@ -13,6 +13,9 @@ pub(super) const NAME: &str = concat!(
     r"[^\u0000-\u001f\u007f-\u009f]*$"
 );
 
+/// A name without blanks.
+pub(super) const WORD: &str = r"^[^\s\u0000-\u001f\u007f-\u009f]+$";
+
 /// A text that is not blank.
 pub(super) const NOT_BLANK: &str = r"\S";
 

@@ -3,6 +3,7 @@
 //! Must not know: flags, or what is done in the rooms.
 
 mod endpoint;
+mod messages;
 mod place;
 #[cfg(feature = "postgres")]
 mod rds;
@@ -19,7 +20,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::admit::{Admission, AdmitSettings, QueueDefaults};
+use crate::admit::{Admission, AdmitSettings, QueueDefaults, ReplyAllow};
 use crate::budget::{Dimension, Limit};
 use crate::clock::Clock;
 use crate::config::{self, Loaded, Override, Settings};
@@ -32,6 +33,7 @@ use crate::store::{
     setting_disagreements,
 };
 use crate::worker::{Direct, Worker, WorkerError, WorkerOptions, process_name};
+pub use messages::{intake_options, message_queue};
 pub use place::{StorePlace, open_store, store_path};
 
 /// What the simulator of this process allows in a minute where no flag says otherwise.
@@ -220,6 +222,7 @@ pub fn admission(settings: &Settings, lane_prefix: &str) -> anyhow::Result<Admis
                 (name.clone(), QueueDefaults { deadline_ms, priority: queue.priority })
             })
             .collect(),
+        reply_allow: ReplyAllow::new(settings.sqs.reply_allow.clone()),
     };
     Ok(Admission::new(admit, Arc::new(catalogue)))
 }

@@ -116,11 +116,13 @@ async fn admit(
 /// The job of a submission, with the row's key; a failed one where it cannot be admitted.
 fn prepared(bench: &Bench, row: Submission, limits: &[LimitRule], now: Now) -> (String, NewJob) {
     // With it a second admission after a lost commit finds the first.
-    let origin = Origin { identity: row.identity, batch: None };
+    let origin = Origin { identity: row.identity, ..Origin::default() };
     let text = &row.document;
     let prepared = bench.admission.prepare(text, &Overrides::default(), origin, limits, now);
-    let mut job =
-        prepared.unwrap_or_else(|problems| bench.admission.rejected(text, &problems, now));
+    // A rejected one leaves the row's key free for the corrected document.
+    let mut job = prepared.unwrap_or_else(|problems| {
+        bench.admission.rejected(text, &problems, Origin::default(), now)
+    });
     job.job_id = row.job_id.unwrap_or(job.job_id);
     (row.id, job)
 }
@@ -137,7 +139,7 @@ fn log_rejected(jobs: &[(String, NewJob)], taken: &[String]) {
 async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<()> {
     let mut stays = Ok(());
     for (id, job) in jobs {
-        let (own_id, document) = (job.job_id, job.document.clone());
+        let (own_id, document, reply) = (job.job_id, job.document.clone(), job.reply.clone());
         let alone = [(id.clone(), job)];
         let refusal = match bench.store.admit_submissions(alone.to_vec()).await {
             Err(StoreError::Data(refusal)) => refusal,
@@ -148,7 +150,8 @@ async fn admit_apart(bench: &Bench, jobs: Vec<(String, NewJob)>) -> StoreResult<
         };
         tracing::warn!(submission.id = id, "submission cannot be stored: {refusal}");
         let problems = [Problem::new("$", format!("cannot be stored: {refusal}"))];
-        let fresh = bench.admission.rejected(&document, &problems, bench.clock.now());
+        let (origin, now) = (Origin::default(), bench.clock.now());
+        let fresh = NewJob { reply, ..bench.admission.rejected(&document, &problems, origin, now) };
         let rejected = NewJob { job_id: own_id, ..fresh.clone() };
         if bench.store.admit_submissions(vec![(id.clone(), rejected)]).await.is_ok() {
             continue;

@@ -19,7 +19,7 @@ mod lanes;
 mod late;
 mod lease;
 mod options;
-mod pulse;
+pub(crate) mod pulse;
 mod replay;
 mod request;
 mod restore;
@@ -180,6 +180,13 @@ impl Worker {
     /// Tells it that there may be new work, so that it need not wait for its next look.
     pub fn wake(&self) {
         self.bench.submitted.notify_one();
+        self.bench.wake.notify_one();
+    }
+
+    /// Tells it that jobs were admitted by somebody else in its process: no store tells a process what
+    /// it has written itself.
+    pub fn admitted(&self) {
+        self.bench.due.notify_one();
         self.bench.wake.notify_one();
     }
 

@@ -14,24 +14,24 @@ const ENDED: u8 = 3;
 
 /// Every loop's stamps.
 #[derive(Debug, Default)]
-pub(super) struct Pulses {
-    pub(super) claims: Pulse,
-    pub(super) finisher: Pulse,
-    pub(super) lease: Pulse,
-    pub(super) upkeep: Pulse,
+pub(crate) struct Pulses {
+    pub(crate) claims: Pulse,
+    pub(crate) finisher: Pulse,
+    pub(crate) lease: Pulse,
+    pub(crate) upkeep: Pulse,
 }
 
 /// One loop's last stamp. The two parts are read apart: a stamp more or less is no difference
 /// beside a limit of many seconds.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     state: AtomicU8,
     at_mono_ms: AtomicU64,
 }
 
 /// How a loop stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(crate) enum Beat {
     /// It has not begun.
     New,
     /// Its last stamp is so old.
@@ -49,35 +49,35 @@ pub(super) enum Beat {
 }
 
 /// Stands for a loop while it goes on: however it ends, that is noticed.
-pub(super) struct Going<'a>(&'a Pulse);
+pub(crate) struct Going<'a>(&'a Pulse);
 
 impl Pulse {
     /// The loop begins.
-    pub(super) fn begin(&self, mono_ms: u64) -> Going<'_> {
+    pub(crate) fn begin(&self, mono_ms: u64) -> Going<'_> {
         self.lap(mono_ms);
         Going(self)
     }
 
     /// It came round, or one step further.
-    pub(super) fn lap(&self, mono_ms: u64) {
+    pub(crate) fn lap(&self, mono_ms: u64) {
         self.at_mono_ms.store(mono_ms, Ordering::Relaxed);
         self.state.store(AT_WORK, Ordering::Relaxed);
     }
 
     /// The same, for steps that are also taken before the loop begins.
-    pub(super) fn lap_if_going(&self, mono_ms: u64) {
+    pub(crate) fn lap_if_going(&self, mono_ms: u64) {
         if self.state.load(Ordering::Relaxed) == AT_WORK {
             self.at_mono_ms.store(mono_ms, Ordering::Relaxed);
         }
     }
 
     /// It waits for work that need not come.
-    pub(super) fn rest(&self, mono_ms: u64) {
+    pub(crate) fn rest(&self, mono_ms: u64) {
         self.at_mono_ms.store(mono_ms, Ordering::Relaxed);
         self.state.store(AT_REST, Ordering::Relaxed);
     }
 
-    pub(super) fn now(&self, mono_ms: u64) -> Beat {
+    pub(crate) fn now(&self, mono_ms: u64) -> Beat {
         let age_ms = mono_ms.saturating_sub(self.at_mono_ms.load(Ordering::Relaxed));
         match self.state.load(Ordering::Relaxed) {
             NEW => Beat::New,

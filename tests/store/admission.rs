@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides};
+use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides, ReplyAllow};
 use quarrier::catalogue::Catalogue;
 use quarrier::check;
 use quarrier::completion::Api;
@@ -333,6 +333,7 @@ fn admission() -> Admission {
         families: BTreeMap::new(),
         allow_retired: false,
         queues: BTreeMap::new(),
+        reply_allow: ReplyAllow::default(),
     };
     Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()))
 }
@@ -357,6 +358,7 @@ async fn a_job_prepared_by_admission_is_claimed_as_it_was_prepared(world: World)
 
     let problems =
         room.prepare("{}", &Overrides::default(), Origin::default(), &limits, now).unwrap_err();
-    let rejected = world.admit(vec![room.rejected("{}", &problems, now)]).await[0];
+    let rejected =
+        world.admit(vec![room.rejected("{}", &problems, Origin::default(), now)]).await[0];
     assert_eq!(world.result(rejected).await.unwrap().error_kind.as_deref(), Some("rejected"));
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides};
+use quarrier::admit::{Admission, AdmitSettings, Origin, Overrides, ReplyAllow};
 use quarrier::budget::Limit;
 use quarrier::catalogue::Catalogue;
 use quarrier::check;
@@ -300,6 +300,7 @@ pub(crate) fn settings(lane_prefix: &str) -> AdmitSettings {
         families: std::collections::BTreeMap::new(),
         allow_retired: false,
         queues: std::collections::BTreeMap::new(),
+        reply_allow: ReplyAllow::default(),
     }
 }
 

@@ -241,7 +241,7 @@ fn a_worker_with_a_batch_works_on_nothing_else() {
         let batch = bed.store.open_batch("report").await.unwrap();
         let mut inside = Vec::new();
         for line in 1..=5 {
-            let origin = Origin { identity: None, batch: Some((batch, line)) };
+            let origin = Origin { batch: Some((batch, line)), ..Origin::default() };
             let job = bed.prepared(&plain(), origin);
             inside.push(job.job_id);
             bed.store.admit(vec![job]).await.unwrap();

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use super::full::{self, Full};
 use super::waits::{self, Facts};
 use super::{JobJson, find, find_submitted, submitted};
-use crate::cli::result_line::result_line;
 use crate::cli::table::{dollars, one_line, printable, span};
 use crate::clock::rfc3339;
 use crate::completion::Usage;
 use crate::config::Settings;
 use crate::job::State;
+use crate::result_line::result_line;
 use crate::store::{AttemptRow, JobPage, Store};
 use crate::worker::paused_words;
 

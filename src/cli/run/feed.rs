@@ -128,7 +128,7 @@ impl Feed {
             bytes = bytes.saturating_add(text.as_ref().map_or(0, String::len));
             let prepared = text.map_err(|problem| vec![problem]).and_then(|text| {
                 let line = i64::try_from(number).unwrap_or(i64::MAX);
-                let origin = Origin { identity: None, batch: Some((batch, line)) };
+                let origin = Origin { batch: Some((batch, line)), ..Origin::default() };
                 let overrides = &self.options.overrides;
                 let job = admission.prepare(&text, overrides, origin, limits, clock.now())?;
                 Ok(self.identified(job, &text))

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use super::out::Out;
-use crate::cli::result_line::result_line;
 use crate::job::State;
+use crate::result_line::result_line;
 use crate::store::{ReadStore, ResultsAsk};
 
 /// How far OUT has followed.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::cli::result_line::is_result_line;
+use crate::result_line::is_result_line;
 
 /// How much of a first line is looked at: a result may be long, its head is not.
 const HEAD_BYTES_MAX: u64 = 64 << 20;

@@ -34,6 +34,9 @@ struct Line<'r> {
     /// Only where there is something to say: most lines are written soon after the job's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<LineDeleted<'r>>,
+    /// Only in a line that stands for one that is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'r str>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +55,33 @@ struct LineError<'r> {
 /// are embedded as they were written: no number, key or string in them is changed.
 #[must_use]
 pub fn result_line(row: &ResultRow, simulated: bool) -> String {
-    let line = Line {
+    written(&line(row, simulated))
+}
+
+/// Lines for a place that does not take the whole one: without `output` and `text` and with a
+/// `notice`, which says where they are. From the fullest to the barest, which has no metadata and
+/// only the error's beginning.
+#[must_use]
+pub fn notice_lines(row: &ResultRow, simulated: bool, notice: &str) -> [String; 2] {
+    let fuller = || Line { output: None, text: None, notice: Some(notice), ..line(row, simulated) };
+    let message = row.error_message.as_deref().map(begin);
+    let error = row.error_kind.as_deref().map(|kind| LineError { kind, message });
+    [written(&fuller()), written(&Line { metadata: None, error, ..fuller() })]
+}
+
+/// As much of a text as a notice repeats.
+fn begin(text: &str) -> &str {
+    const CHARS_MAX: usize = 200;
+    text.char_indices().nth(CHARS_MAX).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+fn written(line: &Line<'_>) -> String {
+    // Strings, numbers and valid JSON cannot fail to serialize.
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+fn line(row: &ResultRow, simulated: bool) -> Line<'_> {
+    Line {
         format_version: FORMAT_VERSION,
         id: row.external_id.as_deref(),
         job_id: row.job_id,
@@ -76,9 +105,8 @@ pub fn result_line(row: &ResultRow, simulated: bool) -> String {
             .deleted
             .as_ref()
             .map(|gone| LineDeleted { at: rfc3339(gone.at), by: &gone.by }),
-    };
-    // Strings, numbers and valid JSON cannot fail to serialize.
-    serde_json::to_string(&line).unwrap_or_default()
+        notice: None,
+    }
 }
 
 /// Whether a line of a file is a result of ours, and if so, whether it is a simulated one.
@@ -200,6 +228,28 @@ mod tests {
         };
         expect![[r#"{"format_version":1,"id":null,"job_id":"00000000-0000-0000-0000-000000000000","state":"failed","output":null,"text":null,"error":{"kind":"rejected","message":"$.prompt: is empty"},"queue":"default","model":null,"usage":{"input":0,"output":0,"cache_read":0,"cache_write":0},"cost_usd":0,"attempts":0,"provenance":null,"simulated":true,"metadata":null}"#]]
         .assert_eq(&result_line(&row, true));
+    }
+
+    #[test]
+    fn a_notice_stands_for_a_result_that_is_too_long() {
+        let row = ResultRow {
+            text: Some("x".repeat(10_000)),
+            error_kind: Some("refused".to_owned()),
+            error_message: Some("é".repeat(10_000)),
+            metadata: Some(format!("{{\"m\":\"{}\"}}", "m".repeat(10_000))),
+            ..row()
+        };
+        let [full, bare] = notice_lines(&row, false, "look there");
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let (full_line, bare_line) = (read(&full), read(&bare));
+        assert_eq!(
+            (full_line["text"].is_null(), &full_line["notice"]),
+            (true, &"look there".into())
+        );
+        assert!(full_line["metadata"].is_object() && bare_line["metadata"].is_null());
+        assert_eq!(bare_line["error"]["kind"], "refused");
+        assert!(bare.len() < 1_000, "{}", bare.len());
+        assert_eq!(is_result_line(&bare), Some(false));
     }
 
     #[test]
