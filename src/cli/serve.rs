@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Notify;
@@ -15,8 +15,9 @@ use super::rooms::{self, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
-use crate::http::{Door, Looked};
+use crate::http::{Beside, Door, Looked};
 use crate::intake::Intake;
+use crate::relay::Relay;
 use crate::simulator::Simulator;
 use crate::worker::Worker;
 
@@ -26,6 +27,9 @@ const STORE_WAIT: Duration = Duration::from_mins(1);
 
 /// How long the intakes may take to delete what may go when everything else has ended.
 const LAST_DELETES: Duration = Duration::from_secs(15);
+
+/// How long the relay may take to send the last results, before that.
+const LAST_SENDS: Duration = Duration::from_secs(10);
 
 /// Work on the store's jobs until stopped. The first SIGTERM or Ctrl-C lets calls in flight end for
 /// at most `worker.drain_soft_s`, the second cuts them. Exit codes: 0 it was stopped and drained, 1
@@ -93,15 +97,18 @@ pub(super) async fn run(
     );
     let worker = rooms.worker(None, None);
     let intakes = rooms.intakes(&worker).await?;
+    let relay = rooms.relay().await?;
+    let beside = beside(&intakes, relay.as_ref());
     let done = CancellationToken::new();
     let told = done.clone().drop_guard();
     if let Some(door) = door {
-        tokio::spawn(door.answer(worker.clone(), looked(&intakes), done.clone()));
+        tokio::spawn(door.answer(worker.clone(), beside.clone(), done.clone()));
     }
     let worked = CancellationToken::new();
+    let sending = relay.clone().map(|relay| send(relay, &worker, worked.clone()));
     let receiving = receive(intakes, &worker, &stop.drain, &worked);
     let notify = Arc::new(notify);
-    tokio::spawn(tell(Arc::clone(&notify), worker.clone(), done));
+    tokio::spawn(tell(Arc::clone(&notify), worker.clone(), beside.alive.clone(), done));
     let heard = stop.clone();
     let notice = tokio::spawn(async move {
         heard.drain.cancelled().await;
@@ -110,6 +117,9 @@ pub(super) async fn run(
     });
     let ended = worker.run(stop.drain, stop.now.clone()).await;
     worked.cancel();
+    if let (Some(relay), Some(sending)) = (relay, sending) {
+        last_sends(&relay, sending, &stop.now).await;
+    }
     let last = receiving.join_all();
     if tokio::time::timeout(LAST_DELETES, last).await.is_err() {
         tracing::warn!("messages that may go were not deleted in time; they are delivered again");
@@ -141,10 +151,46 @@ fn receive(
     receiving
 }
 
-/// What else makes the process ready than its worker.
-fn looked(intakes: &[Intake]) -> Looked {
-    let intakes = intakes.to_vec();
-    Arc::new(move || intakes.iter().map(Intake::ready).collect())
+/// What else makes the process ready, and alive, than its worker.
+fn beside(intakes: &[Intake], relay: Option<&Relay>) -> Beside {
+    let (intakes, relay) = (intakes.to_vec(), relay.cloned());
+    Beside {
+        ready: Arc::new(move || intakes.iter().map(Intake::ready).collect()),
+        alive: Arc::new(move || relay.iter().map(Relay::alive).collect()),
+    }
+}
+
+/// Starts the relay; it looks at once when the worker has ended a job, and ends once that has worked.
+fn send(relay: Relay, worker: &Worker, worked: CancellationToken) -> JoinHandle<()> {
+    let status = worker.status();
+    tokio::spawn(async move {
+        let wakes = async {
+            loop {
+                status.changed().await;
+                relay.wake();
+            }
+        };
+        tokio::select! {
+            () = relay.run(worked) => {}
+            () = wakes => {}
+        }
+    })
+}
+
+/// Sends the results of the last calls, too.
+async fn last_sends(relay: &Relay, sending: JoinHandle<()>, now: &CancellationToken) {
+    let sends = async {
+        if let Err(error) = sending.await {
+            tracing::error!(%error, "the relay broke");
+        }
+        relay.flush(LAST_SENDS).await;
+    };
+    tokio::select! {
+        () = now.cancelled() => {}
+        ended = tokio::time::timeout(LAST_SENDS, sends) => if ended.is_err() {
+            tracing::warn!("results were not sent in time; they are sent when a process serves again");
+        },
+    }
 }
 
 async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
@@ -158,13 +204,13 @@ async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {
 
 /// Tells the supervisor that work has begun, and then, for as long as every loop comes round,
 /// that the process is alive: what `/healthz` says. A supervisor that hears nothing starts it anew.
-async fn tell(notify: Arc<Notify>, worker: Worker, done: CancellationToken) {
+async fn tell(notify: Arc<Notify>, worker: Worker, others: Looked, done: CancellationToken) {
     let work = async {
         worker.started().await;
         notify.say("READY=1");
         let Some(period) = notify.watchdog_period() else { return };
         loop {
-            if worker.alive().iter().all(|check| check.ok) {
+            if worker.alive().iter().chain(&others()).all(|check| check.ok) {
                 notify.say("WATCHDOG=1");
             }
             tokio::time::sleep(period).await;

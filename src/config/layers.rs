@@ -117,7 +117,8 @@ fn check_table(
                 check_table(layer, value, inner, &key, defaults)?;
             }
             (Some(Value::Array(..)), Some(_)) => {
-                let reason = format!("is a list, not a table: write [[{key}]] for one of its tables");
+                let reason =
+                    format!("is a list, not a table: write [[{key}]] for one of its tables");
                 return Err(wrong(&reason));
             }
             (Some(_), Some(_)) => return Err(wrong("is one value, not a table")),

@@ -283,7 +283,8 @@ pub(super) fn wrong_sharing(settings: &Settings) -> Option<(String, String)> {
 pub(super) fn wrong_intake(settings: &Settings) -> Option<(String, String)> {
     let intakes = &settings.sqs.intake;
     intakes.iter().enumerate().find_map(|(number, intake)| {
-        let wrong = |key: &str, reason: String| Some((format!("sqs.intake[{number}].{key}"), reason));
+        let wrong =
+            |key: &str, reason: String| Some((format!("sqs.intake[{number}].{key}"), reason));
         let url = intake.url.trim();
         if url.is_empty() {
             return wrong("url", "must be a queue's URL, its ARN or its name".to_owned());
@@ -304,7 +305,11 @@ pub(super) fn wrong_intake(settings: &Settings) -> Option<(String, String)> {
             let (number, range) = (u64::from(number?), of(&format!("sqs.{key}"))?);
             let Range { min, max, why, .. } = range;
             let is_within = (*min..=*max).contains(&number);
-            if is_within { None } else { wrong(key, format!("must be {min} to {max}, and is {number}: {why}")) }
+            if is_within {
+                None
+            } else {
+                wrong(key, format!("must be {min} to {max}, and is {number}: {why}"))
+            }
         })
     })
 }

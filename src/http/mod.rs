@@ -34,14 +34,23 @@ const CONNECTION_MAX: Duration = Duration::from_secs(10);
 /// left to open would do nothing else than fail.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What makes a process ready beside its worker.
+/// What is looked at beside the worker.
 pub type Looked = Arc<dyn Fn() -> Vec<Check> + Send + Sync>;
+
+/// What else a process does than its worker's work.
+#[derive(Clone)]
+pub struct Beside {
+    /// Whether it must be started anew.
+    pub alive: Looked,
+    /// Whether it takes work.
+    pub ready: Looked,
+}
 
 /// Whom the answers are about.
 #[derive(Clone)]
 struct Asked {
     worker: Worker,
-    looked: Looked,
+    beside: Beside,
 }
 
 /// A port that is listened on, but not answered yet.
@@ -69,9 +78,9 @@ impl Door {
         self.listener.local_addr()
     }
 
-    /// Answers for this worker, and for what else makes the process ready, until `done`.
-    pub async fn answer(self, worker: Worker, looked: Looked, done: CancellationToken) {
-        let router = router(Asked { worker, looked });
+    /// Answers for this worker, and for what else the process does, until `done`.
+    pub async fn answer(self, worker: Worker, beside: Beside, done: CancellationToken) {
+        let router = router(Asked { worker, beside });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = async {
@@ -114,15 +123,21 @@ async fn connection(stream: TcpStream, router: Router) {
 
 fn router(asked: Asked) -> Router {
     Router::new()
-        .route(HEALTHZ, get(async |State(asked): State<Asked>| answer(asked.worker.alive())))
+        .route(HEALTHZ, get(async |State(asked): State<Asked>| answer(asked.alive())))
         .route(READYZ, get(async |State(asked): State<Asked>| answer(asked.ready())))
         .with_state(asked)
 }
 
 impl Asked {
+    fn alive(&self) -> Vec<Check> {
+        let mut checks = self.worker.alive();
+        checks.extend((self.beside.alive)());
+        checks
+    }
+
     fn ready(&self) -> Vec<Check> {
         let mut checks = self.worker.ready();
-        checks.extend((self.looked)());
+        checks.extend((self.beside.ready)());
         checks
     }
 }

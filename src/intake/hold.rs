@@ -252,11 +252,7 @@ pub(super) async fn recover(run: &Run) {
 }
 
 fn doomed(message: &HeldMessage) -> Doomed {
-    Doomed {
-        message_id: message.message_id.clone(),
-        receipt: message.receipt.clone(),
-        held: true,
-    }
+    Doomed { message_id: message.message_id.clone(), receipt: message.receipt.clone(), held: true }
 }
 
 /// Hides and deletes held messages until `done`.

@@ -179,8 +179,7 @@ impl Intake {
             place.url
         );
         let (doomed, deaths) = mpsc::channel(DOOMED_MAX);
-        let deleting =
-            acknowledge::keep(Arc::clone(bench), place.clone(), deaths, drain.clone());
+        let deleting = acknowledge::keep(Arc::clone(bench), place.clone(), deaths, drain.clone());
         let deleting = tokio::spawn(deleting);
         let letters = bad::Letters::default();
         let run = Arc::new(Run { bench: Arc::clone(bench), place, doomed, drain, letters });

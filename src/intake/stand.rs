@@ -207,9 +207,7 @@ impl Stand {
             (_, Some((_, words))) => (false, words.clone()),
             (Now::Begins, None) => (false, "has not answered yet".to_owned()),
             (Now::Receives, None) => (true, "is received from".to_owned()),
-            (Now::Waits(for_what), None) => {
-                (true, format!("is not received from now: {for_what}"))
-            }
+            (Now::Waits(for_what), None) => (true, format!("is not received from now: {for_what}")),
             (Now::StoreAway, None) => {
                 (false, "is not received from: the store does not answer".to_owned())
             }

@@ -107,6 +107,10 @@ impl<'r> Desk<'r> {
             if is_done && (drain.is_cancelled() || (ends_idle && self.is_idle)) {
                 return;
             }
+            if is_done && ends_idle && !self.store_fails {
+                // Nothing more can become due by our own doing but what waits for a queue's trial.
+                self.look_mono_ms = self.look_mono_ms.min(self.comes_mono_ms);
+            }
             if !drain.is_cancelled() && self.has_room() && self.now() >= self.look_mono_ms {
                 self.look().await;
                 continue;

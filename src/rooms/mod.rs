@@ -7,6 +7,7 @@ mod messages;
 mod place;
 #[cfg(feature = "postgres")]
 mod rds;
+mod replies;
 #[cfg(feature = "postgres")]
 mod secrets;
 

@@ -2,13 +2,14 @@
 //! Must not know: how a job is called, checked or stored.
 //!
 //! One loop watches: `feed` admits the file's lines while a worker is already at work, `follow`
-//! writes OUT from the store, `show` tells how it goes, `summary` what came of it.
+//! writes OUT from the store, `replies` sends results to queues, `show` tells how it goes, `summary` what came of it.
 
 pub(in crate::cli) mod bounds;
 mod feed;
 mod follow;
 mod out;
 mod plan;
+mod replies;
 mod sample;
 pub(in crate::cli) mod show;
 mod summary;
@@ -25,6 +26,7 @@ use self::bounds::StopIfFailed;
 use self::feed::{Feed, FeedOptions, FeedRooms};
 use self::out::Out;
 use self::plan::Plan;
+use self::replies::Replies;
 use self::watch::Watch;
 use super::jsonl::JsonLines;
 use super::rooms::{self, Rooms, WorkFlags};
@@ -129,11 +131,13 @@ pub async fn run(args: &RunArgs, loaded: &Loaded, clock: Clock) -> anyhow::Resul
         clock,
         batch,
     };
-    let watch = Watch::begin(args, &rooms, stop, batch, out);
+    let replies = Replies::begin(&rooms).await?;
+    let watch = Watch::begin(args, &rooms, stop.clone(), batch, out);
     // From here on calls are made: whatever goes wrong is no longer a matter of the command line.
     let ended = Box::pin(watch.run(feed, feed_rooms)).await.map_err(super::midway)?;
     let counts = rooms.store.counts(Some(batch)).await.context("failed to count the jobs");
     let counts = counts.map_err(super::midway)?;
+    let replies_waiting = replies.end(&stop).await;
     let took_ms = rooms.clock.now().mono_ms.saturating_sub(began_ms);
     let simulated = rooms.simulated;
     let store = rooms.place.to_string();
@@ -146,6 +150,7 @@ pub async fn run(args: &RunArgs, loaded: &Loaded, clock: Clock) -> anyhow::Resul
         simulated,
         simulator: simulator.as_ref(),
         store: &store,
+        replies_waiting,
     };
     super::print(&told.text())?;
     Ok(if told.is_all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

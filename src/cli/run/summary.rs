@@ -20,6 +20,8 @@ pub(super) struct Summary<'r> {
     pub(super) simulated: bool,
     pub(super) simulator: Option<&'r simulator::Summary>,
     pub(super) store: &'r str,
+    /// Results that are still to be sent to queues.
+    pub(super) replies_waiting: usize,
 }
 
 impl Summary<'_> {
@@ -126,6 +128,11 @@ impl Summary<'_> {
                  held`, then retry or cancel.",
                 plural(self.of(State::Held), "job")
             ));
+        }
+        match self.replies_waiting {
+            0 => {}
+            1 => left.push("1 reply waits: `quarrier serve` sends it.".to_owned()),
+            many => left.push(format!("{many} replies wait: `quarrier serve` sends them.")),
         }
         let failed = self.of(State::Failed).saturating_add(self.of(State::Expired));
         if failed > 0 {

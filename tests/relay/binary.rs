@@ -1,0 +1,1 @@
+//! The binary before an emulator. Must not know: the crate's inside.
