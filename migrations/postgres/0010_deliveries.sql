@@ -4,8 +4,8 @@
 -- gets no delivery, and a document with `reply_to` is rejected by it. So use `reply_to` once the
 -- workers of earlier releases are replaced.
 -- Lock: access exclusive on quarrier.job and quarrier.job_spec for the moment in which columns without
--- a default, or with a constant one, are added; no row is written, and the tables are new. Time at 10
--- million jobs: the same, some milliseconds.
+-- a default, or with a constant one, are added; no row is written, and the tables are new.
+-- Time at 10 million jobs: the same, some milliseconds.
 
 alter table quarrier.job add column reply boolean not null default false;
 comment on column quarrier.job.reply is 'Its result goes to a queue: its end makes a delivery.';

@@ -10,8 +10,8 @@ use anyhow::{anyhow, bail};
 use serde_json::json;
 
 use super::{
-    Command, Given, enqueue, explain, health, jobs, limits, migrate, models, pause, queues,
-    results, retention, rooms, tenants, user,
+    Command, Given, deliveries, enqueue, explain, health, jobs, limits, migrate, models, pause,
+    queues, results, retention, rooms, tenants, user,
 };
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -36,6 +36,11 @@ pub(super) async fn run(
             let now = clock.now();
             let (loaded, store) = existing(given, args.command.store(), clock).await?;
             jobs::run(&args, &*store, &loaded.settings, now, out).await.map_err(failed)?
+        }
+        Command::Deliveries(args) => {
+            let now = clock.now().wall_ms;
+            let (_, store) = existing(given, args.command.store(), clock).await?;
+            deliveries::run(&args, &*store, now, out).await.map_err(failed)?
         }
         Command::Limits(args) => {
             let now = clock.now().wall_ms;

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod config;
+pub mod deliveries;
 pub mod doctor;
 pub mod enqueue;
 pub mod explain;
@@ -75,6 +76,8 @@ pub enum Command {
     Results(results::ResultsArgs),
     /// Look at jobs and act on them.
     Jobs(jobs::JobsArgs),
+    /// Results that go to a queue: where each stands, and those that were given up sent again.
+    Deliveries(deliveries::DeliveriesArgs),
     /// Delete what has been kept long enough, or say what would go.
     Retention(retention::RetentionArgs),
     /// Erase a tenant's content, and show the receipts.

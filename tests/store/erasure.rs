@@ -2,7 +2,7 @@
 
 use quarrier::error::ErrorKind;
 use quarrier::job::State;
-use quarrier::store::{Admitted, EraseAsk, Erasure, Finish, Finished, NewJob, Next};
+use quarrier::store::{Admitted, EraseAsk, Erasure, Finish, Finished, NewJob, Next, Reply};
 use sqlx::{AssertSqlSafe, Column as _, Row as _};
 use uuid::Uuid;
 
@@ -52,6 +52,7 @@ fn telling(world: &World) -> NewJob {
             r#"{{"prompt":"{}","tenant":"acme","metadata":{{"of":"{WORD}"}}}}"#,
             WORD.repeat(500)
         ),
+        reply: Some(Reply { to: "answers".to_owned(), trace: Some(WORD.to_owned()) }),
         ..world.job()
     }
 }
@@ -117,6 +118,7 @@ async fn all_texts(world: &World) -> String {
         "lane",
         "budget",
         "erasure",
+        "delivery",
     ] {
         match world.engine {
             Engine::Sqlite => {

@@ -10,12 +10,14 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::world::{Engine, World};
 
 /// Statements for people, who may wait: a list or a sum over everything.
-const SLOW: [&str; 16] = [
+const SLOW: [&str; 18] = [
     "submission_find",
     "submission_queues",
     "backlog",
     "count_states",
     "count_usage",
+    "delivery_again",
+    "delivery_list",
     "drop_batch",
     "erase_submission",
     "erasure_list",
@@ -30,7 +32,7 @@ const SLOW: [&str; 16] = [
 ];
 
 /// What a step may walk through: tables that stay small, and walks that stop early.
-const ALLOWED: [&str; 14] = [
+const ALLOWED: [&str; 15] = [
     "SCAN queue",
     "SCAN tenant",
     "SCAN lane",
@@ -46,6 +48,8 @@ const ALLOWED: [&str; 14] = [
     "SCAN submission",
     // In the order of deadlines, to the first that does not run.
     "SCAN job USING INDEX job_deadline",
+    // The first of the index, which holds what is due alone.
+    "SEARCH delivery USING COVERING INDEX delivery_due",
     // That index holds the running jobs alone.
     "SCAN job USING COVERING INDEX job_running",
     "SCAN job USING INDEX job_running",
@@ -159,6 +163,13 @@ const FILL: &str = "
     select tenant, external_id, id, 'hash', now() from job;
     insert into batch_line (batch_id, line, job_id)
     select '00000000-0000-7000-8000-000000000000', row_number() over (), id from job;
+    insert into delivery (job_id, seq, next_at, due_since, created_at, state, reply_to)
+    select
+        job_id, seq, case when seq % 10 = 0 then ended_at end, ended_at, ended_at,
+        case when seq % 10 = 0 then 'due' else 'delivered' end, 'answers'
+    from result;
+    insert into intake (queue, message_id, job_id, received_at, receipt)
+    select 'queue-' || seq % 2, seq::text, job_id, ended_at, 'receipt' from result;
     insert into lane_tenant (lane, tenant, place)
     select 'lane-' || n % 10, 'tenant-' || n, 0 from generate_series(1, 5000) as n;
     insert into budget (key, place, state)

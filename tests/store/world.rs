@@ -115,6 +115,20 @@ impl World {
         }
     }
 
+    /// The text that another program reads: the first column of the first row.
+    pub(crate) async fn text(&self, query: &'static str) -> String {
+        match self.engine {
+            Engine::Sqlite => {
+                let mut other = self.connect_sqlite().await;
+                sqlx::query_scalar(query).fetch_one(&mut other).await.unwrap()
+            }
+            Engine::Postgres | Engine::Pooled => {
+                let mut other = self.connect_postgres().await;
+                sqlx::query_scalar(query).fetch_one(&mut other).await.unwrap()
+            }
+        }
+    }
+
     pub(crate) async fn connect_sqlite(&self) -> SqliteConnection {
         SqliteConnection::connect(&format!("sqlite://{}", self.location())).await.unwrap()
     }

@@ -4,7 +4,10 @@
 select
     intake.message_id, intake.receipt, intake.job_id, quarrier.ms(intake.received_at) as "received_at!"
 from quarrier.intake
-left join quarrier.job on job.id = intake.job_id
+-- One by one, so that no plan walks through all jobs for it.
+left join lateral (
+    select job.id, job.ended_at, job.reply from quarrier.job where job.id = intake.job_id limit 1
+) as job on true
 where
     intake.queue = $1
     and (
