@@ -96,7 +96,8 @@ async fn main() -> anyhow::Result<()> {
 
 /// Puts as many messages into the queue, each as large as a usual job document.
 async fn fill(sqs: &Sqs, url: &str, messages: u64) -> anyhow::Result<()> {
-    let prompt = "Summarise the certificate of one building in a sentence for its owner. ".repeat(4);
+    let prompt =
+        "Summarise the certificate of one building in a sentence for its owner. ".repeat(4);
     let message = |number: u64| Outgoing {
         body: json!({ "v": 1, "id": format!("bench-{number}"), "prompt": prompt }).to_string(),
         attributes: std::collections::BTreeMap::new(),

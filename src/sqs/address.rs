@@ -8,6 +8,9 @@ const OLD_REGION: &str = "us-east-1";
 /// The longest name of a queue, in characters.
 const NAME_CHARS_MAX: usize = 80;
 
+/// How the name of a queue that keeps an order ends.
+const FIFO: &str = ".fifo";
+
 /// How a queue is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name<'a> {
@@ -29,10 +32,8 @@ pub(super) enum Name<'a> {
 /// Reads what names a queue; or why it names none.
 pub(super) fn read(text: &str) -> Result<Name<'_>, &'static str> {
     if text.contains("://") {
-        return match is_http(text) {
-            true => Ok(Name::Url),
-            false => Err("its URL must begin with https:// or http:// and a host"),
-        };
+        let no_address = "its URL must begin with https:// or http:// and a host";
+        return if is_http(text) { Ok(Name::Url) } else { Err(no_address) };
     }
     if text.starts_with("arn:") {
         let parts: Vec<&str> = text.split(':').collect();
@@ -57,9 +58,9 @@ pub(super) fn is_http(url: &str) -> bool {
     host_of(url).is_some()
 }
 
-/// Whether the queue keeps an order: such a queue's name ends so.
+/// Whether the queue keeps an order.
 pub(super) fn is_fifo(url: &str) -> bool {
-    url.ends_with(".fifo")
+    url.strip_suffix(FIFO).is_some()
 }
 
 /// The region that a queue's URL says: the service's own hosts have it, emulators' do not.
@@ -99,7 +100,7 @@ fn is_region(text: &str) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    let stem = text.strip_suffix(".fifo").unwrap_or(text);
+    let stem = text.strip_suffix(FIFO).unwrap_or(text);
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     !stem.is_empty() && text.len() <= NAME_CHARS_MAX && stem.chars().all(plain)
 }

@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn batches_hold_ten_entries_at_most() {
         assert!(by_number(0).is_empty());
-        assert_eq!(by_number(10), [0..10]);
+        assert_eq!(by_number(11), [0..10, 10..11]);
         assert_eq!(by_number(21), [0..10, 10..20, 20..21]);
         assert_eq!(by_size(&[1; 21], 100), [0..10, 10..20, 20..21]);
     }
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(by_size(&[60, 40, 1], 100), [0..2, 2..3]);
         assert_eq!(by_size(&[60, 41, 59, 100], 100), [0..1, 1..3, 3..4]);
         assert_eq!(by_size(&[200, 1], 100), [0..1, 1..2], "alone, so that it alone is refused");
-        assert_eq!(by_size(&[u64::MAX, u64::MAX], u64::MAX), [0..2], "sums do not overflow");
+        assert_eq!(by_size(&[u64::MAX, u64::MAX, 1], u64::MAX - 1), [0..1, 1..2, 2..3]);
     }
 
     proptest! {

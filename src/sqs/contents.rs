@@ -69,7 +69,9 @@ pub(super) fn id(text: &str) -> String {
     if (1..=ID_CHARS_MAX).contains(&length) && text.chars().all(plain) {
         return text.to_owned();
     }
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> =
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 /// Whether a body may have this character: those of XML 1.0.

@@ -1,7 +1,8 @@
 //! The SQS adapter through the real SDK: against a server that keeps SQS's rules, which
 //! `scripts/test` starts, and against one that says what each test tells it to. Knows nothing of
 //! jobs or stores.
-#![cfg(all(test, feature = "sqs"))]
+#![cfg(test)]
+#![cfg(feature = "sqs")]
 
 mod answers;
 mod bed;
