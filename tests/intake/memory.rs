@@ -182,11 +182,7 @@ impl IntakeStore for Memory {
         Ok(ours.take(rows_max as usize).cloned().collect())
     }
 
-    async fn answered_messages(
-        &self,
-        queue: &str,
-        rows_max: u32,
-    ) -> StoreResult<Vec<HeldMessage>> {
+    async fn answered_messages(&self, queue: &str, rows_max: u32) -> StoreResult<Vec<HeldMessage>> {
         let inner = self.here()?;
         let is_over = |held: &&HeldMessage| {
             let state = inner.states.get(&held.job_id);

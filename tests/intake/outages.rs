@@ -147,7 +147,9 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
                 bed.store.go_away(number % 11 == 0);
                 match number % 5 {
                     0 => bed.queue.fail("receive", QueueErrorKind::Unreachable),
-                    1 => bed.queue.fail_deletes(&[QueueErrorKind::Throttled, QueueErrorKind::Stale]),
+                    1 => {
+                        bed.queue.fail_deletes(&[QueueErrorKind::Throttled, QueueErrorKind::Stale])
+                    }
                     2 => bed.queue.fail("hide", QueueErrorKind::Throttled),
                     _ => ["receive", "hide"].iter().for_each(|method| bed.queue.heal(method)),
                 }
