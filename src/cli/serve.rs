@@ -104,9 +104,9 @@ pub(super) async fn run(
     if let Some(door) = door {
         tokio::spawn(door.answer(worker.clone(), beside.clone(), done.clone()));
     }
-    let worked = CancellationToken::new();
-    let sending = relay.clone().map(|relay| send(relay, &worker, worked.clone()));
-    let receiving = receive(intakes, &worker, &stop.drain, &worked);
+    let (over, replied) = (CancellationToken::new(), CancellationToken::new());
+    let sending = relay.clone().map(|relay| send(relay, &worker, over.clone()));
+    let receiving = receive(intakes, &worker, &stop.drain, &replied);
     let notify = Arc::new(notify);
     tokio::spawn(tell(Arc::clone(&notify), worker.clone(), beside.alive.clone(), done));
     let heard = stop.clone();
@@ -116,10 +116,12 @@ pub(super) async fn run(
         tracing::info!("draining: calls in flight run to their end and no more are started");
     });
     let ended = worker.run(stop.drain, stop.now.clone()).await;
-    worked.cancel();
+    over.cancel();
     if let (Some(relay), Some(sending)) = (relay, sending) {
         last_sends(&relay, sending, &stop.now).await;
     }
+    // A held message may go once its reply was sent.
+    replied.cancel();
     let last = receiving.join_all();
     if tokio::time::timeout(LAST_DELETES, last).await.is_err() {
         tracing::warn!("messages that may go were not deleted in time; they are delivered again");
@@ -131,20 +133,20 @@ pub(super) async fn run(
     Ok(if stop.now.is_cancelled() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Starts the intakes as soon as the worker has begun. They end once it has worked.
+/// Starts the intakes as soon as the worker has begun. They end when its last job is replied.
 fn receive(
     intakes: Vec<Intake>,
     worker: &Worker,
     drain: &CancellationToken,
-    worked: &CancellationToken,
+    replied: &CancellationToken,
 ) -> JoinSet<()> {
     let mut receiving = JoinSet::new();
     for intake in intakes {
-        let (worker, drain, worked) = (worker.clone(), drain.clone(), worked.clone());
+        let (worker, drain, replied) = (worker.clone(), drain.clone(), replied.clone());
         receiving.spawn(async move {
             tokio::select! {
-                () = worked.cancelled() => {}
-                () = worker.started() => intake.run(drain, worked.clone()).await,
+                () = replied.cancelled() => {}
+                () = worker.started() => intake.run(drain, replied.clone()).await,
             }
         });
     }
@@ -161,7 +163,7 @@ fn beside(intakes: &[Intake], relay: Option<&Relay>) -> Beside {
 }
 
 /// Starts the relay; it looks at once when the worker has ended a job, and ends once that has worked.
-fn send(relay: Relay, worker: &Worker, worked: CancellationToken) -> JoinHandle<()> {
+fn send(relay: Relay, worker: &Worker, over: CancellationToken) -> JoinHandle<()> {
     let status = worker.status();
     tokio::spawn(async move {
         let wakes = async {
@@ -171,7 +173,7 @@ fn send(relay: Relay, worker: &Worker, worked: CancellationToken) -> JoinHandle<
             }
         };
         tokio::select! {
-            () = relay.run(worked) => {}
+            () = relay.run(over) => {}
             () = wakes => {}
         }
     })

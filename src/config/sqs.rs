@@ -140,3 +140,114 @@ impl<'de> Deserialize<'de> for SqsIntake {
         reader.deserialize_any(Either)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use crate::config::{FILE_NAME, LoadArgs, Loaded, Override, load};
+
+    use super::*;
+
+    const URL: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333/jobs";
+
+    fn loaded(file: &str, env: &[(&str, &str)], flags: Vec<Override>) -> Result<Loaded, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), file).unwrap();
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env: BTreeMap<String, String> = env.iter().map(pair).collect();
+        let args = LoadArgs { file: None, dir: dir.path().to_owned(), env, flags };
+        let place = format!("{}/", dir.path().display());
+        load(&args).map_err(|error| error.to_string().replace(&place, ""))
+    }
+
+    fn intakes(file: &str, env: &[(&str, &str)]) -> Vec<SqsIntake> {
+        loaded(file, env, Vec::new()).unwrap().settings.sqs.intake
+    }
+
+    fn refused(file: &str, env: &[(&str, &str)]) -> String {
+        loaded(file, env, Vec::new()).unwrap_err()
+    }
+
+    #[test]
+    fn each_queue_is_a_table_and_what_it_does_not_say_stays_open() {
+        let file = format!(
+            "[[sqs.intake]]\nurl = '{URL}'\nack = 'on_stored'\nheld_max = 5\n\
+             [[sqs.intake]]\nurl = 'other'"
+        );
+        let first =
+            SqsIntake { ack: Some(AckChoice::OnStored), held_max: Some(5), ..SqsIntake::of(URL) };
+        assert_eq!(intakes(&file, &[]), [first, SqsIntake::of("other")]);
+    }
+
+    #[test]
+    fn a_variable_gives_urls_a_list_in_toml_or_one_in_json() {
+        let of = |value: &str| intakes("", &[("QUARRIER_SQS__INTAKE", value)]);
+        let both = [SqsIntake::of("a"), SqsIntake::of("b")];
+        assert_eq!(of("a, b"), both);
+        assert_eq!(of(r#"["a", "b"]"#), both);
+        assert_eq!(of(r#"[{ url = "a" }, { url = "b" }]"#), both);
+        assert_eq!(of(r#"[{"url": "a"}, "b"]"#), both);
+        let ack = SqsIntake { ack: Some(AckChoice::OnFinished), ..SqsIntake::of("a") };
+        assert_eq!(of(r#"[{"url": "a", "ack": "on_finished"}]"#), [ack]);
+    }
+
+    #[test]
+    fn a_flag_replaces_the_queues_of_the_file() {
+        let file = format!("[[sqs.intake]]\nurl = '{URL}'");
+        let flag = Override {
+            key: "sqs.intake".to_owned(),
+            value: json!(["other"]),
+            flag: "--sqs-intake".to_owned(),
+        };
+        let loaded = loaded(&file, &[], vec![flag]).unwrap();
+        assert_eq!(loaded.settings.sqs.intake, [SqsIntake::of("other")]);
+        let shown = loaded.origins.iter().find(|setting| setting.key == "sqs.intake").unwrap();
+        assert_eq!(shown.origin, "flag --sqs-intake");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_queue_is_told_with_its_place_in_the_list() {
+        let entry =
+            |rest: &str| format!("[[sqs.intake]]\nurl = 'a'\n[[sqs.intake]]\nurl = 'b'\n{rest}");
+        for (file, said) in [
+            (
+                entry("ack = 'never'"),
+                "sqs.intake[1].ack (quarrier.toml): it must be one of \"auto\"",
+            ),
+            (entry("akc = 'auto'"), "sqs.intake[1].akc (quarrier.toml): it has no field \"akc\""),
+            (
+                entry("held_max = 0"),
+                "sqs.intake[1].held_max (quarrier.toml): it must be 1 to 100000",
+            ),
+            (
+                entry("visibility_s = 'x'"),
+                "sqs.intake[1].visibility_s (quarrier.toml): it must be a",
+            ),
+            (
+                "[[sqs.intake]]\nack = 'auto'".to_owned(),
+                "sqs.intake[0] (quarrier.toml): it needs the field `url`",
+            ),
+            (
+                "[[sqs.intake]]\nurl = ' '".to_owned(),
+                "sqs.intake[0].url (quarrier.toml): it must be a queue's",
+            ),
+            (
+                "[sqs]\nintake = ['a', 'a']".to_owned(),
+                "sqs.intake[1].url (quarrier.toml): it is the queue of sqs.intake[0] too",
+            ),
+            ("[sqs]\nintake = 3".to_owned(), "sqs.intake (quarrier.toml)"),
+            (
+                "[sqs.intake]\nurl = 'a'".to_owned(),
+                "it is a list, not a table: write [[sqs.intake]]",
+            ),
+        ] {
+            let text = refused(&file, &[]);
+            assert!(text.contains(said), "{said}\n{text}");
+        }
+        let text = refused("", &[("QUARRIER_SQS__INTAKE", "[a")]);
+        assert!(text.contains("(environment QUARRIER_SQS__INTAKE)"), "{text}");
+    }
+}

@@ -234,14 +234,14 @@ impl Storing<'_> {
                 Some(Err(_)) => continue,
                 None => return Answer::None,
             };
-            let job_id = match alone {
-                Some(
-                    Admitted::New(id)
-                    | Admitted::Existing(id, _)
-                    | Admitted::Duplicate(id)
-                    | Admitted::IdConflict { job_id: id, .. },
-                ) => id,
-                None => return Answer::None,
+            let Some(
+                Admitted::New(job_id)
+                | Admitted::Existing(job_id, _)
+                | Admitted::Duplicate(job_id)
+                | Admitted::IdConflict { job_id, .. },
+            ) = alone
+            else {
+                return Answer::None;
             };
             return Answer::Refused(job_id, reason);
         }

@@ -21,7 +21,7 @@ const POINTERS: [&str; 2] = [
     "com.amazon.sqs.javamessaging.MessageS3Pointer",
 ];
 /// How `{"` and `{` with a blank or a line's end begin in base64.
-const BASE64_OBJECTS: [&str; 4] = ["eyI", "ewo", "eyA", "ew0"];
+const BASE64_OBJECTS: [&str; 4] = ["eyJ", "ewo", "eyA", "ew0"];
 
 /// A message and what is to be admitted for it.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
@@ -154,7 +154,9 @@ impl Intake {
     pub async fn run(&self, drain: CancellationToken, done: CancellationToken) {
         let bench = &self.bench;
         let drain = drain.child_token();
-        let ending = tokio::spawn({
+        // Dropped with this future, like all that it starts.
+        let mut ending = JoinSet::new();
+        ending.spawn({
             let (drain, done) = (drain.clone(), done.clone());
             async move {
                 done.cancelled().await;
@@ -164,7 +166,6 @@ impl Intake {
         if let Some(place) = bench.find(&drain).await {
             self.work(place, drain, done).await;
         }
-        ending.abort();
         bench.stand.stopped();
     }
 
@@ -179,17 +180,20 @@ impl Intake {
             place.url
         );
         let (doomed, deaths) = mpsc::channel(DOOMED_MAX);
-        let deleting = acknowledge::keep(Arc::clone(bench), place.clone(), deaths, drain.clone());
-        let deleting = tokio::spawn(deleting);
+        let mut loops = JoinSet::new();
+        loops.spawn(acknowledge::keep(Arc::clone(bench), place.clone(), deaths, drain.clone()));
         let letters = bad::Letters::default();
         let run = Arc::new(Run { bench: Arc::clone(bench), place, doomed, drain, letters });
         hold::recover(&run).await;
-        let holding = tokio::spawn(hold::keep(Arc::clone(&run), done));
+        loops.spawn(hold::keep(Arc::clone(&run), done));
         receive::keep(&run).await;
         // Deletions end when nobody can ask for one any more.
         drop(run);
-        ended(holding).await;
-        ended(deleting).await;
+        while let Some(ended) = loops.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a loop of the intake broke");
+            }
+        }
         let counts = self.counts();
         tracing::info!(
             queue = options.queue,
@@ -213,12 +217,6 @@ impl Intake {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.bench.stand.counts()
-    }
-}
-
-async fn ended(work: JoinHandle<()>) {
-    if let Err(error) = work.await {
-        tracing::error!(%error, "a loop of the intake broke");
     }
 }
 

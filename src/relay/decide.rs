@@ -34,7 +34,7 @@ pub(super) fn passes(kind: QueueErrorKind) -> Passes {
 }
 
 /// How long to wait after so many failures in a row before this one, in milliseconds: drawn evenly
-/// from nothing to a bound that doubles, so that what failed together does not come back together.
+/// from next to nothing to a bound that doubles, so that what failed together does not come back together.
 pub(super) fn wait_ms(
     passes: Passes,
     failures_before: u32,
@@ -46,7 +46,7 @@ pub(super) fn wait_ms(
         Passes::ByAPerson | Passes::Never => (options.absent_ms_base, options.absent_ms_max),
     };
     let bound_ms = base_ms.saturating_mul(2_u64.saturating_pow(failures_before)).min(ms_max);
-    rng.random_range(0..=bound_ms)
+    rng.random_range(1..=bound_ms.max(1))
 }
 
 /// Why a result is not tried again that was tried so often before and waits for so long, in

@@ -246,8 +246,8 @@ impl<'r> Desk<'r> {
             }
         };
         let at = (&self.relay.sender.options, self.now());
-        let whole = done.whole.as_ref();
-        let (rest, news) = self.targets.end(&to, done.known, whole, at, &mut self.rng);
+        let found = (done.known, done.whole.as_ref());
+        let (rest, news) = self.targets.end(&to, found, at, &mut self.rng);
         self.relay.shared.note(self.targets.failing());
         tell(&to, news);
         let mut given_up = 0_usize;

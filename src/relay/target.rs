@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::RelayOptions;
 use super::decide::{Passes, passes, wait_ms};
-use crate::message_queue::{QueueError, QueueErrorKind};
+use crate::message_queue::{QueueError, QueueErrorKind, QueueResult};
 
 /// So many queues are remembered; past it those are forgotten that were not needed for longest.
 const KNOWN_MAX: usize = 1_000;
@@ -97,13 +97,12 @@ impl Targets {
         }
     }
 
-    /// What came of messages to a queue as a whole, none where nothing was sent. Returns for how
-    /// long it is left alone, and what is new.
+    /// What came of messages to a queue: what is known of it now, and what it said as a whole, none
+    /// where nothing was sent. Returns for how long it is left alone, and what is new.
     pub(super) fn end(
         &mut self,
         to: &str,
-        known: Known,
-        whole: Option<&Result<(), QueueError>>,
+        (known, whole): (Known, Option<&QueueResult<()>>),
         (options, now_mono_ms): (&RelayOptions, u64),
         rng: &mut impl Rng,
     ) -> (Option<Rest>, Option<News>) {
@@ -187,7 +186,7 @@ mod tests {
             let known = Known { url: Some("u".to_owned()), ..Known::default() };
             let whole = whole.map_err(error);
             let at = (&options(), now_mono_ms);
-            self.targets.end("a", known, Some(&whole), at, &mut self.rng)
+            self.targets.end("a", (known, Some(&whole)), at, &mut self.rng)
         }
     }
 

@@ -47,11 +47,10 @@ pub fn intake_options(
 ) -> IntakeOptions {
     let sqs = &settings.sqs;
     let ack = match intake.ack.unwrap_or(sqs.ack) {
-        AckChoice::OnStored => Ack::OnStored,
         AckChoice::OnFinished => Ack::OnFinished,
         // A file may be lost with its machine; a database is somebody's care.
         AckChoice::Auto if place.file().is_some() => Ack::OnFinished,
-        AckChoice::Auto => Ack::OnStored,
+        AckChoice::OnStored | AckChoice::Auto => Ack::OnStored,
     };
     IntakeOptions {
         queue: intake.url.trim().to_owned(),
@@ -84,7 +83,7 @@ impl Rooms {
         let woken = worker.clone();
         let doors = IntakeDoors {
             jobs: self.store(),
-            messages: keep(),
+            messages: self.store(),
             queue: self.message_queue().await?,
             admission: Arc::clone(&self.admission),
             admitted: Arc::new(move || woken.admitted()),
@@ -95,8 +94,4 @@ impl Rooms {
         };
         Ok(configured.iter().map(intake).collect())
     }
-}
-
-fn keep() -> Arc<dyn crate::store::IntakeStore> {
-    unimplemented!()
 }

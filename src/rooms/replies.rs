@@ -16,8 +16,11 @@ impl Rooms {
         if self.settings.sqs.reply_allow.is_empty() {
             return Ok(None);
         }
-        let (store, queues) = (self.store(), self.message_queue().await?);
-        let bodies = large_bodies(&self.settings).await?;
+        if self.simulated {
+            tracing::warn!("the queues that jobs name in reply_to get simulated results");
+        }
+        let (store, queues) = (self.store(), Box::pin(self.message_queue()).await?);
+        let bodies = Box::pin(large_bodies(&self.settings)).await?;
         let options = relay_options(&self.settings, self.simulated);
         Ok(Some(Relay::new(store, queues, bodies, self.clock.clone(), options)))
     }

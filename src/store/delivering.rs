@@ -170,10 +170,8 @@ pub trait IntakeStore: Send + Sync {
     /// delivered any more. Oldest first.
     async fn answered_messages(&self, queue: &str, rows_max: u32) -> StoreResult<Vec<HeldMessage>>;
 
-    /// How many jobs wait to be run, counted up to so many.
-    async fn waiting(&self, _jobs_max: u32) -> StoreResult<u32> {
-        Ok(0)
-    }
+    /// How many jobs wait, counted up to so many; those that run may be among them.
+    async fn waiting(&self, jobs_max: u32) -> StoreResult<u32>;
 
     /// Forgets messages that were deleted, or that are not ours any more.
     async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()>;

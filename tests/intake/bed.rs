@@ -62,7 +62,9 @@ impl Bed {
             messages: Arc::clone(&self.store) as _,
             queue: Arc::clone(&self.queue) as _,
             admission: Arc::new(admission()),
-            admitted: Arc::new(move || drop(woken.fetch_add(1, Ordering::SeqCst))),
+            admitted: Arc::new(move || {
+                woken.fetch_add(1, Ordering::SeqCst);
+            }),
         };
         Running::start(Intake::new(doors, self.clock.clone(), self.options.clone()))
     }

@@ -7,10 +7,20 @@ mod acks;
 mod admission;
 mod bad;
 mod bed;
+#[cfg(all(feature = "sqs", feature = "postgres"))]
+#[path = "../store/cluster.rs"]
+#[expect(dead_code, reason = "the tests of the stores ask more of a database")]
+mod cluster;
 mod holding;
 mod memory;
+#[cfg(all(feature = "sqs", feature = "postgres"))]
+mod moto;
 mod outages;
 mod queue;
+#[cfg(all(feature = "sqs", feature = "postgres"))]
+mod real;
+#[cfg(all(feature = "sqs", feature = "postgres"))]
+mod served;
 mod stands;
 
 use std::future::Future;

@@ -129,6 +129,8 @@ fn a_queue_that_cannot_be_found_at_the_start_is_looked_for_until_a_drain() {
     });
 }
 
+const MESSAGES: usize = 200;
+
 /// Every failure at once, for a while: all messages come to one job each, and all are deleted.
 #[test]
 fn whatever_fails_no_message_is_lost_or_doubled() {
@@ -136,12 +138,12 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
         for ack in [Ack::OnStored, Ack::OnFinished] {
             let mut bed = Bed::default();
             bed.options.ack = ack;
-            for number in 0..1_000 {
+            for number in 0..MESSAGES {
                 bed.queue.put(&plain(&number.to_string()));
             }
             let running = bed.start();
             let mut number = 0;
-            while bed.store.jobs().len() < 900 {
+            while bed.store.jobs().len() < MESSAGES * 9 / 10 {
                 number += 1;
                 bed.store.lose(u32::from(number % 7 == 0));
                 bed.store.go_away(number % 11 == 0);
@@ -165,13 +167,13 @@ fn whatever_fails_no_message_is_lost_or_doubled() {
             bed.store.go_away(false);
             while !bed.queue.is_empty() {
                 bed.store.end_all();
-                // What was left comes again when its time is over.
-                bed.hand.advance(10_000);
+                // What was left comes again when its time is over; slowly enough for what is on its way.
+                bed.hand.advance(1_000);
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             let jobs = bed.store.jobs();
             let identities: HashSet<_> = jobs.iter().map(|job| job.identity.clone()).collect();
-            assert_eq!((jobs.len(), identities.len()), (1_000, 1_000), "{ack:?}");
+            assert_eq!((jobs.len(), identities.len()), (MESSAGES, MESSAGES), "{ack:?}");
             assert!(bed.queue.dead().is_empty());
             running.ended().await;
         }

@@ -106,6 +106,13 @@ impl Queue {
         found.into_iter().for_each(|message| message.visible_at = 0);
     }
 
+    /// Keeps it from others for ever, as who hides it again and again does.
+    pub(crate) fn keep_hidden(&self, id: &str) {
+        let mut inner = self.inner.lock().unwrap();
+        let kept = inner.messages.iter_mut().find(|message| message.id == id).unwrap();
+        kept.visible_at = u64::MAX;
+    }
+
     /// Makes its receipt stale: somebody else has it now.
     pub(crate) fn steal(&self, id: &str) {
         let mut inner = self.inner.lock().unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use quarrier::message_queue::QueueErrorKind;
 use quarrier::relay::RelayOptions;
@@ -69,7 +70,8 @@ fn a_running_relay_leaves_a_failing_queue_alone_and_says_so_to_who_asks_for_its_
         let queues = Scripted::new(|_, url, _| {
             if url.ends_with("broken") { Err(QueueErrorKind::Throttled) } else { Ok(()) }
         });
-        let long = RelayOptions { retry_ms_base: 3_600_000, retry_ms_max: 3_600_000, ..options() };
+        let long =
+            RelayOptions { retry_ms_base: 86_400_000, retry_ms_max: 86_400_000, ..options() };
         let relay = scene.relay_with(&queues, None, long);
         let drain = CancellationToken::new();
         let run = tokio::spawn({
@@ -85,7 +87,7 @@ fn a_running_relay_leaves_a_failing_queue_alone_and_says_so_to_who_asks_for_its_
         while scene.delivery(job).await.state != DeliveryState::Delivered {
             scene.hand.advance(20);
             relay.wake();
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(relay.alive().ok);
         drain.cancel();

@@ -291,6 +291,9 @@ impl IntakeStore for Troubled {
     async fn answered_messages(&self, queue: &str, rows_max: u32) -> StoreResult<Vec<HeldMessage>> {
         through!(self, answered_messages(queue, rows_max))
     }
+    async fn waiting(&self, jobs_max: u32) -> StoreResult<u32> {
+        through!(self, waiting(jobs_max))
+    }
     async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
         through!(self, forget_messages(queue, message_ids))
     }

@@ -28,6 +28,10 @@ impl IntakeStore for PostgresStore {
         self.within(self.read_answered(queue, rows_max)).await
     }
 
+    async fn waiting(&self, jobs_max: u32) -> StoreResult<u32> {
+        self.within(self.count_waiting(jobs_max)).await
+    }
+
     async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
         self.within(self.forget_held(queue, message_ids)).await
     }
@@ -111,6 +115,16 @@ impl PostgresStore {
         .await?;
         tx.commit().await?;
         Ok(rows.into_iter().map(|row| row.of(queue)).collect())
+    }
+
+    async fn count_waiting(&self, jobs_max: u32) -> Outcome<u32> {
+        let mut tx = self.look().await?;
+        let waiting =
+            sqlx::query_file_scalar!("src/store/postgres/intake_waiting.sql", i64::from(jobs_max))
+                .fetch_one(tx.on())
+                .await?;
+        tx.commit().await?;
+        Ok(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
     async fn forget_held(&self, queue: &str, message_ids: &[String]) -> Outcome<()> {

@@ -87,6 +87,13 @@ impl IntakeStore for SqliteStore {
         Ok(rows.into_iter().map(|row| row.of(queue)).collect())
     }
 
+    async fn waiting(&self, jobs_max: u32) -> StoreResult<u32> {
+        let waiting = sqlx::query_file_scalar!("src/store/sqlite/intake_waiting.sql", jobs_max)
+            .fetch_one(&self.reader)
+            .await?;
+        Ok(u32::try_from(waiting).unwrap_or(u32::MAX))
+    }
+
     async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
         if message_ids.is_empty() {
             return Ok(());
