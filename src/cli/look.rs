@@ -37,11 +37,7 @@ pub(super) async fn run(
             let (loaded, store) = existing(given, args.command.store(), clock).await?;
             jobs::run(&args, &*store, &loaded.settings, now, out).await.map_err(failed)?
         }
-        Command::Deliveries(args) => {
-            let now = clock.now().wall_ms;
-            let (_, store) = existing(given, args.command.store(), clock).await?;
-            deliveries::run(&args, &*store, now, out).await.map_err(failed)?
-        }
+        Command::Deliveries(args) => deliveries(&args, given, clock, out).await?,
         Command::Limits(args) => {
             let now = clock.now().wall_ms;
             let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
@@ -64,8 +60,7 @@ pub(super) async fn run(
             true
         }
         Command::Retention(args) => {
-            let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
-            retention::run(&args, &*store, &loaded.settings, out).await.map_err(failed)?;
+            retention(&args, given, clock, out).await?;
             true
         }
         Command::Tenants(args) => {
@@ -177,6 +172,27 @@ async fn enqueue(
     let all_well = enqueue::run(args, room, out, &mut stderr()).await.map_err(failed)?;
     store.close().await;
     Ok(all_well)
+}
+
+async fn deliveries(
+    args: &deliveries::DeliveriesArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let now = clock.now().wall_ms;
+    let (_, store) = existing(given, args.command.store(), clock).await?;
+    deliveries::run(args, &*store, now, out).await.map_err(failed)
+}
+
+async fn retention(
+    args: &retention::RetentionArgs,
+    given: &Given,
+    clock: Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (loaded, store) = existing(given, args.store.as_deref(), clock).await?;
+    retention::run(args, &*store, &loaded.settings, out).await.map_err(failed)
 }
 
 async fn tenants(

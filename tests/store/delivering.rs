@@ -36,12 +36,12 @@ const HOLD_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/answers";
 
-fn reply() -> Option<Reply> {
-    Some(Reply { to: QUEUE.to_owned(), trace: Some("Root=1-67891233".to_owned()) })
+fn reply() -> Reply {
+    Reply { to: QUEUE.to_owned(), trace: Some("Root=1-67891233".to_owned()) }
 }
 
 fn replying(world: &World) -> NewJob {
-    NewJob { reply: reply(), ..world.job() }
+    NewJob { reply: Some(reply()), ..world.job() }
 }
 
 async fn take(world: &World) -> Vec<DueDelivery> {
@@ -75,7 +75,7 @@ async fn ended(world: &World, job: NewJob) -> Uuid {
 }
 
 async fn a_job_that_replies_has_a_delivery_once_it_has_ended(world: World) {
-    let job = NewJob { reply: reply(), tenant: "acme".to_owned(), ..world.named("a") };
+    let job = NewJob { reply: Some(reply()), tenant: "acme".to_owned(), ..world.named("a") };
     let id = world.admit(vec![job]).await[0];
     let claimed = world.claim_one().await;
     assert!(take(&world).await.is_empty());
@@ -87,7 +87,7 @@ async fn a_job_that_replies_has_a_delivery_once_it_has_ended(world: World) {
 
     let taken = take(&world).await;
     let [due] = taken.as_slice() else { panic!("{taken:?}") };
-    assert_eq!(Some(&due.reply), reply().as_ref());
+    assert_eq!(due.reply, reply());
     assert_eq!((due.tries, due.since, due.tenant.as_str()), (0, at, "acme"));
     let read = world.results().await.remove(0);
     assert_eq!(format!("{:?}", due.result), format!("{read:?}"), "as anybody reads it");
@@ -134,7 +134,7 @@ async fn every_way_in_which_a_job_ends_makes_its_delivery(mut world: World) {
     world.hand.advance(20);
     assert_eq!(world.store.promote(100).await.unwrap().expired, 1);
     // Replaced by a changed document.
-    let first = NewJob { reply: reply(), ..world.named("r") };
+    let first = NewJob { reply: Some(reply()), ..world.named("r") };
     ways.extend(world.admit(vec![first]).await);
     let changed = NewJob {
         document_hash: "other".to_owned(),
@@ -394,7 +394,7 @@ async fn lists_are_filtered_and_go_page_by_page(world: World) {
 }
 
 async fn the_view_shows_where_each_delivery_stands(world: World) {
-    ended(&world, NewJob { reply: reply(), ..world.named("a") }).await;
+    ended(&world, NewJob { reply: Some(reply()), ..world.named("a") }).await;
     let shown = world
         .text("select external_id || ' ' || tenant || ' ' || state || ' ' || tries from deliveries")
         .await;

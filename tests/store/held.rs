@@ -1,6 +1,5 @@
 //! Messages that are deleted only when their jobs have ended and were answered.
 
-use quarrier::clock::Clock;
 use quarrier::store::{
     HeldMessage, NewJob, Reply, RetainAsk, RetentionPolicy, RetentionStage, Sent,
 };
@@ -16,7 +15,7 @@ behind_a_pooler_too!(
     a_message_of_a_deleted_job_may_go,
     messages_may_go_the_oldest_first,
     what_is_forgotten_is_not_held_any_more,
-    ten_thousand_held_messages_are_looked_through_in_a_moment,
+    one_of_ten_thousand_held_messages_is_found,
 );
 
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:work";
@@ -145,9 +144,7 @@ async fn what_is_forgotten_is_not_held_any_more(world: World) {
     world.store.forget_messages(QUEUE, &[]).await.unwrap();
 }
 
-/// A look each second must not be felt. What is printed is for a person; what is tested is that the
-/// last of them is found.
-async fn ten_thousand_held_messages_are_looked_through_in_a_moment(world: World) {
+async fn one_of_ten_thousand_held_messages_is_found(world: World) {
     let mut last = Uuid::nil();
     for group in 0..20 {
         let jobs: Vec<NewJob> = (0..500).map(|_| world.job()).collect();
@@ -159,10 +156,4 @@ async fn ten_thousand_held_messages_are_looked_through_in_a_moment(world: World)
     }
     world.store.cancel(&[last]).await.unwrap();
     assert_eq!(answered(&world).await, ["19-499"]);
-    let began = Clock::real().now().mono_ms;
-    for _ in 0..20 {
-        assert_eq!(answered(&world).await.len(), 1);
-    }
-    let took_ms = Clock::real().now().mono_ms - began;
-    println!("{:?}: {} us a look", world.engine, took_ms * 1_000 / 20);
 }
