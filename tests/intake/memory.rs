@@ -197,7 +197,9 @@ impl IntakeStore for Memory {
 
     async fn forget_messages(&self, _queue: &str, message_ids: &[String]) -> StoreResult<()> {
         let mut inner = self.here()?;
-        message_ids.iter().for_each(|id| drop(inner.held.remove(id)));
+        for id in message_ids {
+            inner.held.remove(id);
+        }
         Ok(())
     }
 }

@@ -103,7 +103,9 @@ impl Queue {
     pub(crate) fn show_if_there(&self, id: &str) {
         let mut inner = self.inner.lock().unwrap();
         let found = inner.messages.iter_mut().find(|message| message.id == id);
-        found.into_iter().for_each(|message| message.visible_at = 0);
+        if let Some(message) = found {
+            message.visible_at = 0;
+        }
     }
 
     /// Keeps it from others for ever, as who hides it again and again does.
