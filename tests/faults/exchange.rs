@@ -102,8 +102,22 @@ impl Exchange {
         let (sent, bad, messages, open_replies) = (0, 0, 0, 0);
         let (struck, over) = (HashSet::new(), Instant::now());
         Self {
-            size, mode, workers, takes_in, simulated, kept, road, queues, folder, settings, sent,
-            bad, messages, struck, open_replies, over,
+            size,
+            mode,
+            workers,
+            takes_in,
+            simulated,
+            kept,
+            road,
+            queues,
+            folder,
+            settings,
+            sent,
+            bad,
+            messages,
+            struck,
+            open_replies,
+            over,
         }
     }
 
@@ -241,7 +255,8 @@ impl Exchange {
 
     /// Notes that answers which are on their way may be sent again.
     pub(crate) async fn replies_hit(&mut self) {
-        self.open_replies += self.kept.count("quarrier.delivery where state = 'due' and taken").await;
+        self.open_replies +=
+            self.kept.count("quarrier.delivery where state = 'due' and taken").await;
     }
 
     /// How many answers may have been sent twice: those whose sender was struck, and those of which
@@ -323,12 +338,7 @@ pub(crate) fn visibility_s(size: Size) -> u64 {
     size.of(10, 30)
 }
 
-fn settings(
-    size: Size,
-    mode: Mode,
-    queues: &Queues,
-    road: &Road,
-) -> Vec<(&'static str, String)> {
+fn settings(size: Size, mode: Mode, queues: &Queues, road: &Road) -> Vec<(&'static str, String)> {
     let mut settings = size.settings();
     settings.extend([
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),

@@ -118,7 +118,12 @@ impl Queues {
         for ten in receipts.chunks(10) {
             let entry = |(at, receipt): (usize, &String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder();
-                entry.id(at.to_string()).receipt_handle(receipt).visibility_timeout(0).build().unwrap()
+                entry
+                    .id(at.to_string())
+                    .receipt_handle(receipt)
+                    .visibility_timeout(0)
+                    .build()
+                    .unwrap()
             };
             let entries = ten.iter().enumerate().map(entry).collect();
             let request = self.client.change_message_visibility_batch().queue_url(&self.jobs);

@@ -84,9 +84,8 @@ impl Exchange {
         let results = self.kept.count("quarrier.result").await;
         let open = self.kept.count("quarrier.attempt where outcome is null").await;
         assert_eq!(open, 0, "no attempt is left open");
-        let succeeded = u64::try_from(
-            states.values().filter(|state| state.as_str() == "succeeded").count(),
-        );
+        let succeeded =
+            u64::try_from(states.values().filter(|state| state.as_str() == "succeeded").count());
         let calls = self.judge_calls().await;
         let (replies, refusals) = self.judge_answers(&states).await;
         Tally {
