@@ -52,7 +52,7 @@ async fn killed(mode: Mode) {
     let size = exchange.size;
     let mut rng = StdRng::seed_from_u64(23);
     for _ in 0..size.of(4, 40) {
-        exchange.send(size.of(20, 150)).await;
+        exchange.send(size.of(20, 80)).await;
         let wait = Duration::from_millis(rng.random_range(0..size.of(1_200, 5_000)));
         tokio::time::sleep(wait).await;
         let index = rng.random_range(0..exchange.workers.len());
@@ -68,16 +68,16 @@ async fn killed(mode: Mode) {
 async fn away(mode: Mode) {
     let mut exchange = Exchange::start(mode).await;
     let size = exchange.size;
-    exchange.send(size.of(40, 1_500)).await;
-    exchange.until_calls_more(size.of(10, 300)).await;
+    exchange.send(size.of(40, 800)).await;
+    exchange.until_calls_more(size.of(10, 200)).await;
     exchange.road.hold();
-    exchange.send(size.of(20, 500)).await;
+    exchange.send(size.of(20, 300)).await;
     // Longer than messages stay hidden that cannot be hidden again.
     tokio::time::sleep(Duration::from_secs(size.of(12, 60))).await;
     assert!(exchange.workers.iter_mut().all(Worker::is_alive), "they wait it out");
     exchange.road.release();
     exchange.fault_over();
-    exchange.send(size.of(20, 500)).await;
+    exchange.send(size.of(20, 300)).await;
     let recovered = exchange.recovered().await;
     let fault = if size.of(0, 1) == 0 { "SQS away for 12 s" } else { "SQS away for 60 s" };
     let tally = exchange.judge(fault, recovered).await;
@@ -87,12 +87,12 @@ async fn away(mode: Mode) {
 async fn store_away(mode: Mode) {
     let mut exchange = Exchange::start(mode).await;
     let size = exchange.size;
-    exchange.send(size.of(40, 1_500)).await;
-    exchange.until_calls_more(size.of(5, 300)).await;
+    exchange.send(size.of(40, 800)).await;
+    exchange.until_calls_more(size.of(5, 200)).await;
     exchange.kept.cluster().halt();
     // Long enough for everybody to have noticed: a look at the store is good for a second.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let meanwhile = size.of(60, 1_000);
+    let meanwhile = size.of(60, 500);
     exchange.send(meanwhile).await;
     tokio::time::sleep(Duration::from_secs(size.of(6, 60))).await;
     // A request that was waiting already may have brought ten messages.
@@ -108,7 +108,7 @@ async fn store_away(mode: Mode) {
     assert!(gone <= may_be_gone, "{gone} messages are gone, and {may_be_gone} may be");
     exchange.workers.iter().for_each(Worker::thaw);
     exchange.fault_over();
-    exchange.send(size.of(20, 500)).await;
+    exchange.send(size.of(20, 300)).await;
     let recovered = exchange.recovered().await;
     let tally = exchange.judge("Postgres stopped in immediate mode", recovered).await;
     tally.expect_no_calls_again();
@@ -121,7 +121,8 @@ async fn delivered_often(mode: Mode) {
     let size = exchange.size;
     let held_long = Duration::from_secs(visibility_s(size) + 3);
     exchange.road.lose_deletes(mode == Mode::Stored);
-    exchange.send_repeatedly(size.of(40, 1_000), 3).await;
+    // While deletions are lost, fewer than may wait for theirs: beyond that nothing is received.
+    exchange.send_repeatedly(size.of(40, 300), 3).await;
     exchange.start_workers();
     exchange.until_stored(exchange.sent).await;
     if mode == Mode::Stored {
@@ -162,11 +163,11 @@ async fn stood_still(mode: Mode) {
     let past = Duration::from_secs(visibility_s(size) + 4).max(size.lease() * 2);
     for _ in 0..size.of(1, 4) {
         let before = exchange.sent;
-        exchange.send(size.of(50, 600)).await;
+        exchange.send(size.of(50, 200)).await;
         exchange.until_stored(before + 10).await;
         exchange.workers[0].freeze();
         exchange.fault_hit(0).await;
-        exchange.send(size.of(20, 200)).await;
+        exchange.send(size.of(20, 100)).await;
         if mode == Mode::Finished && exchange.workers.len() < 3 {
             // As a supervisor would: another in the place of one that does not answer.
             exchange.start_worker(true);
@@ -187,7 +188,7 @@ struct Bad {
     asks: bool,
 }
 
-fn bad(body: impl ToString, reason: &'static str, asks: bool) -> Bad {
+fn bad(body: &impl ToString, reason: &'static str, asks: bool) -> Bad {
     Bad { body: body.to_string(), reason, asks }
 }
 
@@ -196,17 +197,21 @@ fn bad_messages(round: u64, queues: &Queues) -> Vec<Bad> {
     let to = &queues.answers;
     let prompt = format!("Grade site {round}.");
     vec![
-        bad(format!("grade site {round}, please"), "JSON", false),
-        bad(json!([prompt]), "$", false),
-        bad(json!({ "reply_to": to, "labels": { "round": round.to_string() } }), "prompt", true),
-        bad(json!({ "prompt": prompt, "reply_to": to, "no_such_field": 1 }), "no_such_field", true),
-        bad(json!({ "prompt": prompt, "reply_to": to, "version": 99 }), "version", true),
-        bad(json!({ "prompt": round, "reply_to": to }), "prompt", true),
-        bad(json!({ "prompt": prompt, "reply_to": to, "model": "no-such" }), "no-such", true),
-        bad(json!({ "prompt": prompt, "reply_to": format!("{to}-not") }), "reply_to", false),
-        bad(format!("eyJwcm9tcHQiOiAiR3JhZGUgc2l0ZSB7{round}fQ=="), "base64", false),
+        bad(&format!("grade site {round}, please"), "JSON", false),
+        bad(&json!([prompt]), "$", false),
+        bad(&json!({ "reply_to": to, "labels": { "round": round.to_string() } }), "prompt", true),
         bad(
-            json!(["software.amazon.payloadoffloading.PayloadS3Pointer", { "s3Key": prompt }]),
+            &json!({ "prompt": prompt, "reply_to": to, "no_such_field": 1 }),
+            "no_such_field",
+            true,
+        ),
+        bad(&json!({ "prompt": prompt, "reply_to": to, "version": 99 }), "version", true),
+        bad(&json!({ "prompt": round, "reply_to": to }), "prompt", true),
+        bad(&json!({ "prompt": prompt, "reply_to": to, "model": "no-such" }), "no-such", true),
+        bad(&json!({ "prompt": prompt, "reply_to": format!("{to}-not") }), "reply_to", false),
+        bad(&format!("eyJwcm9tcHQiOiAiR3JhZGUgc2l0ZSB7{round}fQ=="), "base64", false),
+        bad(
+            &json!(["software.amazon.payloadoffloading.PayloadS3Pointer", { "s3Key": prompt }]),
             "S3",
             false,
         ),
@@ -218,7 +223,7 @@ async fn bad_among_good(mode: Mode) {
     exchange.start_workers();
     let size = exchange.size;
     let mut sent = Vec::new();
-    for round in 0..size.of(2, 50) {
+    for round in 0..size.of(2, 25) {
         exchange.send(size.of(12, 40)).await;
         let bad = bad_messages(round, &exchange.queues);
         let bodies: Vec<String> = bad.iter().map(|bad| bad.body.clone()).collect();
@@ -230,7 +235,7 @@ async fn bad_among_good(mode: Mode) {
     let to = exchange.queues.answers.clone();
     let other = json!({ "id": "job-1", "prompt": "Something else.", "reply_to": to });
     exchange.send_bad(&[other.to_string()]).await;
-    sent.push(bad(other, "belongs to the job", true));
+    sent.push(bad(&other, "belongs to the job", true));
     exchange.fault_over();
     let recovered = exchange.recovered().await;
     let tally = exchange.judge("bad messages among good ones", recovered).await;
