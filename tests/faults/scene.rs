@@ -46,7 +46,7 @@ impl Size {
     }
 
     /// Settings of every worker.
-    fn settings(self) -> Vec<(&'static str, String)> {
+    pub(crate) fn settings(self) -> Vec<(&'static str, String)> {
         let mut settings = vec![
             // Killed again and again, a job may be unlucky more often than three times.
             ("QUARRIER_RETRY__CRASHES_MAX", "50"),
