@@ -15,6 +15,9 @@ use crate::message_queue::{QueueResult, ReceiveAsk, Received};
 
 /// The most messages of one request, as queue services have it.
 const MESSAGES_MAX: u32 = 10;
+/// How long a helper's request waits for a first message, in seconds. One that does not wait at all
+/// asks some of the service's servers only, and may bring nothing from a queue that is full.
+const HELP_WAIT_S: u32 = 1;
 /// How often it is looked whether jobs that keep it waiting are done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -59,7 +62,7 @@ async fn help(run: Arc<Run>, more: Arc<Notify>) {
             () = more.notified() => {}
         }
         while !run.drain.is_cancelled()
-            && let Round::Full = round(&run, 0, &mut backoff).await
+            && let Round::Full = round(&run, HELP_WAIT_S, &mut backoff).await
         {
             more.notify_one();
         }
@@ -107,8 +110,8 @@ async fn round(run: &Run, wait_s: u32, backoff: &mut Backoff) -> Round {
     bench.stand.count_received(messages.len());
     let is_full = u32::try_from(messages.len()).is_ok_and(|came| came >= room.messages);
     // What waited for its first message cannot say when that came: its time is counted from the
-    // answer, which was a moment ago.
-    let got_mono_ms = if wait_s == 0 { asked_mono_ms } else { bench.clock.now().mono_ms };
+    // answer, which was a moment ago; from the request, where that was not much earlier.
+    let got_mono_ms = if wait_s <= HELP_WAIT_S { asked_mono_ms } else { bench.clock.now().mono_ms };
     admit::take_in(run, messages, got_mono_ms).await;
     drop(room);
     if is_full { Round::Full } else { Round::Rest }
