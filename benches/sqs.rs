@@ -324,7 +324,8 @@ impl Working {
 
     async fn end(self) -> anyhow::Result<()> {
         self.over.cancel();
-        Ok(self.work.await?)
+        self.work.await?;
+        Ok(())
     }
 }
 

@@ -44,6 +44,13 @@ struct JobRow<'a> {
     identity: &'a Option<String>,
     document_hash: &'a str,
     seen_until: i64,
+    reply_to: Option<&'a str>,
+}
+
+/// Apart from the rest, so that long documents are read by one statement only.
+#[derive(Serialize)]
+struct SpecRow<'a> {
+    id: String,
     document: &'a str,
     resolved: Option<String>,
     reply_to: Option<&'a str>,
@@ -200,7 +207,7 @@ pub(super) async fn judge_alone(tx: &mut Tx, job: &NewJob) -> StoreResult<Admitt
 
 /// Writes a job that has no place in its lane, because the same transaction claims it.
 pub(super) async fn insert_unplaced(tx: &mut Tx, job: &NewJob, now: i64) -> StoreResult<()> {
-    write(tx, &[job_row(job, None)?], now).await
+    write(tx, &[job_row(job, None)], &[spec_row(job)?], now).await
 }
 
 async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
@@ -219,12 +226,13 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
         })
         .collect();
     let mut places = place::give(tx, &arrivals).await?.into_iter();
-    let mut rows = Vec::with_capacity(jobs.len());
+    let (mut rows, mut specs) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
         let place = if due(job) { places.next() } else { None };
-        rows.push(job_row(job, place)?);
+        rows.push(job_row(job, place));
+        specs.push(spec_row(job)?);
     }
-    write(tx, &rows, now).await?;
+    write(tx, &rows, &specs, now).await?;
     let rejected: Vec<End> = jobs
         .iter()
         .filter_map(|job| {
@@ -236,17 +244,22 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], now: i64) -> StoreResult<()> {
     Ok(())
 }
 
-async fn write(tx: &mut Tx, rows: &[JobRow<'_>], now: i64) -> StoreResult<()> {
-    let rows = bulk::list(rows)?;
+async fn write(
+    tx: &mut Tx,
+    rows: &[JobRow<'_>],
+    specs: &[SpecRow<'_>],
+    now: i64,
+) -> StoreResult<()> {
+    let (rows, specs) = (bulk::list(rows)?, bulk::list(specs)?);
     sqlx::query_file!("src/store/sqlite/job_insert.sql", rows, now).execute(&mut **tx).await?;
-    sqlx::query_file!("src/store/sqlite/job_spec_insert.sql", rows).execute(&mut **tx).await?;
+    sqlx::query_file!("src/store/sqlite/job_spec_insert.sql", specs).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sqlite/seen_insert.sql", rows).execute(&mut **tx).await?;
     Ok(())
 }
 
-fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
+fn job_row(job: &NewJob, place: Option<f64>) -> JobRow<'_> {
     let resolved = job.resolved.as_ref().ok();
-    Ok(JobRow {
+    JobRow {
         id: job.job_id.to_string(),
         external_id: &job.external_id,
         tenant: &job.tenant,
@@ -267,6 +280,14 @@ fn job_row(job: &NewJob, place: Option<f64>) -> StoreResult<JobRow<'_>> {
         identity: &job.identity,
         document_hash: &job.document_hash,
         seen_until: job.seen_until,
+        reply_to: job.reply.as_ref().map(|reply| reply.to.as_str()),
+    }
+}
+
+fn spec_row(job: &NewJob) -> StoreResult<SpecRow<'_>> {
+    let resolved = job.resolved.as_ref().ok();
+    Ok(SpecRow {
+        id: job.job_id.to_string(),
         document: &job.document,
         resolved: resolved.map(serde_json::to_string).transpose()?,
         reply_to: job.reply.as_ref().map(|reply| reply.to.as_str()),
