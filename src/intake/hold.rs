@@ -164,26 +164,26 @@ impl Holds {
 
     /// They are deleted, or are not ours any more.
     pub(super) async fn forget(&self, bench: &Bench, place: &Place, gone: &[Doomed]) {
-        let ids = self.remove(gone);
+        let gone = self.remove(gone);
         self.freed.notify_one();
-        if let Err(error) = bench.doors.messages.forget_messages(&place.arn, &ids).await {
+        if let Err(error) = bench.doors.messages.forget_messages(&place.arn, &gone).await {
             // The store lists them again, and their deletion finds them gone.
             tracing::debug!(%error, "deleted messages are not forgotten yet");
         }
     }
 
-    /// Returns the ids of those that are gone; what was received anew meanwhile stays.
-    fn remove(&self, gone: &[Doomed]) -> Vec<String> {
+    /// Returns the ids and receipts of those that are gone; what was received anew meanwhile stays.
+    fn remove(&self, gone: &[Doomed]) -> Vec<(String, String)> {
         let mut inner = self.lock();
-        let mut ids = Vec::with_capacity(gone.len());
+        let mut removed = Vec::with_capacity(gone.len());
         for one in gone {
             let held = inner.held.get(&one.message_id);
             if held.is_none_or(|held| held.message.receipt == one.receipt) {
                 inner.held.remove(&one.message_id);
-                ids.push(one.message_id.clone());
+                removed.push((one.message_id.clone(), one.receipt.clone()));
             }
         }
-        ids
+        removed
     }
 }
 

@@ -174,5 +174,6 @@ pub trait IntakeStore: Send + Sync {
     async fn waiting(&self, jobs_max: u32) -> StoreResult<u32>;
 
     /// Forgets messages that were deleted, or that are not ours any more.
-    async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()>;
+    /// Each is its id and its receipt: one that was received anew meanwhile is its receiver's.
+    async fn forget_messages(&self, queue: &str, gone: &[(String, String)]) -> StoreResult<()>;
 }

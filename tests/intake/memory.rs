@@ -195,10 +195,12 @@ impl IntakeStore for Memory {
         self.here().map(|inner| inner.waiting.min(jobs_max))
     }
 
-    async fn forget_messages(&self, _queue: &str, message_ids: &[String]) -> StoreResult<()> {
+    async fn forget_messages(&self, _queue: &str, gone: &[(String, String)]) -> StoreResult<()> {
         let mut inner = self.here()?;
-        for id in message_ids {
-            inner.held.remove(id);
+        for (id, receipt) in gone {
+            if inner.held.get(id).is_some_and(|held| held.receipt == *receipt) {
+                inner.held.remove(id);
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ behind_a_pooler_too!(
     a_message_of_a_deleted_job_may_go,
     messages_may_go_the_oldest_first,
     what_is_forgotten_is_not_held_any_more,
+    a_message_that_was_received_anew_is_not_forgotten_by_its_old_receipt,
     one_of_ten_thousand_held_messages_is_found,
 );
 
@@ -136,12 +137,25 @@ async fn what_is_forgotten_is_not_held_any_more(world: World) {
     let job = world.admit_one().await;
     let all = ["a", "b", "c"].map(|id| message(id, job, 1));
     world.store.hold_messages(&all).await.unwrap();
-    let gone = ["a".to_owned(), "c".to_owned(), "never held".to_owned()];
+    let pair = |id: &str| (id.to_owned(), format!("{id}-1"));
+    let gone = ["a", "c", "never held"].map(pair);
     world.store.forget_messages("another", &gone).await.unwrap();
     assert_eq!(held(&world).await.len(), 3);
     world.store.forget_messages(QUEUE, &gone).await.unwrap();
     assert_eq!(held(&world).await, [message("b", job, 1)]);
     world.store.forget_messages(QUEUE, &[]).await.unwrap();
+}
+
+/// Of two processes the one has an old receipt, and learns that it is none any more.
+async fn a_message_that_was_received_anew_is_not_forgotten_by_its_old_receipt(world: World) {
+    let job = world.admit_one().await;
+    world.store.hold_messages(&[message("m", job, 1)]).await.unwrap();
+    world.store.hold_messages(&[message("m", job, 2)]).await.unwrap();
+    let by = |receipt: &str| [("m".to_owned(), receipt.to_owned())];
+    world.store.forget_messages(QUEUE, &by("m-1")).await.unwrap();
+    assert_eq!(held(&world).await, [message("m", job, 2)]);
+    world.store.forget_messages(QUEUE, &by("m-2")).await.unwrap();
+    assert_eq!(held(&world).await, []);
 }
 
 async fn one_of_ten_thousand_held_messages_is_found(world: World) {

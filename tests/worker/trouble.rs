@@ -294,8 +294,8 @@ impl IntakeStore for Troubled {
     async fn waiting(&self, jobs_max: u32) -> StoreResult<u32> {
         through!(self, waiting(jobs_max))
     }
-    async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
-        through!(self, forget_messages(queue, message_ids))
+    async fn forget_messages(&self, queue: &str, gone: &[(String, String)]) -> StoreResult<()> {
+        through!(self, forget_messages(queue, gone))
     }
 }
 

@@ -32,8 +32,8 @@ impl IntakeStore for PostgresStore {
         self.within(self.count_waiting(jobs_max)).await
     }
 
-    async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
-        self.within(self.forget_held(queue, message_ids)).await
+    async fn forget_messages(&self, queue: &str, gone: &[(String, String)]) -> StoreResult<()> {
+        self.within(self.forget_held(queue, gone)).await
     }
 }
 
@@ -127,12 +127,13 @@ impl PostgresStore {
         Ok(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
-    async fn forget_held(&self, queue: &str, message_ids: &[String]) -> Outcome<()> {
-        if message_ids.is_empty() {
+    async fn forget_held(&self, queue: &str, gone: &[(String, String)]) -> Outcome<()> {
+        if gone.is_empty() {
             return Ok(());
         }
+        let (ids, receipts): (Vec<String>, Vec<String>) = gone.iter().cloned().unzip();
         let mut tx = self.begin().await?;
-        sqlx::query_file!("src/store/postgres/intake_forget.sql", queue, message_ids)
+        sqlx::query_file!("src/store/postgres/intake_forget.sql", queue, &ids, &receipts)
             .execute(tx.on())
             .await?;
         tx.commit().await?;

@@ -94,12 +94,12 @@ impl IntakeStore for SqliteStore {
         Ok(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
-    async fn forget_messages(&self, queue: &str, message_ids: &[String]) -> StoreResult<()> {
-        if message_ids.is_empty() {
+    async fn forget_messages(&self, queue: &str, gone: &[(String, String)]) -> StoreResult<()> {
+        if gone.is_empty() {
             return Ok(());
         }
-        let ids = bulk::list(message_ids)?;
-        sqlx::query_file!("src/store/sqlite/intake_forget.sql", queue, ids)
+        let gone = bulk::list(gone)?;
+        sqlx::query_file!("src/store/sqlite/intake_forget.sql", queue, gone)
             .execute(&self.writer)
             .await?;
         Ok(())
