@@ -45,7 +45,7 @@ const WAIT_S: u32 = 1;
 /// How often it is looked whether the intake has done all. A hundredth of the shortest run.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// A run that takes longer has lost messages.
-const RUN_MAX: Duration = Duration::from_secs(600);
+const RUN_MAX: Duration = Duration::from_mins(10);
 
 #[derive(Debug, Clone, Parser)]
 struct Options {
@@ -223,7 +223,7 @@ impl Ground {
     async fn intake(&self) -> anyhow::Result<Ran> {
         let folder = tempfile::tempdir()?;
         let store = self.open(folder.path()).await?;
-        let queue: Arc<dyn MessageQueue> = Arc::clone(&self.sqs) as _;
+        let queue = Arc::clone(&self.sqs);
         let options = IntakeOptions { wait_s: WAIT_S, ..self.intake_options(&self.url) };
         let intake = self.make(&store, queue, options)?;
         let (began, cpu_began) = (Instant::now(), cpu_seconds());
@@ -252,7 +252,7 @@ impl Ground {
         let made = self.client.create_queue().queue_name(name).send().await?;
         let url = made.queue_url.context("the queue has no URL")?;
         let counted = Arc::new(Counted::over(Arc::clone(&self.sqs)));
-        let queue: Arc<dyn MessageQueue> = Arc::clone(&counted) as _;
+        let queue = Arc::clone(&counted);
         let intake = self.make(&store, queue, self.intake_options(&url))?;
         let (began, cpu_began) = (Instant::now(), cpu_seconds());
         let working = Working::start(&intake);
@@ -295,9 +295,10 @@ impl Ground {
         queue: Arc<dyn MessageQueue>,
         options: IntakeOptions,
     ) -> anyhow::Result<Intake> {
+        let (jobs, messages) = (Arc::clone(store), Arc::clone(store));
         let doors = IntakeDoors {
-            jobs: Arc::clone(store) as _,
-            messages: Arc::clone(store) as _,
+            jobs,
+            messages,
             queue,
             admission: Arc::new(rooms::admission(&self.settings, "bench")?),
             admitted: Arc::new(|| {}),
