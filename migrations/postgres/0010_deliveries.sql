@@ -79,6 +79,18 @@ select
 from quarrier.delivery
 join quarrier.job on job.id = delivery.job_id;
 comment on view quarrier.deliveries is 'Every result that goes to a queue, and where it stands.';
+comment on column quarrier.deliveries.seq is 'The order of its job''s end, as in quarrier.results.';
+comment on column quarrier.deliveries.job_id is 'Its job.';
+comment on column quarrier.deliveries.external_id is 'The producer''s id, the document''s `id`.';
+comment on column quarrier.deliveries.tenant is 'Whose job.';
+comment on column quarrier.deliveries.reply_to is 'The queue that it goes to, as the document names it.';
+comment on column quarrier.deliveries.state is
+    'due (to be sent, perhaps again), delivered, or undeliverable (given up: a person must act).';
+comment on column quarrier.deliveries.tries is 'How often it was tried.';
+comment on column quarrier.deliveries.due_at is 'When it is tried next, while it is due.';
+comment on column quarrier.deliveries.error is 'Why the last try failed.';
+comment on column quarrier.deliveries.created_at is 'When it was made: its job''s end.';
+comment on column quarrier.deliveries.ended_at is 'When it was delivered or given up.';
 
 -- As in migration 2, but that a document may say where its result goes.
 create or replace function quarrier.refusal(document jsonb, bytes integer) returns text

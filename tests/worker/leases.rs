@@ -208,7 +208,9 @@ fn a_moving_beat_is_never_rescued() {
 /// A lease of a process that this machine knows nothing of.
 async fn foreign_lease(bed: &Bed) -> Uuid {
     let lease = Uuid::now_v7();
-    bed.sql(&format!("insert into lease values ('{lease}', 7, 'elsewhere', 1, 0)")).await;
+    let columns = "id, beat, host, pid, started_at";
+    bed.sql(&format!("insert into lease ({columns}) values ('{lease}', 7, 'elsewhere', 1, 0)"))
+        .await;
     lease
 }
 
