@@ -94,6 +94,9 @@ pub struct Origin {
     pub trace: Option<String>,
     /// Whose it is where it does not say so. It is no part of the document, and so not of its hash.
     pub tenant: Option<String>,
+    /// It may have been on its way for long, or have come before: a passed deadline is no mistake of
+    /// the document then. Its job is found, or is admitted and expires.
+    pub may_be_late: bool,
 }
 
 /// The admission room.
@@ -211,11 +214,12 @@ impl Admission {
             }
         };
         let model = resolved.model.clone();
+        let may_be_late = origin.may_be_late;
         problems.extend(unsayable(&document, &resolved));
         let job = NewJob { reply, ..self.job(document, origin, resolved, now) };
         problems.extend(misfits(&model, job.wanted, window));
         problems.extend(never_fits(&job, limits));
-        if job.deadline_at <= now.wall_ms {
+        if job.deadline_at <= now.wall_ms && !may_be_late {
             problems.push(Problem::new("$.deadline", "has already passed"));
         }
         if problems.is_empty() { Ok(job) } else { Err(problems) }

@@ -395,8 +395,18 @@ fn of_message() -> Origin {
         identity: Some("message:7".to_owned()),
         trace: Some(TRACE.to_owned()),
         tenant: Some("north".to_owned()),
+        may_be_late: true,
         ..Origin::default()
     }
+}
+
+#[test]
+fn a_message_may_come_after_its_deadline_and_is_still_the_same_job() {
+    let text = json!({ "id": "a", "prompt": "hi", "deadline": "2020-01-01T00:00:00Z" }).to_string();
+    let room = replying(&[]);
+    let prepared = |origin| room.prepare(&text, &Overrides::default(), origin, &[], NOW);
+    assert_eq!(prepared(of_message()).unwrap().identity.as_deref(), Some("id:a"));
+    check_refused(prepared(Origin::default()), &expect!["$.deadline: has already passed"]);
 }
 
 #[test]

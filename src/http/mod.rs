@@ -1,4 +1,4 @@
-//! What a worker answers on HTTP: `/healthz` (alive, else start it anew) and `/readyz` (takes work
+//! What a process answers on HTTP: `/healthz` (alive, else start it anew) and `/readyz` (takes work
 //! and gets it done, else look why), each with what was looked at as JSON, 200 or 503.
 //! Must not know: how a check is judged (`worker::Check` says), stores, jobs.
 

@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::{Bench, Place};
-use crate::admit::{Origin, Overrides};
+use crate::admit::{Origin, Overrides, trace_form};
 use crate::clock::Now;
 use crate::job::Problem;
 use crate::message_queue::Received;
@@ -13,8 +13,6 @@ use crate::store::{LimitRule, NewJob};
 
 /// The attribute by which producers hand a trace over, as the web's standard names it.
 const TRACEPARENT: &str = "traceparent";
-/// The longest trace that is handed on, in bytes.
-const TRACE_BYTES_MAX: usize = 1_024;
 /// How the bodies of clients begin that keep the real body elsewhere.
 const POINTERS: [&str; 2] = [
     "software.amazon.payloadoffloading.PayloadS3Pointer",
@@ -100,13 +98,16 @@ fn origin(bench: &Bench, place: &Place, message: &Received) -> Origin {
         tenant: message.group.clone().filter(|_| of_group),
         trace: trace(message),
         batch: None,
+        may_be_late: true,
     }
 }
 
-/// The producer's trace: what it has put on the message itself first.
+/// The producer's trace, in a form that a reply can carry: what it has put on the message itself
+/// first.
 fn trace(message: &Received) -> Option<String> {
-    let trace = message.attributes.get(TRACEPARENT).or(message.trace.as_ref());
-    trace.filter(|trace| !trace.is_empty() && trace.len() <= TRACE_BYTES_MAX).cloned()
+    let is_known = |trace: &&String| trace_form(trace).is_some();
+    let own = message.attributes.get(TRACEPARENT).filter(is_known);
+    own.or_else(|| message.trace.as_ref().filter(is_known)).cloned()
 }
 
 /// The body is elsewhere: a pointer of a client for large messages.

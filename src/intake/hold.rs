@@ -147,6 +147,8 @@ impl Holds {
     /// here, and is never marked twice at once by the loop that asks.
     fn doom(&self, message: &HeldMessage) -> bool {
         match self.lock().held.get_mut(&message.message_id) {
+            // What the store lists by an older receipt is not deleted by that.
+            Some(held) if held.message.receipt != message.receipt => false,
             Some(held) => !std::mem::replace(&mut held.doomed, true),
             None => true,
         }

@@ -15,9 +15,9 @@ use crate::message_queue::{QueueResult, ReceiveAsk, Received};
 
 /// The most messages of one request, as queue services have it.
 const MESSAGES_MAX: u32 = 10;
-/// How long a helper's request waits for a first message, in seconds. One that does not wait at all
+/// How long a further loop's request waits for a first message, in seconds. One that does not wait at all
 /// asks some of the service's servers only, and may bring nothing from a queue that is full.
-const HELP_WAIT_S: u32 = 1;
+const FURTHER_WAIT_S: u32 = 1;
 /// How often it is looked whether jobs that keep it waiting are done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,9 +34,9 @@ enum Round {
 /// Receives until the drain.
 pub(super) async fn keep(run: &Arc<Run>) {
     let more = Arc::new(Notify::new());
-    let mut helpers = JoinSet::new();
+    let mut further = JoinSet::new();
     for _ in 1..run.bench.options.receive_loops_max {
-        helpers.spawn(help(Arc::clone(run), Arc::clone(&more)));
+        further.spawn(go_along(Arc::clone(run), Arc::clone(&more)));
     }
     let mut backoff = Backoff::of_queue();
     while !run.drain.is_cancelled() {
@@ -45,16 +45,16 @@ pub(super) async fn keep(run: &Arc<Run>) {
             more.notify_one();
         }
     }
-    while let Some(ended) = helpers.join_next().await {
+    while let Some(ended) = further.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a loop of the intake broke");
         }
     }
 }
 
-/// Helps from a full request on, until its own are not full any more: an idle queue is asked by the
+/// Asks beside the first loop from a full request on, until its own are not full any more: an idle queue is asked by the
 /// first loop alone.
-async fn help(run: Arc<Run>, more: Arc<Notify>) {
+async fn go_along(run: Arc<Run>, more: Arc<Notify>) {
     let mut backoff = Backoff::of_queue();
     loop {
         tokio::select! {
@@ -62,7 +62,7 @@ async fn help(run: Arc<Run>, more: Arc<Notify>) {
             () = more.notified() => {}
         }
         while !run.drain.is_cancelled()
-            && let Round::Full = round(&run, HELP_WAIT_S, &mut backoff).await
+            && let Round::Full = round(&run, FURTHER_WAIT_S, &mut backoff).await
         {
             more.notify_one();
         }
@@ -111,7 +111,8 @@ async fn round(run: &Run, wait_s: u32, backoff: &mut Backoff) -> Round {
     let is_full = u32::try_from(messages.len()).is_ok_and(|came| came >= room.messages);
     // What waited for its first message cannot say when that came: its time is counted from the
     // answer, which was a moment ago; from the request, where that was not much earlier.
-    let got_mono_ms = if wait_s <= HELP_WAIT_S { asked_mono_ms } else { bench.clock.now().mono_ms };
+    let got_mono_ms =
+        if wait_s <= FURTHER_WAIT_S { asked_mono_ms } else { bench.clock.now().mono_ms };
     admit::take_in(run, messages, got_mono_ms).await;
     drop(room);
     if is_full { Round::Full } else { Round::Rest }
@@ -147,7 +148,7 @@ impl<'r> Room<'r> {
         if messages > 0 {
             return Some(Self { run, messages, reserved: true });
         }
-        bench.stand.waits(format!("{max} messages are held until their jobs end (held_max)"));
+        bench.stand.waits(format!("{max} messages are held until their jobs end (sqs.held_max)"));
         tokio::select! {
             () = run.drain.cancelled() => {}
             () = bench.holds.freed() => {}

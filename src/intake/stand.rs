@@ -45,6 +45,15 @@ impl Doing {
             Self::Hide => "does not let messages be hidden again",
         }
     }
+
+    /// What it can do again.
+    fn back(self) -> &'static str {
+        match self {
+            Self::Receive => "can be received from",
+            Self::Delete => "lets messages be deleted",
+            Self::Hide => "lets messages be hidden",
+        }
+    }
 }
 
 /// What it does.
@@ -176,7 +185,7 @@ impl Stand {
     /// The queue has done it.
     pub(super) fn works(&self, doing: Doing) {
         if self.lock().troubles.remove(&doing).is_some() {
-            tracing::info!(queue = self.queue, "{} works again: {doing:?}", self.queue);
+            tracing::info!(queue = self.queue, "{} {} again", self.queue, doing.back());
         }
     }
 
@@ -230,8 +239,13 @@ fn words(error: &QueueError) -> String {
              sqs.region)"
         }
         QueueErrorKind::Denied => {
-            "give these credentials the rights to receive, delete, hide and read the attributes of \
-             the queue, and to use its key (docs/sqs.md)"
+            "allow these credentials sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:ReceiveMessage, \
+             sqs:DeleteMessage and sqs:ChangeMessageVisibility on it, and kms:Decrypt on its key \
+             (docs/sqs.md)"
+        }
+        QueueErrorKind::Refused => {
+            "correct the queue's URL, ARN or name (sqs.intake), its region (sqs.region) or the \
+             address (sqs.endpoint)"
         }
         QueueErrorKind::Full => {
             "as many messages are in flight as the queue allows: other receivers hold them"

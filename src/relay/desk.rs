@@ -215,7 +215,7 @@ impl<'r> Desk<'r> {
                 }
                 let put_off: Vec<_> = slips
                     .iter()
-                    .map(|slip| (slip.job_id, self.put_off(slip, Some(&rest))))
+                    .map(|slip| (slip.job_id, self.put_off(slip, Some(&rest), Sent::Later)))
                     .collect();
                 self.unsettled.extend(put_off);
                 return;
@@ -262,9 +262,9 @@ impl<'r> Desk<'r> {
                     let options = &self.relay.sender.options;
                     let own_ms = wait_ms(passes, slip.tries, options, &mut self.rng);
                     let ms = rest.as_ref().map_or(own_ms, |rest| rest.ms.max(own_ms));
-                    self.put_off(slip, Some(&Rest::of(ms, error.message)))
+                    self.put_off(slip, Some(&Rest::of(ms, error.message)), Sent::Again)
                 }
-                End::Unsent => self.put_off(slip, rest.as_ref()),
+                End::Unsent => self.put_off(slip, rest.as_ref(), Sent::Later),
             };
             given_up = given_up.saturating_add(usize::from(matches!(sent, Sent::Undeliverable(_))));
             self.unsettled.push((slip.job_id, sent));
@@ -279,14 +279,19 @@ impl<'r> Desk<'r> {
     }
 
     /// A result that comes again, or is given up because that went on for too long.
-    fn put_off(&mut self, slip: &Slip, rest: Option<&Rest>) -> Sent {
+    fn put_off(
+        &mut self,
+        slip: &Slip,
+        rest: Option<&Rest>,
+        again: fn(u64, String) -> Sent,
+    ) -> Sent {
         let options = &self.relay.sender.options;
         let reason = rest.map_or("there was no time left to send it", |rest| rest.reason.as_str());
         let age_ms = self.relay.sender.clock.now().wall_ms.saturating_sub(slip.since);
         let age_ms = u64::try_from(age_ms).unwrap_or(0);
         match given_up(slip.tries, age_ms, options) {
             Some(why) => Sent::Undeliverable(format!("{why}; the last try: {reason}")),
-            None => Sent::Again(rest.map_or(0, |rest| rest.ms), reason.to_owned()),
+            None => again(rest.map_or(0, |rest| rest.ms), reason.to_owned()),
         }
     }
 

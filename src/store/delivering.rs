@@ -70,6 +70,8 @@ pub enum Sent {
     Delivered,
     /// Again after so many ms, for this reason.
     Again(u64, String),
+    /// It was not tried, and comes after so many ms: no try is counted.
+    Later(u64, String),
     /// Never, for this reason.
     Undeliverable(String),
 }

@@ -239,13 +239,19 @@ async fn a_try_that_failed_comes_again_after_its_wait(world: World) {
     world.hand.advance(1);
     let due = take(&world).await;
     assert_eq!((due.len(), due[0].tries, due[0].since), (1, 1, since));
+    settle(&world, id, Sent::Later(5, "its queue is left alone".to_owned())).await;
+    assert_eq!(delivery(&world, id).await.tries, 1, "what was not sent is no try");
 }
 
 async fn a_delivery_that_has_ended_stays_as_it_is(world: World) {
     let id = ended(&world, replying(&world)).await;
     take(&world).await;
     settle(&world, id, Sent::Delivered).await;
-    for late in [Sent::Again(0, "late".to_owned()), Sent::Undeliverable("late".to_owned())] {
+    for late in [
+        Sent::Later(0, "late".to_owned()),
+        Sent::Again(0, "late".to_owned()),
+        Sent::Undeliverable("late".to_owned()),
+    ] {
         settle(&world, id, late).await;
     }
     let row = delivery(&world, id).await;

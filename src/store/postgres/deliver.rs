@@ -83,6 +83,7 @@ impl PostgresStore {
         let settled = delivering::settled(sent, now);
         let ids: Vec<Uuid> = settled.iter().map(|row| row.job_id).collect();
         let states: Vec<&str> = settled.iter().map(|row| row.state).collect();
+        let tries: Vec<i32> = settled.iter().map(|row| row.tries).collect();
         let next: Vec<Option<i64>> =
             settled.iter().map(|row| row.next_at.map(bulk::instant)).collect();
         let errors: Vec<Option<Cow<'_, str>>> = settled.into_iter().map(|row| row.error).collect();
@@ -92,7 +93,8 @@ impl PostgresStore {
             &states as _,
             &next as _,
             &errors as _,
-            bulk::instant(now)
+            bulk::instant(now),
+            &tries
         )
         .execute(tx.on())
         .await?;

@@ -8,9 +8,10 @@ with mine as materialized (
 )
 update quarrier.delivery
 set
-    state = sent.state, tries = delivery.tries + 1, next_at = quarrier.at(sent.next_at),
+    state = sent.state, tries = delivery.tries + sent.tries, next_at = quarrier.at(sent.next_at),
     error = sent.error, ended_at = case when sent.state <> 'due' then quarrier.at($5) end
 from mine
-join unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[]) as sent (job_id, state, next_at, error)
+join unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $6::int[])
+    as sent (job_id, state, next_at, error, tries)
     on sent.job_id = mine.job_id
 where delivery.job_id = mine.job_id

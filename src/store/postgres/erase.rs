@@ -83,10 +83,11 @@ impl PostgresStore {
 fn remains() -> Vec<String> {
     vec![
         "in dead rows, until the tables are vacuumed (vacuum quarrier.job_spec, quarrier.result, \
-         quarrier.attempt, quarrier.attempt_body, quarrier.submission)"
+         quarrier.attempt, quarrier.attempt_body, quarrier.submission, quarrier.delivery)"
             .to_owned(),
         "in the write-ahead log, replicas and backups, until they rotate".to_owned(),
         erasing::SPOOLS.to_owned(),
+        erasing::SENT.to_owned(),
     ]
 }
 

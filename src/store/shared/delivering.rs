@@ -14,6 +14,8 @@ use crate::store::{DeliveryState, HeldMessage, Sent};
 pub(in crate::store) struct Settled<'a> {
     pub(in crate::store) job_id: Uuid,
     pub(in crate::store) state: &'static str,
+    /// How many tries this was, 0 or 1.
+    pub(in crate::store) tries: i32,
     /// When it is tried again, in Unix ms.
     pub(in crate::store) next_at: Option<i64>,
     /// Words of a queue service; no column holds NUL.
@@ -26,13 +28,15 @@ pub(in crate::store) fn settled(sent: &[(Uuid, Sent)], now: i64) -> Vec<Settled<
     for (job_id, sent) in sent {
         let (state, next_at, error) = match sent {
             Sent::Delivered => (DeliveryState::Delivered, None, None),
-            Sent::Again(after_ms, why) => {
+            Sent::Again(after_ms, why) | Sent::Later(after_ms, why) => {
                 (DeliveryState::Due, Some(now.saturating_add_unsigned(*after_ms)), Some(why))
             }
             Sent::Undeliverable(why) => (DeliveryState::Undeliverable, None, Some(why)),
         };
         let error = error.map(|why| shown(why));
-        last.insert(*job_id, Settled { job_id: *job_id, state: state.as_str(), next_at, error });
+        let tries = i32::from(!matches!(sent, Sent::Later(..)));
+        let state = state.as_str();
+        last.insert(*job_id, Settled { job_id: *job_id, state, tries, next_at, error });
     }
     last.into_values().collect()
 }

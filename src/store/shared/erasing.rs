@@ -16,6 +16,11 @@ pub(in crate::store) const SPOOLS: &str = "in the spool files of workers that do
     store; replayed, they are paid for and not kept (files that were put aside, *.refused and \
     *.unreadable, are for a person to delete)";
 
+/// The same, of what left the store before.
+pub(in crate::store) const SENT: &str = "in messages and bucket objects that were sent before \
+    (reply_to, dead-letter queues, sqs.bucket), until their readers or the queues' retention delete \
+    them";
+
 /// A job, as an erasure sees it.
 pub(in crate::store) struct Seen {
     pub(in crate::store) id: Uuid,

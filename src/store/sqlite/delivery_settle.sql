@@ -2,7 +2,7 @@
 -- end of its job, stays as it is.
 update delivery
 set
-    state = sent.value ->> 'state', tries = delivery.tries + 1, next_at = sent.value ->> 'next_at',
+    state = sent.value ->> 'state', tries = delivery.tries + (sent.value ->> 'tries'), next_at = sent.value ->> 'next_at',
     error = sent.value ->> 'error', ended_at = iif(sent.value ->> 'state' = 'due', null, ?2)
 from jsonb_each(?1) as sent
 where

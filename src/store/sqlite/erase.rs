@@ -57,7 +57,8 @@ impl SqliteStore {
     async fn scrub(&self) -> StoreResult<Vec<String>> {
         let (busy, _, _): (i64, i64, i64) =
             sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&self.writer).await?;
-        let mut remains = vec![erasing::SPOOLS.to_owned(), COPIES.to_owned()];
+        let mut remains =
+            vec![erasing::SPOOLS.to_owned(), erasing::SENT.to_owned(), COPIES.to_owned()];
         if busy != 0 {
             remains.insert(0, WAL.to_owned());
         }
@@ -76,7 +77,11 @@ impl SqliteStore {
                 started_at: row.started_at,
                 done_at: row.done_at,
                 counts: serde_json::from_str(&row.counts)?,
-                remains: vec![erasing::SPOOLS.to_owned(), COPIES.to_owned()],
+                remains: vec![
+                    erasing::SPOOLS.to_owned(),
+                    erasing::SENT.to_owned(),
+                    COPIES.to_owned(),
+                ],
             });
         }
         Ok(erasures)
