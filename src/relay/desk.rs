@@ -250,6 +250,7 @@ impl<'r> Desk<'r> {
         let (rest, news) = self.targets.end(&to, found, at, &mut self.rng);
         self.relay.shared.note(self.targets.failing());
         tell(&to, news);
+        let failed = done.whole.is_some();
         let mut given_up = 0_usize;
         for (slip, end) in slips.iter().zip(done.ends) {
             let sent = match end {
@@ -264,6 +265,8 @@ impl<'r> Desk<'r> {
                     let ms = rest.as_ref().map_or(own_ms, |rest| rest.ms.max(own_ms));
                     self.put_off(slip, Some(&Rest::of(ms, error.message)), Sent::Again)
                 }
+                // A queue that failed as a whole was tried for all of them.
+                End::Unsent if failed => self.put_off(slip, rest.as_ref(), Sent::Again),
                 End::Unsent => self.put_off(slip, rest.as_ref(), Sent::Later),
             };
             given_up = given_up.saturating_add(usize::from(matches!(sent, Sent::Undeliverable(_))));
