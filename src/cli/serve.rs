@@ -117,8 +117,10 @@ pub(super) async fn run(
     });
     let ended = worker.run(stop.drain, stop.now.clone()).await;
     over.cancel();
-    if let (Some(relay), Some(sending)) = (relay, sending) {
-        last_sends(&relay, sending, &stop.now).await;
+    if let (Some(relay), Some(sending)) = (relay, sending)
+        && !relay.finish(sending, LAST_SENDS, &stop.now).await
+    {
+        tracing::warn!("results were not sent in time; they are sent when a process serves again");
     }
     // A held message may go once its reply was sent.
     replied.cancel();
@@ -177,22 +179,6 @@ fn send(relay: Relay, worker: &Worker, over: CancellationToken) -> JoinHandle<()
             () = wakes => {}
         }
     })
-}
-
-/// Sends the results of the last calls, too.
-async fn last_sends(relay: &Relay, sending: JoinHandle<()>, now: &CancellationToken) {
-    let sends = async {
-        if let Err(error) = sending.await {
-            tracing::error!(%error, "the relay broke");
-        }
-        relay.flush(LAST_SENDS).await;
-    };
-    tokio::select! {
-        () = now.cancelled() => {}
-        ended = tokio::time::timeout(LAST_SENDS, sends) => if ended.is_err() {
-            tracing::warn!("results were not sent in time; they are sent when a process serves again");
-        },
-    }
 }
 
 async fn open_door(loaded: &Loaded) -> anyhow::Result<Option<Door>> {

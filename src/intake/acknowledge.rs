@@ -11,10 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{self, Backoff};
 use super::stand::Doing;
 use super::{Bench, Place};
-use crate::message_queue::{QueueErrorKind, Received};
+use crate::message_queue::{BATCH_MESSAGES_MAX, QueueErrorKind, Received};
 
-/// The most messages of one request.
-const BATCH_MAX: usize = 10;
 /// How long the first message of a batch waits for more.
 const LINGER: Duration = Duration::from_millis(200);
 /// Requests at once; one on a queue with an order.
@@ -72,7 +70,7 @@ fn ended(result: Option<Result<(), tokio::task::JoinError>>) {
 async fn next_batch(doomed: &mut mpsc::Receiver<Doomed>) -> Option<Vec<Doomed>> {
     let mut batch = vec![doomed.recv().await?];
     let full = async {
-        while batch.len() < BATCH_MAX {
+        while batch.len() < BATCH_MESSAGES_MAX {
             let Some(next) = doomed.recv().await else { return };
             batch.push(next);
         }

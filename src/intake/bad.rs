@@ -11,15 +11,14 @@ use super::acknowledge::Doomed;
 use super::backoff::Backoff;
 use super::{OnBad, Run};
 use crate::message_queue::{
-    Attribute, DeadLetters, Outgoing, QueueError, QueueErrorKind, QueueResult, Received,
+    ATTRIBUTES_MAX, Attribute, DeadLetters, Outgoing, QueueError, QueueErrorKind, QueueResult,
+    Received, is_legal,
 };
 
 /// The attributes that a dead letter gets beside its own.
 const REASON: &str = "quarrier.reason";
 const JOB_ID: &str = "quarrier.job_id";
 const QUEUE: &str = "quarrier.queue";
-/// The most attributes of a message.
-const ATTRIBUTES_MAX: usize = 10;
 /// The longest reason on a dead letter, in characters; the store has all of it.
 const REASON_CHARS_MAX: usize = 1_000;
 /// How often a dead letter is sent. After that its message is delivered again, and found.
@@ -180,14 +179,9 @@ fn letter(run: &Run, bad: &Bad) -> Outgoing {
 
 /// The reason in characters that every queue takes.
 fn readable(reason: &str) -> String {
-    let plain = |letter: char| if letter.is_control() || is_refused(letter) { ' ' } else { letter };
+    let plain = |letter: char| if letter.is_control() || !is_legal(letter) { ' ' } else { letter };
     let text: String = reason.chars().take(REASON_CHARS_MAX).map(plain).collect();
     if text.trim().is_empty() { "rejected".to_owned() } else { text }
-}
-
-/// XML has no word for it.
-fn is_refused(letter: char) -> bool {
-    matches!(letter, '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 //! One call is one request, or one batch of them; nothing retries inside and nothing waits but a
 //! long poll. Must not know: jobs, stores, what a body means.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+
+pub use rules::*;
 
 /// Why a queue did not do it; named for what the caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,23 +162,6 @@ pub trait MessageQueue: Send + Sync {
 
     /// Sends messages; the answer is the queue's id of each.
     async fn send(&self, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>>;
-}
-
-/// Whether a queue keeps an order within groups: its name, which ends its URL and its ARN, says so.
-#[must_use]
-pub fn is_fifo(name: &str) -> bool {
-    const SUFFIX: &str = ".fifo";
-    name.ends_with(SUFFIX)
-}
-
-/// JSON text without the two characters that XML, and so a queue, has no word for and JSON does not
-/// spell out by itself: they can only stand within strings, where they may be spelt so.
-#[must_use]
-pub fn spelt_out(json: String) -> String {
-    if !json.contains(['\u{FFFE}', '\u{FFFF}']) {
-        return json;
-    }
-    json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
 }
 
 /// A place for bodies that are too large for a message.

@@ -250,7 +250,7 @@ impl<'r> Desk<'r> {
         let (rest, news) = self.targets.end(&to, found, at, &mut self.rng);
         self.relay.shared.note(self.targets.failing());
         tell(&to, news);
-        let failed = done.whole.is_some();
+        let failed = matches!(done.whole, Some(Err(_)));
         let mut given_up = 0_usize;
         for (slip, end) in slips.iter().zip(done.ends) {
             let sent = match end {

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::admit::{TraceForm, trace_form};
-use crate::job;
-use crate::message_queue::{Attribute, Outgoing, spelt_out};
+use crate::message_queue::{Attribute, Outgoing, id_of, spelt_out};
 use crate::result_line::{notice_lines, result_line};
 use crate::store::DueDelivery;
 
@@ -17,9 +16,6 @@ const TRACEPARENT: &str = "traceparent";
 /// What the extended client libraries know a pointer by, and the name of its class in its body.
 const POINTER_SIZE: &str = "ExtendedPayloadSize";
 const POINTER_CLASS: &str = "software.amazon.payloadoffloading.PayloadS3Pointer";
-
-/// The longest message group, in characters.
-const GROUP_CHARS_MAX: usize = 128;
 
 /// What is the same for all messages to one queue.
 #[derive(Debug, Clone, Copy)]
@@ -61,24 +57,11 @@ pub(super) fn notices(
     let notice = format!(
         "the result has {} bytes and this queue takes {bytes_max}; it stands in the store: `quarrier \
          jobs show {} --json`, or the row of this job_id in the table result",
-        bytes(whole),
+        whole.bytes(),
         delivery.result.job_id
     );
     notice_lines(&delivery.result, form.simulated, &notice)
         .map(|line| message(delivery, spelt_out(line), form))
-}
-
-/// What counts against the queue's limit: body, and names, types and values of attributes.
-pub(super) fn bytes(message: &Outgoing) -> u64 {
-    let of_attribute = |(name, value): (&String, &Attribute)| {
-        let value = match value {
-            Attribute::Text(text) => "String".len().saturating_add(text.len()),
-            Attribute::Number(number) => "Number".len().saturating_add(number.to_string().len()),
-        };
-        name.len().saturating_add(value)
-    };
-    let attributes: usize = message.attributes.iter().map(of_attribute).sum();
-    u64::try_from(message.body.len().saturating_add(attributes)).unwrap_or(u64::MAX)
 }
 
 fn message(delivery: &DueDelivery, body: String, form: Form) -> Outgoing {
@@ -100,21 +83,12 @@ fn message(delivery: &DueDelivery, body: String, form: Form) -> Outgoing {
     Outgoing {
         body,
         attributes,
-        group: form.fifo.then(|| group(&delivery.tenant)),
+        group: form.fifo.then(|| id_of(&delivery.tenant)),
         // With the end's number, because a job that is retried by a person ends anew, and the queue
         // would take the second result for the first.
         deduplication: form.fifo.then(|| format!("{}:{}", row.job_id, row.seq)),
         trace: header,
     }
-}
-
-/// A tenant's message group: its name, where a queue takes that for one.
-fn group(tenant: &str) -> String {
-    let is_plain = tenant.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_plain && (1..=GROUP_CHARS_MAX).contains(&tenant.len()) {
-        return tenant.to_owned();
-    }
-    job::digest(tenant)
 }
 
 #[cfg(test)]
@@ -244,8 +218,8 @@ pub(super) mod tests {
         let line: serde_json::Value = serde_json::from_str(&full.body).unwrap();
         assert!(line["text"].is_null() && line["id"] == "report-1");
         let notice = line["notice"].as_str().unwrap();
-        assert!(notice.starts_with(&format!("the result has {} bytes", bytes(&whole))), "{notice}");
-        assert!(bytes(&full) < 1_024, "{}", bytes(&full));
+        assert!(notice.starts_with(&format!("the result has {} bytes", whole.bytes())), "{notice}");
+        assert!(full.bytes() < 1_024, "{}", full.bytes());
     }
 
     #[test]
@@ -256,6 +230,6 @@ pub(super) mod tests {
             ("a".to_owned(), text("bc")),
             ("n".to_owned(), Attribute::Number(123)),
         ]);
-        assert_eq!(bytes(&message), 5 + (1 + 6 + 2) + (1 + 6 + 3));
+        assert_eq!(message.bytes(), 5 + (1 + 6 + 2) + (1 + 6 + 3));
     }
 }

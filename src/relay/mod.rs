@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::desk::{Desk, Until};
@@ -78,6 +79,26 @@ impl Relay {
         let sending = Desk::new(self).work(Until::Idle);
         if tokio::time::timeout(within, sending).await.is_err() {
             tracing::debug!("results are left to send");
+        }
+    }
+
+    /// Waits for its loop, which is to end, and sends the last results, until `stop` at most; false
+    /// where that took longer than `within`.
+    pub async fn finish(
+        &self,
+        work: JoinHandle<()>,
+        within: Duration,
+        stop: &CancellationToken,
+    ) -> bool {
+        let last = async {
+            if let Err(error) = work.await {
+                tracing::error!(%error, "the relay broke");
+            }
+            self.flush(within).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => true,
+            ended = tokio::time::timeout(within, last) => ended.is_ok(),
         }
     }
 

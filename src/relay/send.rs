@@ -14,18 +14,16 @@ use super::message::{self, Form};
 use super::target::{Known, is_the_queues};
 use crate::clock::Clock;
 use crate::message_queue::{
-    LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueResult, is_fifo,
+    BATCH_MESSAGES_MAX, LargeBodies, MESSAGE_BYTES_MAX, MessageQueue, Outgoing, QueueError,
+    QueueErrorKind, QueueResult, is_fifo,
 };
 use crate::store::DueDelivery;
 
-/// The most messages of a batch.
-const BATCH_MESSAGES_MAX: usize = 10;
 /// What every queue takes in a message unless it says less; also the least that any service takes
 /// in a batch, which may be larger than a single message.
 const USUAL_BYTES: u64 = 262_144;
-/// The least and the most that a queue's limit can be.
+/// The least that a queue's limit can be.
 const LIMIT_BYTES_MIN: u64 = 1_024;
-const LIMIT_BYTES_MAX: u64 = 1_048_576;
 /// How often a message is made smaller that is too large after all.
 const SHRINKS_MAX: usize = 4;
 
@@ -147,7 +145,7 @@ impl Sender {
             return Ok(limit);
         }
         let limit = match self.in_time(self.queues.facts(url)).await {
-            Ok(facts) => facts.message_bytes_max.clamp(LIMIT_BYTES_MIN, LIMIT_BYTES_MAX),
+            Ok(facts) => facts.message_bytes_max.clamp(LIMIT_BYTES_MIN, MESSAGE_BYTES_MAX),
             Err(error) if error.kind == QueueErrorKind::Gone => return Err(error),
             Err(_) => known.limit.map_or(USUAL_BYTES, |(limit, _)| limit.min(USUAL_BYTES)),
         };
@@ -167,7 +165,7 @@ impl Sender {
         let mut items = Vec::with_capacity(formed.len());
         for (at, formed) in formed {
             match formed {
-                Ok(message) => items.push(Item { at, bytes: message::bytes(&message), message }),
+                Ok(message) => items.push(Item { at, bytes: message.bytes(), message }),
                 Err(error) => done.set(at, End::Failed(error)),
             }
         }
@@ -177,7 +175,7 @@ impl Sender {
     /// The message of a result for a queue that takes so many bytes.
     async fn formed(&self, row: &DueDelivery, form: Form, limit: u64) -> QueueResult<Outgoing> {
         let whole = message::whole(row, form);
-        if message::bytes(&whole) <= limit {
+        if whole.bytes() <= limit {
             return Ok(whole);
         }
         if let Some(bodies) = &self.bodies {
@@ -186,7 +184,7 @@ impl Sender {
             return Ok(message::pointer(row, form, &whole, &bucket, &key));
         }
         let notices = message::notices(row, form, &whole, limit);
-        notices.into_iter().find(|notice| message::bytes(notice) <= limit).ok_or_else(|| {
+        notices.into_iter().find(|notice| notice.bytes() <= limit).ok_or_else(|| {
             let message = format!("even a notice is larger than the {limit} bytes of this queue");
             QueueError { kind: QueueErrorKind::TooLarge, message }
         })
@@ -241,7 +239,7 @@ impl Sender {
         let mut refused = None;
         for _ in 0..SHRINKS_MAX {
             let message = self.formed(row, form, *limit).await?;
-            let bytes = message::bytes(&message);
+            let bytes = message.bytes();
             let answer = self.sent(way.url, std::slice::from_ref(&message)).await.pop();
             match answer.unwrap_or_else(|| Err(unanswered())) {
                 Err(error) if error.kind == QueueErrorKind::TooLarge => {

@@ -2,34 +2,10 @@
 //! others of its batch with it.
 //! Must not know: the SDK, requests, batches.
 
-use sha2::{Digest as _, Sha256};
+use crate::message_queue::{ATTRIBUTES_MAX, Outgoing, QueueErrorKind, is_legal};
 
-use crate::message_queue::{Attribute, Outgoing, QueueErrorKind};
-
-/// The most attributes of one message.
-const ATTRIBUTES_MAX: usize = 10;
 /// The longest name of an attribute, in bytes.
 const ATTRIBUTE_NAME_BYTES_MAX: usize = 256;
-/// The longest group or deduplication id, in characters.
-const ID_CHARS_MAX: usize = 128;
-
-/// The size that counts: the body, and each attribute's name, type and value. The trace does not.
-pub(super) fn bytes(message: &Outgoing) -> u64 {
-    let attribute = |(name, value): (&String, &Attribute)| {
-        let (kind, value) = parts(value);
-        name.len() + kind.len() + value.len()
-    };
-    let bytes = message.body.len() + message.attributes.iter().map(attribute).sum::<usize>();
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// An attribute's type and value, as the service has them.
-pub(super) fn parts(attribute: &Attribute) -> (&'static str, String) {
-    match attribute {
-        Attribute::Text(text) => ("String", text.clone()),
-        Attribute::Number(number) => ("Number", number.to_string()),
-    }
-}
 
 /// Why this message cannot be sent to a queue that takes so many bytes.
 pub(super) fn refused(message: &Outgoing, bytes_max: u64) -> Option<(QueueErrorKind, String)> {
@@ -48,7 +24,7 @@ pub(super) fn refused(message: &Outgoing, bytes_max: u64) -> Option<(QueueErrorK
         if !is_attribute_name(name) {
             return wrong(format!("{name:?} is no attribute's name"));
         }
-        let (_, value) = parts(value);
+        let (_, value) = value.parts();
         if value.is_empty() {
             return wrong(format!("its attribute {name} is empty"));
         }
@@ -56,27 +32,9 @@ pub(super) fn refused(message: &Outgoing, bytes_max: u64) -> Option<(QueueErrorK
             return wrong(format!("its attribute {name} has the character U+{:04X}", u32::from(c)));
         }
     }
-    let bytes = bytes(message);
+    let bytes = message.bytes();
     (bytes > bytes_max)
         .then(|| (QueueErrorKind::TooLarge, format!("{bytes} bytes are more than {bytes_max}")))
-}
-
-/// A group or deduplication id in the characters that the service takes. One that has others, or is
-/// longer, is stood for by its hash: the same id always by the same.
-pub(super) fn id(text: &str) -> String {
-    let length = text.chars().count();
-    let plain = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_punctuation();
-    if (1..=ID_CHARS_MAX).contains(&length) && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    let digits: Vec<String> =
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
-}
-
-/// Whether a body may have this character: those of XML 1.0.
-fn is_legal(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{1_0000}'..)
 }
 
 fn is_attribute_name(name: &str) -> bool {
@@ -87,7 +45,7 @@ fn is_attribute_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message_queue::QueueErrorKind as Kind;
+    use crate::message_queue::{Attribute, QueueErrorKind as Kind};
 
     fn message(body: &str) -> Outgoing {
         Outgoing {
@@ -103,15 +61,6 @@ mod tests {
         let mut message = message("x");
         message.attributes.insert(name.to_owned(), value);
         message
-    }
-
-    #[test]
-    fn attributes_count_with_their_names_and_types() {
-        assert_eq!(bytes(&message("äb")), 3);
-        assert_eq!(bytes(&with("size", Attribute::Number(100))), 1 + 4 + 6 + 3);
-        assert_eq!(bytes(&with("why", Attribute::Text("no".to_owned()))), 1 + 3 + 6 + 2);
-        let traced = Outgoing { trace: Some("Root=1-2-3".to_owned()), ..message("x") };
-        assert_eq!(bytes(&traced), 1);
     }
 
     #[test]
@@ -142,16 +91,5 @@ mod tests {
             assert!(why.contains(said), "{why}");
         }
         assert_eq!(refused(&message("tab\t, line\r\n, é, 漢, 😀, \u{FFFD}"), 1_000), None);
-    }
-
-    #[test]
-    fn ids_that_the_service_takes_stay_and_others_become_their_hash() {
-        assert_eq!(id("team-7/eu"), "team-7/eu");
-        for other in ["Müller & Co", "two words", "", &"x".repeat(129)] {
-            let hashed = id(other);
-            assert_eq!(hashed.len(), 64, "{other}");
-            assert_eq!(hashed, id(other));
-        }
-        assert_ne!(id("Müller"), id("Muller "));
     }
 }

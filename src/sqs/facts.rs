@@ -7,8 +7,10 @@ use aws_sdk_sqs::operation::get_queue_attributes::builders::GetQueueAttributesFl
 use aws_sdk_sqs::types::QueueAttributeName as Known;
 use serde_json::Value;
 
-use super::{Asked, MESSAGE_BYTES_MAX};
-use crate::message_queue::{DeadLetters, QueueErrorKind, QueueFacts, QueueResult};
+use super::Asked;
+use crate::message_queue::{
+    DeadLetters, MESSAGE_BYTES_MAX, QueueErrorKind, QueueFacts, QueueResult,
+};
 
 /// What the service uses where nothing was set, in seconds.
 const VISIBILITY_S: u32 = 30;

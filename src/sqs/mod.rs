@@ -24,20 +24,18 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, Config, Region, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use self::address::Name;
 use crate::message_queue::{
-    MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts, QueueResult, ReceiveAsk,
-    Received,
+    MESSAGE_BYTES_MAX, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts, QueueResult,
+    ReceiveAsk, Received,
 };
 
-/// The largest message and the largest batch that any queue takes, in bytes.
-const MESSAGE_BYTES_MAX: u64 = 1_048_576;
 /// For how long a message can be hidden at most, in seconds: 12 hours.
 const VISIBILITY_S_MAX: u32 = 43_200;
 /// So many batches of one call are on their way at once.
@@ -178,6 +176,38 @@ impl Sqs {
     {
         within(self.timeout, asked, call).await
     }
+
+    /// Makes requests of an entry for each receipt, in batches; each tells the ids of the entries
+    /// that were done, and those that failed.
+    async fn over_receipts<E, Fut>(
+        &self,
+        asked: Asked<'_>,
+        receipts: &[String],
+        entry: impl Fn(String, &str) -> Result<E, BuildError>,
+        request: impl Fn(Client, Vec<E>) -> Fut,
+    ) -> Vec<QueueResult<()>>
+    where
+        Fut: Future<Output = QueueResult<(Vec<String>, Vec<BatchResultErrorEntry>)>>,
+    {
+        let client = self.client(asked, asked.what);
+        spread::over(batch::by_number(receipts.len()), BATCHES_AT_ONCE, |range| {
+            let receipts = receipts.get(range).unwrap_or_default();
+            let entries: Result<Vec<E>, BuildError> = receipts
+                .iter()
+                .zip(0_usize..)
+                .map(|(receipt, at)| entry(at.to_string(), receipt))
+                .collect();
+            let request = entries
+                .map_err(|error| fault::unmade(asked, &error))
+                .and_then(|entries| Ok(request(client.clone()?, entries)));
+            async move {
+                let (done, failed) = request?.await?;
+                let done = done.into_iter().map(|id| (id, ()));
+                Ok(answers::of_batch(asked, receipts.len(), done, &failed))
+            }
+        })
+        .await
+    }
 }
 
 /// What was asked, for the words of a failure.
@@ -259,26 +289,15 @@ impl MessageQueue for Sqs {
 
     async fn delete(&self, url: &str, receipts: &[String]) -> Vec<QueueResult<()>> {
         let asked = Asked { verb: "delete from", what: url };
-        let client = self.client(asked, url);
-        let entry = |(at, receipt): (usize, &String)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(at.to_string());
-            entry.receipt_handle(receipt).build().map_err(|error| fault::unmade(asked, &error))
+        let entry = |id, receipt: &str| {
+            DeleteMessageBatchRequestEntry::builder().id(id).receipt_handle(receipt).build()
         };
-        spread::over(batch::by_number(receipts.len()), BATCHES_AT_ONCE, |range| {
-            let entries: QueueResult<Vec<_>> =
-                receipts.get(range).unwrap_or_default().iter().enumerate().map(entry).collect();
-            let client = client.clone();
-            async move {
-                let entries = entries?;
-                let asked_for = entries.len();
-                let request = client?.delete_message_batch().queue_url(url);
-                let request = request.set_entries(Some(entries));
-                let answer = self.within(asked, request.send()).await?;
-                let done = answer.successful.into_iter().map(|entry| (entry.id, ()));
-                Ok(answers::of_batch(asked, asked_for, done, &answer.failed))
-            }
-        })
-        .await
+        let request = |client: Client, entries| async move {
+            let request = client.delete_message_batch().queue_url(url).set_entries(Some(entries));
+            let answer = self.within(asked, request.send()).await?;
+            Ok((answer.successful.into_iter().map(|entry| entry.id).collect(), answer.failed))
+        };
+        self.over_receipts(asked, receipts, entry, request).await
     }
 
     async fn hide(
@@ -295,27 +314,17 @@ impl MessageQueue for Sqs {
             let refused = asked.refused(QueueErrorKind::Refused, &why);
             return receipts.iter().map(|_| Err(refused.clone())).collect();
         };
-        let client = self.client(asked, url);
-        let entry = |(at, receipt): (usize, &String)| {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(at.to_string());
-            let entry = entry.receipt_handle(receipt).visibility_timeout(seconds);
-            entry.build().map_err(|error| fault::unmade(asked, &error))
+        let entry = |id, receipt: &str| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id);
+            entry.receipt_handle(receipt).visibility_timeout(seconds).build()
         };
-        spread::over(batch::by_number(receipts.len()), BATCHES_AT_ONCE, |range| {
-            let entries: QueueResult<Vec<_>> =
-                receipts.get(range).unwrap_or_default().iter().enumerate().map(entry).collect();
-            let client = client.clone();
-            async move {
-                let entries = entries?;
-                let asked_for = entries.len();
-                let request = client?.change_message_visibility_batch().queue_url(url);
-                let request = request.set_entries(Some(entries));
-                let answer = self.within(asked, request.send()).await?;
-                let done = answer.successful.into_iter().map(|entry| (entry.id, ()));
-                Ok(answers::of_batch(asked, asked_for, done, &answer.failed))
-            }
-        })
-        .await
+        let request = |client: Client, entries| async move {
+            let request = client.change_message_visibility_batch().queue_url(url);
+            let request = request.set_entries(Some(entries));
+            let answer = self.within(asked, request.send()).await?;
+            Ok((answer.successful.into_iter().map(|entry| entry.id).collect(), answer.failed))
+        };
+        self.over_receipts(asked, receipts, entry, request).await
     }
 
     async fn send(&self, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>> {

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{
 };
 
 use super::{Asked, BATCHES_AT_ONCE, Sqs, answers, batch, contents, fault, spread};
-use crate::message_queue::{Attribute, Outgoing, QueueErrorKind, QueueResult, is_fifo};
+use crate::message_queue::{Attribute, Outgoing, QueueErrorKind, QueueResult, id_of, is_fifo};
 
 /// Sends all of them and answers for each.
 pub(super) async fn all(sqs: &Sqs, url: &str, messages: &[Outgoing]) -> Vec<QueueResult<String>> {
@@ -37,7 +37,7 @@ async fn batches(
     good: &[&Outgoing],
     bytes_max: u64,
 ) -> Vec<QueueResult<String>> {
-    let sizes: Vec<u64> = good.iter().map(|message| contents::bytes(message)).collect();
+    let sizes: Vec<u64> = good.iter().map(|message| message.bytes()).collect();
     // What a queue keeps in order is sent in order.
     let at_once = if is_fifo(asked.what) { 1 } else { BATCHES_AT_ONCE };
     let client = sqs.client(asked, asked.what);
@@ -67,8 +67,8 @@ fn entry(
     let mut entry = SendMessageBatchRequestEntry::builder()
         .id(at.to_string())
         .message_body(&message.body)
-        .set_message_group_id(message.group.as_deref().map(contents::id))
-        .set_message_deduplication_id(message.deduplication.as_deref().map(contents::id));
+        .set_message_group_id(message.group.as_deref().map(id_of))
+        .set_message_deduplication_id(message.deduplication.as_deref().map(id_of));
     for (name, value) in &message.attributes {
         entry = entry.message_attributes(name, attribute(value).map_err(unmade)?);
     }
@@ -81,6 +81,6 @@ fn entry(
 }
 
 fn attribute(value: &Attribute) -> Result<MessageAttributeValue, fault::Unmade> {
-    let (kind, value) = contents::parts(value);
+    let (kind, value) = value.parts();
     MessageAttributeValue::builder().data_type(kind).string_value(value).build()
 }

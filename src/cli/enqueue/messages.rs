@@ -15,7 +15,8 @@ use crate::cli::jsonl::{JsonLine, JsonLines};
 use crate::clock::Clock;
 use crate::job::{self, Problem};
 use crate::message_queue::{
-    MessageQueue, Outgoing, QueueError, QueueErrorKind, is_fifo, spelt_out,
+    MESSAGE_BYTES_MAX, MessageQueue, Outgoing, QueueError, QueueErrorKind, id_of, is_fifo, is_id,
+    spelt_out,
 };
 
 /// How many messages are given to the queue at once; ten go in one request.
@@ -26,12 +27,8 @@ const CHUNK_BYTES_MAX: usize = 8 * 1024 * 1024;
 const TRIES_MAX: u32 = 6;
 /// The longest pause before the second try, in milliseconds; each further one may be twice as long.
 pub const PAUSE_MS: u64 = 500;
-/// The largest message that any queue takes, in bytes.
-const MESSAGE_BYTES_MAX: u64 = 1_048_576;
 /// The group of documents that name no tenant, on queues that need one.
 const GROUP: &str = "default";
-/// The longest group that a queue takes, in characters.
-const GROUP_CHARS_MAX: usize = 128;
 
 /// What sending works with.
 #[derive(Clone, Copy)]
@@ -172,12 +169,9 @@ fn message(
 
 /// What keeps the order on a FIFO queue, and fair shares on a standard one.
 fn group(tenant: Option<&str>, fifo: bool) -> Option<String> {
-    let fits = |tenant: &str| {
-        tenant.len() <= GROUP_CHARS_MAX && tenant.chars().all(|c| c.is_ascii_graphic())
-    };
     match tenant {
-        Some(tenant) if fits(tenant) => Some(tenant.to_owned()),
-        Some(tenant) => fifo.then(|| job::digest(tenant)),
+        Some(tenant) if fifo || is_id(tenant) => Some(id_of(tenant)),
+        Some(_) => None,
         None => fifo.then(|| GROUP.to_owned()),
     }
 }

@@ -37,18 +37,9 @@ impl Replies {
     /// results wait after that.
     pub(super) async fn end(self, stop: &Stop) -> usize {
         let Some(Sending { relay, work, worked }) = self.sending else { return 0 };
-        let sends = async {
-            drop(worked);
-            if let Err(error) = work.await {
-                tracing::error!(%error, "the relay broke");
-            }
-            relay.flush(self.drain).await;
-        };
-        tokio::select! {
-            () = stop.now.cancelled() => {}
-            ended = tokio::time::timeout(self.drain, sends) => if ended.is_err() {
-                tracing::debug!("results are left to send");
-            },
+        drop(worked);
+        if !relay.finish(work, self.drain, &stop.now).await {
+            tracing::debug!("results are left to send");
         }
         relay.waiting().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "results that wait to be sent are not counted");

@@ -4,7 +4,9 @@
 use crate::cli::doctor::report::Report;
 use crate::cli::doctor::words::{bytes, counted};
 use crate::cli::table::span;
-use crate::message_queue::{QueueError, QueueErrorKind, QueueFacts, QueueResult};
+use crate::message_queue::{
+    MESSAGE_BYTES_MAX, QueueError, QueueErrorKind, QueueFacts, QueueResult,
+};
 
 pub(super) const INTAKE: &str = "sqs.intake";
 pub(super) const REPLY: &str = "sqs.reply";
@@ -16,8 +18,6 @@ const KEY: &str = "sqs.encryption";
 const RETENTION: &str = "sqs.retention";
 const ALONE: &str = "sqs.alone";
 
-/// The largest message that a queue can take, in bytes.
-const MESSAGE_BYTES_MAX: u64 = 1_048_576;
 /// A message that is held until its job has ended is received again by each process that begins.
 const RECEIVES_HELD: u32 = 20;
 /// A message that is deleted once stored is received again only where something was away.
