@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Bench;
-use super::claims::{may_claim, registered, start};
+use super::begun::Begun;
+use super::claims::{may_claim, registered};
 use super::finisher::{Finisher, FinisherRef};
 use crate::retry::Allowed;
 use crate::store::{ClaimSubmittedAsk, NewJob};
@@ -75,9 +76,9 @@ async fn start_in_lane(
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
     let reserved_mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
-    let begun = claimed.jobs.into_iter().zip(aborts?).zip(slots);
+    let begun = Begun::count(bench, lane, (claimed.jobs, aborts?), slots, reserved_mono_ms);
     let count = begun.len();
-    start(bench, finisher, lane, (begun, reserved_mono_ms), bench.is_ending());
+    begun.start(bench, finisher, bench.is_ending());
     Some(count)
 }
 

@@ -9,11 +9,10 @@ use rand::RngExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{self, Turn};
+use super::begun::Begun;
 use super::finisher::Finisher;
 use super::wakes::Wakes;
 use super::{Bench, WaitingFor, lanes};
-use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::retry::Allowed;
 use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
@@ -61,6 +60,9 @@ struct Lanes {
     found_mono_ms: u64,
     /// Which is asked first.
     first: usize,
+    /// What the last claim brought, where another follows at once: these start once that is on its
+    /// way, so that the store and this process work side by side.
+    begun: Option<Begun>,
 }
 
 /// What one look at all lanes came to.
@@ -110,6 +112,11 @@ pub(super) async fn work(
         } else {
             Look { waiting: Some(WaitingFor::Store), ..Look::default() }
         };
+        if look.more && lanes.begun.is_some() {
+            // More is there, and slots for it.
+            continue;
+        }
+        start(&mut lanes.begun, bench, finisher, drain.is_cancelled());
         if look.claimed > 0 || look.again_in_ms.is_some() {
             pause(bench, &look).await;
         }
@@ -145,6 +152,7 @@ pub(super) async fn work(
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
         }
     }
+    start(&mut lanes.begun, bench, finisher, true);
     bench.wait_for(None);
 }
 
@@ -156,10 +164,8 @@ async fn pause(bench: &Bench, look: &Look) {
     if look.again_in_ms.is_some() {
         return tokio::time::sleep(interval).await;
     }
-    let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
-    let worth = (slots / CLAIMS_WORTH).max(1);
     let enough = async {
-        while bench.slots.available_permits() < worth {
+        while !is_worth_a_claim(bench) {
             bench.wake.notified().await;
         }
     };
@@ -169,6 +175,11 @@ async fn pause(bench: &Bench, look: &Look) {
     }
     // A wake-up that was used up here may have been a new job's.
     bench.wake.notify_one();
+}
+
+fn is_worth_a_claim(bench: &Bench) -> bool {
+    let slots = usize::try_from(bench.options.concurrency).unwrap_or(1);
+    bench.slots.available_permits() >= (slots / CLAIMS_WORTH).max(1)
 }
 
 /// The store may be asked for work.
@@ -233,13 +244,20 @@ async fn look(
         let asked = slots.len();
         // Each claim has its own deadline; many lanes of a slow store are no stuck loop.
         bench.pulses.claims.lap(bench.clock.now().mono_ms);
-        match claim(bench, lane, asked).await {
+        let before = async { start(&mut lanes.begun, bench, finisher, drain.is_cancelled()) };
+        let (claimed, ()) = tokio::join!(biased; claim(bench, lane, asked), before);
+        match claimed {
             Ok((claimed, aborts, claimed_mono_ms)) => {
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
-                let begun = claimed.jobs.into_iter().zip(aborts).zip(slots);
-                start(bench, finisher, lane, (begun, claimed_mono_ms), drain.is_cancelled());
+                let jobs = (claimed.jobs, aborts);
+                let begun = Begun::count(bench, lane, jobs, slots, claimed_mono_ms);
+                if look.more && look.again_in_ms.is_none() && is_worth_a_claim(bench) {
+                    lanes.begun = Some(begun);
+                } else {
+                    begun.start(bench, finisher, drain.is_cancelled());
+                }
             }
             Err(error) => {
                 tracing::warn!(lane, %error, "claim failed");
@@ -372,34 +390,8 @@ fn note(bench: &Bench, lane: &str, claimed: &Claimed, look: &mut Look) {
     }
 }
 
-/// A claimed job, what aborts its call, and its slot.
-pub(super) type Begun = ((ClaimedJob, CancellationToken), OwnedSemaphorePermit);
-
-/// Starts these jobs, each in its slot; where the worker drains they go back unsent.
-pub(super) fn start(
-    bench: &Arc<Bench>,
-    finisher: &Finisher,
-    lane: &str,
-    (begun, claimed_mono_ms): (impl ExactSizeIterator<Item = Begun>, u64),
-    drains: bool,
-) {
-    let lane: Arc<str> = Arc::from(lane);
-    let count = u32::try_from(begun.len()).unwrap_or(u32::MAX);
-    bench.status.update(|status| {
-        status.in_flight += count;
-        status.claimed += u64::from(count);
-    });
-    for ((job, abort), slot) in begun {
-        if drains {
-            // The drain began while the claim was on its way: it goes back unsent, uncounted.
-            abort.cancel();
-        }
-        let worst_micros = job.resolved.prices.as_ref().map_or(0, |prices| {
-            cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
-        });
-        bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
-        let lane = Arc::clone(&lane);
-        let turn = Turn { job, lane, abort, claimed_mono_ms, worst_micros, heard: None };
-        tokio::spawn(attempt::run(Arc::clone(bench), finisher.clone(), turn, slot));
+fn start(begun: &mut Option<Begun>, bench: &Arc<Bench>, finisher: &Finisher, drains: bool) {
+    if let Some(begun) = begun.take() {
+        begun.start(bench, finisher, drains);
     }
 }

@@ -1,5 +1,5 @@
-//! The finisher: one per process, commits finished attempts in groups. What arrives while groups are
-//! on their way is the next one.
+//! The finisher: one per process, commits finished attempts in groups. What arrives during one
+//! commit is the next group.
 //! Must not know: how an attempt came out.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Bench, restore};
@@ -26,10 +26,6 @@ const RETRY_MS_MAX: u64 = 500;
 /// The first group of a burst is no larger than this, so that its slots work again while the rest
 /// commits; each backlog after a group doubles the next one, and none halves it.
 const GROUP_ROWS_MIN: usize = 25;
-
-/// So many groups are on their way at once: while one waits for its turn and for its commit, the
-/// next one's rows are written.
-const GROUPS_MAX: usize = 2;
 
 /// The way to the finisher.
 #[derive(Clone)]
@@ -104,36 +100,22 @@ impl Hurry {
     }
 }
 
+/// One group at a time: two at once would each be half as large, and every group costs a commit.
 async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
-    let hurry = Arc::new(hurry);
     let rows_most = bench.options.finish_rows_max.max(1);
     let mut rows_max = GROUP_ROWS_MIN.min(rows_most);
     let pulse = &bench.pulses.finisher;
     let _going = pulse.begin(bench.clock.now().mono_ms);
-    let mut saving = JoinSet::new();
     loop {
-        if saving.is_empty() {
-            pulse.rest(bench.clock.now().mono_ms);
-        }
-        let first = tokio::select! {
-            Some(saved) = saving.join_next() => match saved {
-                Ok(()) => continue,
-                // It has panicked: what is on its way is still saved, the rest is another worker's.
-                Err(_) => break,
-            },
-            first = items.recv(), if saving.len() < GROUPS_MAX => first,
-        };
-        let Some(first) = first else { break };
+        pulse.rest(bench.clock.now().mono_ms);
+        let Some(first) = items.recv().await else { return };
         // Calls that end in the same instant hand over theirs before the group is closed.
         tokio::task::yield_now().await;
         let group = gather(&bench, &mut items, first, rows_max);
-        let (bench, hurry) = (Arc::clone(&bench), Arc::clone(&hurry));
-        let is_last = items.is_empty();
-        saving.spawn(async move { save(&bench, &hurry, group).await });
-        rows_max = if is_last { rows_max / 2 } else { rows_max.saturating_mul(2) };
+        save(&bench, &hurry, group).await;
+        rows_max = if items.is_empty() { rows_max / 2 } else { rows_max.saturating_mul(2) };
         rows_max = rows_max.max(GROUP_ROWS_MIN).min(rows_most);
     }
-    while saving.join_next().await.is_some() {}
 }
 
 /// The bytes of an answer, as far as they grow with it.

@@ -8,6 +8,7 @@
 
 mod at_once;
 mod attempt;
+mod begun;
 mod claims;
 mod direct;
 mod doors;

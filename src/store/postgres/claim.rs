@@ -217,11 +217,20 @@ fn hand_out(taken: &[Taken<'_>], specs: Vec<Spec>) -> Outcome<Vec<ClaimedJob>> {
     let mut specs: HashMap<Uuid, Spec> =
         specs.into_iter().map(|spec| (spec.job_id, spec)).collect();
     let mut jobs = Vec::with_capacity(taken.len());
+    // Mostly all are resolved alike.
+    let mut last: Option<(String, Resolved)> = None;
     for taken in taken {
         let Some(spec) = specs.remove(&taken.candidate.id) else {
             return Err(StoreError::Bug("a job without its spec".to_owned()).into());
         };
-        let resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
+        let text = spec.resolved.unwrap_or_else(|| "null".to_owned());
+        let resolved = match &last {
+            Some((known, resolved)) if *known == text => resolved.clone(),
+            _ => {
+                let resolved: Resolved = serde_json::from_str(&text)?;
+                last.insert((text, resolved)).1.clone()
+            }
+        };
         jobs.push(taken.candidate.claimed(taken.fence, spec.document, resolved, spec.reask));
     }
     Ok(jobs)
