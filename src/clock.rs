@@ -17,6 +17,15 @@ pub struct Now {
     pub mono_ms: u64,
 }
 
+impl Now {
+    /// What both clocks read, or would have read, when the other one stood at this.
+    #[must_use]
+    pub fn back_at(self, mono_ms: u64) -> Self {
+        let past_ms = self.mono_ms.saturating_sub(mono_ms);
+        Self { wall_ms: self.wall_ms.saturating_sub_unsigned(past_ms), mono_ms }
+    }
+}
+
 /// A source of time, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Bench;
 use super::begun::Begun;
-use super::claims::{may_claim, registered};
+use super::claims::{may_claim, registered, reserved_at};
 use super::finisher::{Finisher, FinisherRef};
 use crate::retry::Allowed;
 use crate::store::{ClaimSubmittedAsk, NewJob};
@@ -67,16 +67,16 @@ async fn start_in_lane(
         pass_ms_max: bench.options.pass_ms_max,
     };
     let claimed = bench.store.claim_submitted(jobs, &ask).await;
-    let mut claimed = claimed.unwrap_or_else(|error| {
+    let claimed = claimed.unwrap_or_else(|error| {
         // What the ordinary way meets is told there.
         tracing::debug!(lane, %error, "submissions do not start at once");
         None
     });
-    let aborts = claimed.as_mut().map(|claimed| registered(bench, lane, claimed));
+    let aborts = claimed.as_ref().map(|claimed| registered(bench, lane, claimed));
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
-    let reserved_mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
-    let begun = Begun::count(bench, lane, (claimed.jobs, aborts?), slots, reserved_mono_ms);
+    let reserved = reserved_at(&claimed, asked_mono_ms, bench.clock.now());
+    let begun = Begun::count(bench, lane, (claimed.jobs, aborts?), slots, reserved);
     let count = begun.len();
     begun.start(bench, finisher, bench.is_ending());
     Some(count)

@@ -16,6 +16,7 @@ use super::lanes;
 use super::request::{CallSettings, Caller, request_for};
 use super::verdict::{self, Rules};
 use crate::check;
+use crate::clock::Now;
 use crate::completion::Completion;
 use crate::error::ErrorKind;
 use crate::job::JobDocument;
@@ -32,12 +33,21 @@ pub(super) struct Turn {
     pub(super) lane: Arc<str>,
     /// Cancelled when its call shall be aborted.
     pub(super) abort: CancellationToken,
-    /// When its quota was reserved, or a little before, on the suspend-aware clock.
-    pub(super) claimed_mono_ms: u64,
+    /// When its quota was reserved, or a little before; by the wall clock that its deadline was given
+    /// by.
+    pub(super) reserved: Now,
     /// What it may cost at worst, in micro-dollars.
     pub(super) worst_micros: u64,
     /// Who hears the answer's text as it arrives.
     pub(super) heard: Option<Arc<Heard>>,
+}
+
+impl Turn {
+    /// The time by the clock of its deadline: no step of this machine's wall clock makes it late.
+    fn wall_ms(&self, bench: &Bench) -> i64 {
+        let past_ms = bench.clock.now().mono_ms.saturating_sub(self.reserved.mono_ms);
+        self.reserved.wall_ms.saturating_add_unsigned(past_ms)
+    }
 }
 
 /// An attempt that has come to its end.
@@ -90,15 +100,15 @@ pub(super) async fn make_whole(bench: &Arc<Bench>, turn: &Turn) -> Made {
     bench.lanes.over(&turn.lane, &turn.job);
     made.unwrap_or_else(|_| {
         let message = "a panic in the middle of the attempt; see the worker's log".to_owned();
-        verdict::broken(&turn.job, message, true, &rules(bench)).into()
+        verdict::broken(&turn.job, message, true, &rules(bench, turn)).into()
     })
 }
 
-fn rules(bench: &Bench) -> Rules<'_> {
+fn rules<'b>(bench: &'b Bench, turn: &Turn) -> Rules<'b> {
     Rules {
         policy: &bench.options.retry,
         check: &bench.options.check,
-        now_ms: bench.clock.now().wall_ms,
+        now_ms: turn.wall_ms(bench),
         lane_out: None,
     }
 }
@@ -109,7 +119,7 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
         Ok(document) => document,
         Err(error) => {
             let message = format!("the stored document cannot be read: {error}");
-            return verdict::broken(job, message, false, &rules(bench)).into();
+            return verdict::broken(job, message, false, &rules(bench, turn)).into();
         }
     };
     let mut request = request(bench, job, &document);
@@ -117,13 +127,13 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
 
     // A machine that slept, or a worker that was stopped, must not send on old quota.
     let now_mono_ms = bench.clock.now().mono_ms;
-    let late_ms = now_mono_ms.saturating_sub(turn.claimed_mono_ms);
+    let late_ms = now_mono_ms.saturating_sub(turn.reserved.mono_ms);
     if late_ms > bench.options.send_late_ms_max || !bench.lease.is_fresh(now_mono_ms) {
         tracing::warn!(late_ms, "claimed too long ago, giving it back unsent");
         return verdict::not_sent(job).into();
     }
     // Upkeep expires jobs that wait, a bounded number a round: this one came before its round.
-    if job.deadline_at <= bench.clock.now().wall_ms {
+    if job.deadline_at <= turn.wall_ms(bench) {
         return verdict::expired(job).into();
     }
     if bench.options.log_bodies {
@@ -152,9 +162,9 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
             let judged = judge_somewhere(bench, document, completion).await;
             let Some((completion, checked)) = judged else {
                 let message = "the check was abandoned at the process's end".to_owned();
-                return verdict::broken(job, message, true, &rules(bench)).into();
+                return verdict::broken(job, message, true, &rules(bench, turn)).into();
             };
-            verdict::completed(job, completion, checked, &rules(bench)).into()
+            verdict::completed(job, completion, checked, &rules(bench, turn)).into()
         }
         Err(mut error) => {
             let lane_out = lanes::failed(bench, &turn.lane, job, &error);
@@ -163,7 +173,7 @@ async fn make(bench: &Arc<Bench>, turn: &Turn) -> Made {
                 error.message = format!("{}; {advice}", error.message.trim_end_matches('.'));
             }
             let retry_after_ms = error.retry_after_ms;
-            let rules = Rules { lane_out, ..rules(bench) };
+            let rules = Rules { lane_out, ..rules(bench, turn) };
             Made { finish: verdict::failed(job, error, &rules), retry_after_ms }
         }
     }

@@ -12,6 +12,7 @@ use super::Bench;
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
 use crate::catalogue::cost_micros_max;
+use crate::clock::Now;
 use crate::store::ClaimedJob;
 
 /// The jobs of one claim, each with its slot.
@@ -20,14 +21,14 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Counts these jobs of a lane, which were claimed at this time: each with what aborts its call,
+    /// Counts these jobs of a lane, whose quota was reserved at this time: each with what aborts its call,
     /// and its slot.
     pub(super) fn count(
         bench: &Bench,
         lane: &str,
         (jobs, aborts): (Vec<ClaimedJob>, Vec<CancellationToken>),
         slots: Vec<OwnedSemaphorePermit>,
-        claimed_mono_ms: u64,
+        reserved: Now,
     ) -> Self {
         let lane: Arc<str> = Arc::from(lane);
         let turn = |((job, abort), slot): ((ClaimedJob, CancellationToken), _)| {
@@ -36,7 +37,7 @@ impl Begun {
             });
             bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
             let lane = Arc::clone(&lane);
-            (Turn { job, lane, abort, claimed_mono_ms, worst_micros, heard: None }, slot)
+            (Turn { job, lane, abort, reserved, worst_micros, heard: None }, slot)
         };
         let turns: Vec<_> = jobs.into_iter().zip(aborts).zip(slots).map(turn).collect();
         let count = u32::try_from(turns.len()).unwrap_or(u32::MAX);

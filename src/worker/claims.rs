@@ -13,6 +13,7 @@ use super::begun::Begun;
 use super::finisher::Finisher;
 use super::wakes::Wakes;
 use super::{Bench, WaitingFor, lanes};
+use crate::clock::Now;
 use crate::error::ErrorKind;
 use crate::retry::Allowed;
 use crate::store::{AttemptKey, ClaimAsk, Claimed, ClaimedJob, StoreResult};
@@ -247,12 +248,12 @@ async fn look(
         let before = async { start(&mut lanes.begun, bench, finisher, drain.is_cancelled()) };
         let (claimed, ()) = tokio::join!(biased; claim(bench, lane, asked), before);
         match claimed {
-            Ok((claimed, aborts, claimed_mono_ms)) => {
+            Ok((claimed, aborts, reserved)) => {
                 note(bench, lane, &claimed, &mut look);
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
                 let jobs = (claimed.jobs, aborts);
-                let begun = Begun::count(bench, lane, jobs, slots, claimed_mono_ms);
+                let begun = Begun::count(bench, lane, jobs, slots, reserved);
                 if look.more && look.again_in_ms.is_none() && is_worth_a_claim(bench) {
                     lanes.begun = Some(begun);
                 } else {
@@ -288,7 +289,7 @@ async fn claim(
     bench: &Bench,
     lane: &str,
     slots: usize,
-) -> StoreResult<(Claimed, Vec<CancellationToken>, u64)> {
+) -> StoreResult<(Claimed, Vec<CancellationToken>, Now)> {
     let fences = bench.flight.ask(slots);
     // The time of asking: the claim's own transaction may have waited.
     let asked_mono_ms = bench.clock.now().mono_ms;
@@ -301,27 +302,22 @@ async fn claim(
         money_micros_max: bench.money_left(),
         batch: bench.options.batch,
     };
-    let mut claimed = bench.store.claim(ask).await;
+    let claimed = bench.store.claim(ask).await;
     let aborts =
-        claimed.as_mut().map_or_else(|_| Vec::new(), |claimed| registered(bench, lane, claimed));
+        claimed.as_ref().map_or_else(|_| Vec::new(), |claimed| registered(bench, lane, claimed));
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
-    // What it waited for before, as for locks, makes nothing late.
-    let reserved_mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
-    let late_ms = bench.clock.now().mono_ms.saturating_sub(reserved_mono_ms);
+    let now = bench.clock.now();
+    let reserved = reserved_at(&claimed, asked_mono_ms, now);
+    let late_ms = now.mono_ms.saturating_sub(reserved.mono_ms);
     bench.late.note(claimed.jobs.len(), late_ms, bench.options.send_late_ms_max);
-    Ok((claimed, aborts, reserved_mono_ms))
+    Ok((claimed, aborts, reserved))
 }
 
 /// Notes these jobs as this process's own; returns what aborts the call of each. Before the fences
 /// that were asked for are forgotten: the lease's loop compares at any time.
-pub(super) fn registered(
-    bench: &Bench,
-    lane: &str,
-    claimed: &mut Claimed,
-) -> Vec<CancellationToken> {
+pub(super) fn registered(bench: &Bench, lane: &str, claimed: &Claimed) -> Vec<CancellationToken> {
     let now = bench.clock.now();
-    by_own_clock(claimed, now.wall_ms);
     let begin = |job: &ClaimedJob| {
         bench.lanes.claimed(lane, key_of(job), &bench.clock);
         bench.flight.begin(job, now.mono_ms)
@@ -329,13 +325,14 @@ pub(super) fn registered(
     claimed.jobs.iter().map(begin).collect()
 }
 
-/// Puts deadlines on this machine's wall clock: one that is an hour ahead of the store's would else
-/// take a whole backlog for expired.
-fn by_own_clock(claimed: &mut Claimed, own_ms: i64) {
-    let ahead_ms = claimed.now_ms.map_or(0, |store_ms| own_ms.saturating_sub(store_ms));
-    for job in &mut claimed.jobs {
-        job.deadline_at = job.deadline_at.saturating_add(ahead_ms);
-    }
+/// When the quota of these jobs was reserved, by this process's own clock and by the store's, which
+/// their deadlines are given by: one of the two that is an hour ahead must not take a whole backlog
+/// for expired.
+pub(super) fn reserved_at(claimed: &Claimed, asked_mono_ms: u64, now: Now) -> Now {
+    // What it waited for before, as for locks, makes nothing late.
+    let mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
+    let wall_ms = claimed.now_ms.unwrap_or_else(|| now.back_at(mono_ms).wall_ms);
+    Now { wall_ms, mono_ms }
 }
 
 fn key_of(job: &ClaimedJob) -> AttemptKey {

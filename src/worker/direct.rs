@@ -227,7 +227,7 @@ async fn go(
     let Call { job, heard, waits, .. } = call;
     let lane: Arc<str> = Arc::from(job.lane.as_str());
     let CallersEnd { given_up, claimed } = caller;
-    let (job, worst_micros, claimed_mono_ms) = match claim(&bench, &job, waits, &given_up).await {
+    let (job, worst_micros, reserved_mono_ms) = match claim(&bench, &job, waits, &given_up).await {
         Ok(taken) => taken,
         Err(reason) => {
             // If nobody hears it, nobody needs to know.
@@ -243,7 +243,8 @@ async fn go(
         status.claimed += 1;
     });
     let fence = job.fence;
-    let turn = Turn { job, lane, abort: abort.clone(), claimed_mono_ms, worst_micros, heard };
+    let reserved = bench.clock.now().back_at(reserved_mono_ms);
+    let turn = Turn { job, lane, abort: abort.clone(), reserved, worst_micros, heard };
     let made = {
         let making = attempt::make_whole(&bench, &turn);
         tokio::pin!(making);
