@@ -369,7 +369,7 @@ fn key(name: &str, actions: &str, report: &mut Report) {
     report.note(
         KEY,
         format!("{name} is encrypted by a key of yours"),
-        format!("allow {actions} on that key; without it every request is denied"),
+        format!("on that key allow {actions}; without it every request is denied"),
     );
 }
 

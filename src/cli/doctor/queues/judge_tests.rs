@@ -150,7 +150,7 @@ fn old_sizes_keys_fifo_and_short_memories_are_told() {
             note     sqs.fifo        jobs is not in high-throughput mode: it takes 300 requests a second of each kind (send, receive, delete) for the whole queue, or 3,000 messages in batches of 10; in that mode it takes as many as its region allows (up to 70,000 in the largest ones), spread over many message groups
                                      -> if that is too little, set its DeduplicationScope to messageGroup and its FifoThroughputLimit to perMessageGroupId; doubles are then known within their group alone
             note     sqs.encryption  jobs is encrypted by a key of yours
-                                     -> allow kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too on that key; without it every request is denied
+                                     -> on that key allow kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too; without it every request is denied
             warning  sqs.retention   jobs keeps messages for 1 h: what nobody receives by then is lost
                                      -> raise its MessageRetentionPeriod to 14 days (1209600 s)
             warning  sqs.retention   jobs keeps messages for 4 d, and store.seen_days is 3: a message that comes again after that is a new job
@@ -265,7 +265,7 @@ fn a_queue_for_results_says_what_becomes_of_large_ones() {
             note     sqs.size        answers takes messages of 262.1 kB: larger results go to the bucket large
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144)
             note     sqs.encryption  answers is encrypted by a key of yours
-                                     -> allow kms:GenerateDataKey and kms:Decrypt on that key; without it every request is denied
+                                     -> on that key allow kms:GenerateDataKey and kms:Decrypt; without it every request is denied
             warning  sqs.retention   answers keeps messages for 1 min: results that nobody fetches by then stay in the store alone
                                      -> raise its MessageRetentionPeriod to 14 days (1209600 s)
             error    sqs.reply       jobs is an intake and may get replies: each result would come back as a bad job
