@@ -86,6 +86,37 @@ impl WorkFlags {
     }
 }
 
+/// The flags of the commands that look at message queues: they replace those of the configuration.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct QueueFlags {
+    /// Jobs are received from this SQS queue: its URL, its ARN, or its name in the region. Repeat it
+    /// for more queues. Given once it replaces the queues of the configuration.
+    #[arg(long, value_name = "URL")]
+    pub sqs_intake: Vec<String>,
+    /// Jobs may name this queue in `reply_to`, exactly so, or with a * for any text without a slash.
+    /// Repeat it for more. Given once it replaces what the configuration allows.
+    #[arg(long, value_name = "URL")]
+    pub sqs_reply_allow: Vec<String>,
+}
+
+impl QueueFlags {
+    /// The settings that these flags set.
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Override> {
+        let lists = [
+            ("sqs.intake", &self.sqs_intake, "--sqs-intake"),
+            ("sqs.reply_allow", &self.sqs_reply_allow, "--sqs-reply-allow"),
+        ];
+        let given = lists.into_iter().filter(|(_, urls, _)| !urls.is_empty());
+        let set = |(key, urls, flag): (&str, &Vec<String>, &str)| Override {
+            key: key.to_owned(),
+            value: json!(urls),
+            flag: flag.to_owned(),
+        };
+        given.map(set).collect()
+    }
+}
+
 /// The flag `--model` of commands whose documents may name none.
 #[must_use]
 pub fn model_override(model: Option<&String>) -> Option<Override> {

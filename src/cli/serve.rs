@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::notify::Notify;
-use super::rooms::{self, Rooms, WorkFlags};
+use super::rooms::{self, QueueFlags, Rooms, WorkFlags};
 use super::stop::Stop;
 use crate::clock::Clock;
 use crate::config::{Loaded, Override};
@@ -39,14 +38,9 @@ pub struct ServeArgs {
     /// Flags of every command that makes calls.
     #[command(flatten)]
     pub work: WorkFlags,
-    /// Receive jobs from this SQS queue: its URL, its ARN, or its name in the region. Repeat it for
-    /// more queues. Given once it replaces the queues of the configuration.
-    #[arg(long, value_name = "URL")]
-    pub sqs_intake: Vec<String>,
-    /// Jobs may name this queue in `reply_to`, exactly so, or with a * for any text without a slash.
-    /// Repeat it for more. Given once it replaces what the configuration allows.
-    #[arg(long, value_name = "URL")]
-    pub sqs_reply_allow: Vec<String>,
+    /// Flags that name its queues.
+    #[command(flatten)]
+    pub queues: QueueFlags,
 }
 
 impl ServeArgs {
@@ -54,14 +48,7 @@ impl ServeArgs {
     #[must_use]
     pub fn overrides(&self) -> Vec<Override> {
         let mut given = self.work.overrides();
-        let mut list = |key: &str, urls: &[String], flag: &str| {
-            let (key, flag) = (key.to_owned(), flag.to_owned());
-            if !urls.is_empty() {
-                given.push(Override { key, value: json!(urls), flag });
-            }
-        };
-        list("sqs.intake", &self.sqs_intake, "--sqs-intake");
-        list("sqs.reply_allow", &self.sqs_reply_allow, "--sqs-reply-allow");
+        given.extend(self.queues.overrides());
         given
     }
 }

@@ -57,6 +57,15 @@ pub struct DeadLetters {
     pub receives_max: u32,
 }
 
+/// What a FIFO queue does for each of its groups apart, and not for the whole queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByGroup {
+    /// It knows doubles: two groups may have messages of one deduplication id.
+    pub deduplication: bool,
+    /// It limits requests.
+    pub limit: bool,
+}
+
 /// What a queue says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueFacts {
@@ -66,6 +75,8 @@ pub struct QueueFacts {
     pub fifo: bool,
     /// Whether a FIFO queue takes a message without a deduplication id.
     pub content_deduplication: bool,
+    /// What a FIFO queue does group by group; with both it is in high-throughput mode.
+    pub by_group: ByGroup,
     /// For how long a received message is hidden unless said, in seconds.
     pub visibility_s: u32,
     /// The largest message, in bytes, its attributes with it.

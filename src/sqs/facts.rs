@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Asked;
 use crate::message_queue::{
-    DeadLetters, MESSAGE_BYTES_MAX, QueueErrorKind, QueueFacts, QueueResult,
+    ByGroup, DeadLetters, MESSAGE_BYTES_MAX, QueueErrorKind, QueueFacts, QueueResult,
 };
 
 /// What the service uses where nothing was set, in seconds.
@@ -38,6 +38,10 @@ pub(super) fn read(asked: Asked<'_>, answer: &GetQueueAttributesOutput) -> Queue
         arn: arn.to_owned(),
         fifo: is(Known::FifoQueue),
         content_deduplication: is(Known::ContentBasedDeduplication),
+        by_group: ByGroup {
+            deduplication: said(Known::DeduplicationScope) == Some("messageGroup"),
+            limit: said(Known::FifoThroughputLimit) == Some("perMessageGroupId"),
+        },
         visibility_s: visibility_s.unwrap_or(VISIBILITY_S),
         message_bytes_max: count(Known::MaximumMessageSize).unwrap_or(MESSAGE_BYTES_MAX),
         retention_s: count(Known::MessageRetentionPeriod).unwrap_or(RETENTION_S),
@@ -80,6 +84,7 @@ mod tests {
             arn: "arn:aws:sqs:eu-west-1:1:q".to_owned(),
             fifo: false,
             content_deduplication: false,
+            by_group: ByGroup::default(),
             visibility_s: 30,
             message_bytes_max: 1_048_576,
             retention_s: 345_600,
@@ -105,6 +110,21 @@ mod tests {
         assert_eq!(with(r#"{"deadLetterTargetArn":"a"}"#), Some(10));
         assert_eq!(with(r#"{"maxReceiveCount":5}"#), None);
         assert_eq!(with("?"), None);
+    }
+
+    #[test]
+    fn what_a_fifo_queue_does_by_group_is_read_from_both_of_its_attributes() {
+        let with = |scope, limit| {
+            let arn = (Known::QueueArn, "arn");
+            let facts =
+                of(&[arn, (Known::DeduplicationScope, scope), (Known::FifoThroughputLimit, limit)]);
+            let by_group = facts.unwrap().by_group;
+            (by_group.deduplication, by_group.limit)
+        };
+        assert_eq!(with("queue", "perQueue"), (false, false));
+        assert_eq!(with("messageGroup", "perQueue"), (true, false));
+        assert_eq!(with("queue", "perMessageGroupId"), (false, true));
+        assert_eq!(with("messageGroup", "perMessageGroupId"), (true, true));
     }
 
     #[test]

@@ -6,9 +6,16 @@ use serde_json::Value;
 use crate::{Queue, Scene};
 
 /// The findings about queues: `check level: found -> remedy`.
-fn findings(scene: &Scene, config: &str) -> Vec<String> {
+pub(crate) fn findings(scene: &Scene, config: &str) -> Vec<String> {
+    findings_with(scene, config, &[])
+}
+
+/// The same with these flags.
+fn findings_with(scene: &Scene, config: &str, flags: &[&str]) -> Vec<String> {
     scene.write("quarrier.toml", config);
-    let ran = scene.run(&["doctor", "--json", "--timeout-s", "30"]);
+    let args: Vec<&str> =
+        ["doctor", "--json", "--timeout-s", "30"].iter().chain(flags).copied().collect();
+    let ran = scene.run(&args);
     let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     let all = report["findings"].as_array().unwrap().iter();
     let sqs = all.filter(|one| one["check"].as_str().unwrap().starts_with("sqs"));
@@ -22,7 +29,7 @@ fn findings(scene: &Scene, config: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn says(findings: &[String], start: &str, word: &str) {
+pub(crate) fn says(findings: &[String], start: &str, word: &str) {
     let is_it = |one: &&String| one.starts_with(start) && one.contains(word);
     assert!(findings.iter().any(|one| is_it(&one)), "{start} .. {word}: {findings:#?}");
 }
@@ -71,4 +78,40 @@ async fn each_thing_that_is_wrong_with_a_queue_is_told_with_the_way_out() {
     says(&found, "sqs.intake error: no-such-queue", "create it");
     says(&found, "sqs.reply error", "would come back as a bad job");
     says(&found, "sqs.reply error: nowhere", "create it");
+}
+
+#[tokio::test]
+async fn the_flags_of_serve_name_queues_in_place_of_those_of_the_file() {
+    let (jobs, more, answers) = (Queue::new().await, Queue::new().await, Queue::new().await);
+    let config = "[[sqs.intake]]\nurl = \"not-in-use\"\n[sqs]\nreply_allow = [\"nor-in-use\"]\n";
+    let flags = ["--sqs-intake", &jobs.url, "--sqs-intake", &more.arn];
+    let replies = ["--sqs-reply-allow", &answers.url, "--sqs-reply-allow", "any-*"];
+    let found = findings_with(&Scene::new(), config, &[flags, replies].concat());
+    says(&found, "sqs.intake ok", &jobs.arn);
+    says(&found, "sqs.intake ok", &more.arn);
+    says(&found, "sqs.reply ok", &answers.arn);
+    assert!(!found.iter().any(|one| one.contains("in-use")), "{found:#?}");
+    let found = findings_with(&Scene::new(), config, &flags);
+    says(&found, "sqs.reply error: nor-in-use", "create it");
+}
+
+#[tokio::test]
+async fn a_fifo_queue_says_whether_it_is_in_high_throughput_mode() {
+    let with = |scope, limit| async move {
+        let attributes = [
+            (Known::FifoQueue, "true"),
+            (Known::DeduplicationScope, scope),
+            (Known::FifoThroughputLimit, limit),
+        ];
+        Queue::with(".fifo", &attributes).await
+    };
+    let usual = with("queue", "perQueue").await;
+    let high = with("messageGroup", "perMessageGroupId").await;
+    let half = with("messageGroup", "perQueue").await;
+    let flags = ["--sqs-intake", &usual.url, "--sqs-intake", &half.url];
+    let replies = ["--sqs-reply-allow", &high.url];
+    let found = findings_with(&Scene::new(), "", &[&flags[..], &replies].concat());
+    says(&found, &format!("sqs.fifo note: {} is not", usual.url), "300 requests a second");
+    says(&found, &format!("sqs.fifo warning: {}", half.url), "set its FifoThroughputLimit");
+    says(&found, &format!("sqs.fifo ok: {} is in", high.url), "up to 70,000");
 }

@@ -7,6 +7,7 @@
 
 mod doctor;
 mod enqueue;
+mod guide;
 mod programs;
 
 use std::fs::File;
@@ -29,7 +30,7 @@ const KEYS: [(&str, &str); 4] = [
     ("AWS_DEFAULT_REGION", "us-east-1"),
 ];
 
-/// What `scripts/test` says: where the emulator is, and which Python has boto3.
+/// What `scripts/test` says: where the emulator is, and which Python has boto3 and hcl2.
 pub(crate) fn said(variable: &str) -> String {
     let found = std::env::var_os(variable).and_then(|value| value.into_string().ok());
     found.unwrap_or_else(|| {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quarrier::clock::Clock;
 use quarrier::message_queue::{
-    DeadLetters, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts, QueueResult,
-    ReceiveAsk, Received,
+    ByGroup, DeadLetters, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts,
+    QueueResult, ReceiveAsk, Received,
 };
 
 pub(crate) const ARN: &str = "arn:aws:sqs:us-east-1:123456789012:jobs";
@@ -248,6 +248,7 @@ impl MessageQueue for Queue {
             arn: ARN.to_owned(),
             fifo: self.fifo,
             content_deduplication: false,
+            by_group: ByGroup::default(),
             visibility_s: 30,
             message_bytes_max: 1_048_576,
             retention_s: 345_600,

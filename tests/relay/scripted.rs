@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use quarrier::message_queue::{
-    LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts, QueueResult,
-    ReceiveAsk, Received, is_fifo,
+    ByGroup, LargeBodies, MessageQueue, Outgoing, QueueError, QueueErrorKind, QueueFacts,
+    QueueResult, ReceiveAsk, Received, is_fifo,
 };
 use tokio::sync::Semaphore;
 
@@ -86,6 +86,7 @@ impl MessageQueue for Scripted {
             arn: "arn:aws:sqs:us-east-1:1:q".to_owned(),
             fifo: is_fifo(url),
             content_deduplication: false,
+            by_group: ByGroup::default(),
             visibility_s: 30,
             message_bytes_max,
             retention_s: 345_600,

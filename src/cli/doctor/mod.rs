@@ -20,16 +20,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::civil::Date;
 
-use super::rooms::WorkFlags;
+use super::rooms::{QueueFlags, WorkFlags};
 use super::run::bounds::dollars;
 use crate::clock::Clock;
 use crate::completion::Api;
-use crate::config::{LoadArgs, Loaded, Settings};
+use crate::config::{LoadArgs, Loaded, Override, Settings};
 use report::Report;
 
 /// Look at everything that work depends on, and say what to change: configuration, credentials,
-/// region, endpoint, clock, store, catalogue, quotas. Exit codes: 0 no error was found, 1 one was,
-/// 2 the command line is wrong.
+/// region, endpoint, clock, store, message queues, catalogue, quotas. Exit codes: 0 no error was
+/// found, 1 one was, 2 the command line is wrong.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     /// Ask nobody over the network.
@@ -57,6 +57,18 @@ pub struct DoctorArgs {
     /// Flags of every command that makes calls.
     #[command(flatten)]
     pub work: WorkFlags,
+    /// Flags of `serve` that name its queues.
+    #[command(flatten)]
+    pub queues: QueueFlags,
+}
+
+impl DoctorArgs {
+    /// The settings that its flags set, weakest first: what `serve` would make of the same flags.
+    fn overrides(&self) -> Vec<Override> {
+        let mut given = self.work.overrides();
+        given.extend(self.queues.overrides());
+        given
+    }
 }
 
 fn api(name: &str) -> Result<Api, String> {
@@ -105,7 +117,7 @@ pub(super) async fn run(
     clock: &Clock,
     out: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
-    let load = LoadArgs { flags: args.work.overrides(), ..load.clone() };
+    let load = LoadArgs { flags: args.overrides(), ..load.clone() };
     let mut report = Report::default();
     if let Some(loaded) = configuration::load(&load, &mut report) {
         let subject = Subject {

@@ -1,6 +1,7 @@
 //! What is to be said of a queue: facts in, findings out.
 //! Must not know: how a queue or a store is asked.
 
+use super::fifo;
 use crate::cli::doctor::report::Report;
 use crate::cli::doctor::words::{bytes, counted};
 use crate::cli::table::span;
@@ -13,7 +14,6 @@ pub(super) const REPLY: &str = "sqs.reply";
 const PERMISSIONS: &str = "sqs.permissions";
 const REDRIVE: &str = "sqs.redrive";
 const SIZE: &str = "sqs.size";
-const FIFO: &str = "sqs.fifo";
 const KEY: &str = "sqs.encryption";
 const RETENTION: &str = "sqs.retention";
 const ALONE: &str = "sqs.alone";
@@ -52,7 +52,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn ack(&self) -> String {
+    pub(super) fn ack(&self) -> String {
         let ack = if self.held { "on_finished" } else { "on_stored" };
         let auto = if self.by_store { " (by the store's engine)" } else { "" };
         format!("ack {ack}{auto}")
@@ -87,17 +87,7 @@ pub(super) fn intake(wanted: &Wanted<'_>, facts: &QueueFacts, report: &mut Repor
              larger documents go into the store by another door",
         );
     }
-    if facts.fifo && wanted.held {
-        report.warning(
-            FIFO,
-            format!(
-                "{name} is a FIFO queue with {}: the next messages of a group come only when the jobs \
-                 of those before them have ended",
-                wanted.ack()
-            ),
-            "set ack = \"on_stored\" for it, unless that is what you want; or use many message groups",
-        );
-    }
+    fifo::intake(wanted, facts, report);
     if facts.encrypted_by_key {
         key(
             name,
@@ -313,6 +303,7 @@ pub(super) fn reply(name: &str, bucket: Option<&str>, facts: &QueueFacts, report
             "set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144)",
         );
     }
+    fifo::throughput(name, facts, report);
     if facts.encrypted_by_key {
         key(name, "kms:GenerateDataKey and kms:Decrypt", report);
     }
@@ -378,7 +369,7 @@ fn key(name: &str, actions: &str, report: &mut Report) {
     report.note(
         KEY,
         format!("{name} is encrypted by a key of yours"),
-        format!("allow {actions} on that key; without it every request is denied"),
+        format!("on that key allow {actions}; without it every request is denied"),
     );
 }
 

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::message_queue::DeadLetters;
+use crate::message_queue::{ByGroup, DeadLetters};
 
 fn wanted(held: bool) -> Wanted<'static> {
     Wanted {
@@ -24,6 +24,7 @@ fn facts() -> QueueFacts {
         arn: "arn:aws:sqs:eu-west-1:111122223333:jobs".to_owned(),
         fifo: false,
         content_deduplication: false,
+        by_group: ByGroup::default(),
         visibility_s: 30,
         message_bytes_max: 1_048_576,
         retention_s: 345_600,
@@ -146,12 +147,42 @@ fn old_sizes_keys_fifo_and_short_memories_are_told() {
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144); larger documents go into the store by another door
             warning  sqs.fifo        jobs is a FIFO queue with ack on_finished (by the store's engine): the next messages of a group come only when the jobs of those before them have ended
                                      -> set ack = "on_stored" for it, unless that is what you want; or use many message groups
+            note     sqs.fifo        jobs is not in high-throughput mode: it takes 300 requests a second of each kind (send, receive, delete) for the whole queue, or 3,000 messages in batches of 10; in that mode it takes as many as its region allows (up to 70,000 in the largest ones), spread over many message groups
+                                     -> if that is too little, set its DeduplicationScope to messageGroup and its FifoThroughputLimit to perMessageGroupId; doubles are then known within their group alone
             note     sqs.encryption  jobs is encrypted by a key of yours
-                                     -> allow kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too on that key; without it every request is denied
+                                     -> on that key allow kms:Decrypt, and kms:GenerateDataKey where its dead-letter queue has the key too; without it every request is denied
             warning  sqs.retention   jobs keeps messages for 1 h: what nobody receives by then is lost
                                      -> raise its MessageRetentionPeriod to 14 days (1209600 s)
             warning  sqs.retention   jobs keeps messages for 4 d, and store.seen_days is 3: a message that comes again after that is a new job
                                      -> raise store.seen_days (30 is the default)
+        "#]],
+    );
+}
+
+#[test]
+fn a_fifo_queue_is_in_high_throughput_mode_or_not_and_half_of_it_is_a_warning() {
+    let with = |deduplication, limit| QueueFacts {
+        fifo: true,
+        by_group: ByGroup { deduplication, limit },
+        ..facts()
+    };
+    check(
+        |report| {
+            for (deduplication, limit) in
+                [(true, true), (false, false), (true, false), (false, true)]
+            {
+                fifo::intake(&wanted(false), &with(deduplication, limit), report);
+            }
+            fifo::throughput("answers", &facts(), report);
+        },
+        &expect![[r#"
+            ok       sqs.fifo  jobs is in high-throughput mode: it takes as many as its region allows (up to 70,000 in the largest ones), spread over many message groups
+            note     sqs.fifo  jobs is not in high-throughput mode: it takes 300 requests a second of each kind (send, receive, delete) for the whole queue, or 3,000 messages in batches of 10; in that mode it takes as many as its region allows (up to 70,000 in the largest ones), spread over many message groups
+                               -> if that is too little, set its DeduplicationScope to messageGroup and its FifoThroughputLimit to perMessageGroupId; doubles are then known within their group alone
+            warning  sqs.fifo  jobs has the DeduplicationScope messageGroup without the FifoThroughputLimit perMessageGroupId: it knows doubles within their group alone, and still takes 300 requests a second of each kind (send, receive, delete) for the whole queue, or 3,000 messages in batches of 10
+                               -> set its FifoThroughputLimit to perMessageGroupId, or its DeduplicationScope to queue
+            warning  sqs.fifo  jobs has the FifoThroughputLimit perMessageGroupId without the DeduplicationScope messageGroup: it still takes 300 requests a second of each kind (send, receive, delete) for the whole queue, or 3,000 messages in batches of 10
+                               -> set its DeduplicationScope to messageGroup, or its FifoThroughputLimit to perQueue
         "#]],
     );
 }
@@ -234,7 +265,7 @@ fn a_queue_for_results_says_what_becomes_of_large_ones() {
             note     sqs.size        answers takes messages of 262.1 kB: larger results go to the bucket large
                                      -> set its MaximumMessageSize to 1048576 (queues from before August 2025 have 262144)
             note     sqs.encryption  answers is encrypted by a key of yours
-                                     -> allow kms:GenerateDataKey and kms:Decrypt on that key; without it every request is denied
+                                     -> on that key allow kms:GenerateDataKey and kms:Decrypt; without it every request is denied
             warning  sqs.retention   answers keeps messages for 1 min: results that nobody fetches by then stay in the store alone
                                      -> raise its MessageRetentionPeriod to 14 days (1209600 s)
             error    sqs.reply       jobs is an intake and may get replies: each result would come back as a bad job

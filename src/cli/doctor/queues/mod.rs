@@ -2,6 +2,7 @@
 //! name. Nothing is received or sent, because that would move messages.
 //! Must not know: what the facts mean (`judge` does), which service keeps the queues.
 
+mod fifo;
 mod judge;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::cli::testing::Scene;
-use crate::message_queue::{QueueFacts, QueueResult, ReceiveAsk, Received};
+use crate::message_queue::{ByGroup, QueueFacts, QueueResult, ReceiveAsk, Received};
 
 const URL: &str = "https://sqs.us-east-1.amazonaws.com/111122223333/jobs";
 
@@ -40,6 +40,7 @@ impl Scripted {
             arn: "arn:aws:sqs:us-east-1:111122223333:jobs".to_owned(),
             fifo,
             content_deduplication: false,
+            by_group: ByGroup::default(),
             visibility_s: 30,
             message_bytes_max: 150,
             retention_s: 345_600,
