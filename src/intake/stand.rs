@@ -54,15 +54,6 @@ impl Doing {
             Self::Hide => "lets messages be hidden",
         }
     }
-
-    /// What need not be done any more.
-    fn rest(self) -> &'static str {
-        match self {
-            Self::Receive => "need be received from",
-            Self::Delete => "has messages to be deleted",
-            Self::Hide => "has messages to be hidden again",
-        }
-    }
 }
 
 /// What it does.
@@ -206,7 +197,12 @@ impl Stand {
         let is_over = |(kind, _): &(QueueErrorKind, String)| is_idle || !needs_a_person(*kind);
         if inner.troubles.get(&doing).is_some_and(is_over) {
             inner.troubles.remove(&doing);
-            tracing::info!(queue = self.queue, "{} {} no more", self.queue, doing.rest());
+            tracing::info!(
+                queue = self.queue,
+                "nothing is left of the trouble that {} {}",
+                self.queue,
+                doing.words()
+            );
         }
     }
 
