@@ -70,7 +70,7 @@ pub enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Work on the store's jobs until stopped.
     Serve(serve::ServeArgs),
-    /// Put the jobs of a file into the store, for workers to do.
+    /// Put the jobs of a file into the store, or onto a queue, for workers to do.
     Enqueue(enqueue::EnqueueArgs),
     /// Write the results of all jobs that have ended.
     Results(results::ResultsArgs),

@@ -324,8 +324,8 @@ const DEADLINE_EXCEEDED: Explanation = Explanation {
 const REJECTED: Explanation = Explanation {
     what: "The document cannot be admitted: a field is unknown or wrong, the model or the schema \
            cannot be used, or the call could never fit. The message names each field and its \
-           limit. Only documents from the table `submission` become such jobs; other doors refuse \
-           at once.",
+           limit. Only documents that come through a door which cannot answer become such jobs: \
+           a row of `submission`, a message of a queue. Other doors refuse at once.",
     we_also: Some("Nothing was called. The document is kept, and its id is free again."),
     way_out: "Correct the document as the message says and hand it in again; `docs/job.md` \
               describes every field.",

@@ -286,10 +286,12 @@ async fn hide(run: &Run, done: &CancellationToken) {
 }
 
 async fn hide_again(run: &Run, due: &[HeldMessage], now_mono_ms: u64) {
+    let bench = &run.bench;
     if due.is_empty() {
+        // What could not be hidden stays due, so nothing of it is left: its jobs have ended.
+        bench.stand.rests(Doing::Hide, bench.holds.is_empty());
         return;
     }
-    let bench = &run.bench;
     let receipts: Vec<String> = due.iter().map(|held| held.receipt.clone()).collect();
     let visibility_s = bench.options.visibility_s;
     let answers = bench.doors.queue.hide(&run.place.url, &receipts, visibility_s).await;

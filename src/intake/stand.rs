@@ -189,6 +189,23 @@ impl Stand {
         }
     }
 
+    /// Nothing is left of what the queue has not done, so nobody tries it again: a trouble that passes
+    /// by itself is over, one that a person ends only where there is nothing (`is_idle`) that it could
+    /// harm.
+    pub(super) fn rests(&self, doing: Doing, is_idle: bool) {
+        let mut inner = self.lock();
+        let is_over = |(kind, _): &(QueueErrorKind, String)| is_idle || !needs_a_person(*kind);
+        if inner.troubles.get(&doing).is_some_and(is_over) {
+            inner.troubles.remove(&doing);
+            tracing::info!(
+                queue = self.queue,
+                "nothing is left of the trouble that {} {}",
+                self.queue,
+                doing.words()
+            );
+        }
+    }
+
     /// The queue has not done it.
     pub(super) fn troubled(&self, doing: Doing, error: &QueueError) {
         let words = format!("{}: {}", doing.words(), words(error));
@@ -299,6 +316,22 @@ mod tests {
         let check = stand.check();
         assert!(!check.ok && check.says.contains("be deleted"), "{}", check.says);
         stand.works(Doing::Delete);
+        assert!(stand.check().ok);
+    }
+
+    #[test]
+    fn a_trouble_of_which_nothing_is_left_is_over_unless_a_person_must_end_it_and_work_goes_on() {
+        let stand = Stand::new("jobs");
+        stand.receives();
+        stand.troubled(Doing::Hide, &error(QueueErrorKind::Unreachable));
+        stand.rests(Doing::Delete, true);
+        assert!(!stand.check().ok, "that is another trouble");
+        stand.rests(Doing::Hide, false);
+        assert!(stand.check().ok);
+        stand.troubled(Doing::Hide, &error(QueueErrorKind::Denied));
+        stand.rests(Doing::Hide, false);
+        assert!(!stand.check().ok);
+        stand.rests(Doing::Hide, true);
         assert!(stand.check().ok);
     }
 }

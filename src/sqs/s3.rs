@@ -14,6 +14,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use super::{Asked, ConnectError, SqsOptions, check, within};
 use crate::message_queue::{LargeBodies, QueueResult};
 
+/// Another address for S3 alone. What the SDK makes of it does not show in its configuration.
+const ADDRESS: &str = "AWS_ENDPOINT_URL_S3";
+
 /// A bucket of S3.
 #[derive(Debug)]
 pub struct S3Bodies {
@@ -46,7 +49,9 @@ impl S3Bodies {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
             .build();
-        let in_path = options.endpoint.is_some() || sdk.endpoint_url().is_some();
+        let in_path = options.endpoint.is_some()
+            || sdk.endpoint_url().is_some()
+            || std::env::var_os(ADDRESS).is_some();
         let mut builder = Builder::from(sdk)
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

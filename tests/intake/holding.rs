@@ -32,6 +32,26 @@ fn a_held_message_is_noted_hidden_again_and_deleted_when_its_job_has_ended() {
 }
 
 #[test]
+fn a_queue_that_did_not_hide_is_ready_again_once_nothing_is_left_to_hide() {
+    within(async {
+        for kind in [QueueErrorKind::Unreachable, QueueErrorKind::Denied] {
+            let bed = Bed::holding();
+            bed.queue.put(&plain("x"));
+            let running = bed.start();
+            until(|| bed.store.held().len() == 1).await;
+            bed.queue.fail("hide", kind);
+            bed.hand.advance(40_000);
+            until(|| running.intake.ready().says.contains("be hidden again")).await;
+            assert!(!running.intake.ready().ok);
+            bed.store.end_all();
+            until(|| bed.queue.is_empty()).await;
+            until(|| running.intake.ready().ok).await;
+            running.ended().await;
+        }
+    });
+}
+
+#[test]
 fn no_more_messages_are_received_than_may_be_held() {
     within(async {
         let mut bed = Bed::holding();

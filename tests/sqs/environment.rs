@@ -114,6 +114,29 @@ fn without_a_region_a_queue_whose_url_names_none_is_refused_in_words() {
     });
 }
 
+/// `bucket.localhost` is no host that every machine knows.
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn a_bucket_stands_in_the_path_where_s3_alone_has_another_address() {
+    use quarrier::message_queue::LargeBodies as _;
+    use quarrier::sqs::s3::S3Bodies;
+
+    if is_child() {
+        let bodies = S3Bodies::connect(&SqsOptions::default(), "bucket").await.unwrap();
+        assert_eq!(bodies.put("key", "body").await, Ok("bucket".to_owned()));
+        return;
+    }
+    let server = Server::start(Reply::whole(200, "")).await;
+    let address = server.endpoint.replace("127.0.0.1", "localhost");
+    let test = "environment::a_bucket_stands_in_the_path_where_s3_alone_has_another_address";
+    let run = tokio::task::spawn_blocking(move || {
+        let others = [("AWS_REGION", "eu-north-1"), ("AWS_ENDPOINT_URL_S3", address.as_str())];
+        in_a_process_with(&[KEYS.as_slice(), &others].concat(), test);
+    });
+    run.await.unwrap();
+    assert_eq!(server.asked(), 1);
+}
+
 #[tokio::test]
 async fn an_endpoint_that_is_no_address_is_refused_at_once() {
     for endpoint in ["localhost:4566", "", "ftp://host", "http://"] {

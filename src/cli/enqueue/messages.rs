@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Deserialize;
 
 use super::report::Report;
@@ -73,7 +73,7 @@ struct Target {
 
 impl Target {
     async fn of(queue: &dyn MessageQueue, name: &str) -> anyhow::Result<Self> {
-        let url = queue.url(name).await.with_context(|| format!("find the queue {name}"))?;
+        let url = queue.url(name).await.map_err(unfound)?;
         match queue.facts(&url).await {
             Ok(facts) => {
                 let message_bytes_max = facts.message_bytes_max;
@@ -84,9 +84,21 @@ impl Target {
                 let fifo = is_fifo(&url);
                 Ok(Self { url, fifo, message_bytes_max: MESSAGE_BYTES_MAX })
             }
-            Err(error) => Err(error).with_context(|| format!("look at the queue {url}")),
+            Err(error) => Err(unfound(error)),
         }
     }
+}
+
+/// The service's words, and the way out: they do not say in which region a name was looked for.
+fn unfound(error: QueueError) -> anyhow::Error {
+    if error.kind != QueueErrorKind::Gone {
+        return error.into();
+    }
+    anyhow!(
+        "{}; create it, or correct its name, its account, or the region in which names are looked for \
+         (sqs.region, AWS_REGION)",
+        error.message.trim_end_matches('.')
+    )
 }
 
 /// A line that is ready to be sent.

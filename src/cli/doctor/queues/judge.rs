@@ -39,8 +39,6 @@ pub(super) struct Wanted<'a> {
     pub(super) by_store: bool,
     /// For how long its receives hide messages, in seconds.
     pub(super) visibility_s: u32,
-    /// Bad messages go to the dead-letter queue.
-    pub(super) dead_letters: bool,
     /// The largest job document, in bytes.
     pub(super) document_bytes_max: u64,
     /// For how many days identities are remembered.
@@ -103,14 +101,12 @@ fn redrive(wanted: &Wanted<'_>, facts: &QueueFacts, report: &mut Report) {
     let name = wanted.queue;
     let needed = if wanted.held { RECEIVES_HELD } else { RECEIVES_STORED };
     let Some(letters) = &facts.dead_letters else {
-        let bad = if wanted.dead_letters {
-            "a message that is no job is deleted, and stays in the store alone as a failed job"
-        } else {
-            "a message that is no job comes again and again until the queue forgets it"
-        };
         report.warning(
             REDRIVE,
-            format!("{name} has no dead-letter queue: {bad}"),
+            format!(
+                "{name} has no dead-letter queue: a message that is no job is deleted, and stays in the \
+                 store alone as a failed job"
+            ),
             format!(
                 "give it a redrive policy with a maxReceiveCount of {needed} or more (docs/sqs.md)"
             ),

@@ -12,7 +12,7 @@ use self::judge::Wanted;
 use super::Subject;
 use super::report::Report;
 use crate::cli::rooms::{self, StorePlace};
-use crate::intake::{Ack, IntakeOptions, OnBad};
+use crate::intake::{Ack, IntakeOptions};
 use crate::message_queue::{MessageQueue, QueueError, QueueErrorKind, QueueFacts, QueueResult};
 use crate::rooms::{intake_options, message_queue};
 use crate::store::sqlite::SqliteStore;
@@ -119,7 +119,6 @@ fn wanted<'a>(
         held: options.ack == Ack::OnFinished,
         by_store,
         visibility_s: options.visibility_s,
-        dead_letters: options.on_bad == OnBad::DeadLetter,
         document_bytes_max: u64::try_from(settings.job.document_bytes_max).unwrap_or(u64::MAX),
         seen_days: settings.store.seen_days,
         held_messages,

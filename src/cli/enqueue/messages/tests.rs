@@ -223,7 +223,11 @@ async fn a_queue_that_is_not_there_is_told_before_the_first_line_and_one_may_sen
     let mut queue = Scripted::standard();
     queue.facts = Err(error(QueueErrorKind::Gone));
     let said = format!("{:#}", sent(&queue, &lines(1), false).await.0.unwrap_err());
-    assert_eq!(said, format!("look at the queue {URL}: it said Gone"));
+    assert_eq!(
+        said,
+        "it said Gone; create it, or correct its name, its account, or the region in which names are \
+         looked for (sqs.region, AWS_REGION)"
+    );
     let mut queue = Scripted::fifo();
     queue.facts = Err(error(QueueErrorKind::Denied));
     assert!(sent(&queue, &lines(250), false).await.0.unwrap());
