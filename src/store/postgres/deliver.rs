@@ -75,13 +75,13 @@ impl PostgresStore {
         Ok(due.collect())
     }
 
-    async fn settle_tried(&self, tried: &[Tried]) -> Outcome<()> {
-        if tried.is_empty() {
+    async fn settle_tried(&self, sent: &[Tried]) -> Outcome<()> {
+        if sent.is_empty() {
             return Ok(());
         }
         let mut tx = self.begin().await?;
         let now = self.now(&mut tx).await?;
-        let settled = delivering::settled(tried, now);
+        let settled = delivering::settled(sent, now);
         let ids: Vec<Uuid> = settled.iter().map(|row| row.job_id).collect();
         let seqs: Vec<i64> = settled.iter().map(|row| row.seq).collect();
         let states: Vec<&str> = settled.iter().map(|row| row.state).collect();

@@ -25,9 +25,9 @@ pub(in crate::store) struct Settled<'a> {
 }
 
 /// What is written of these tries; of several of one end the last.
-pub(in crate::store) fn settled(tried: &[Tried], now: i64) -> Vec<Settled<'_>> {
+pub(in crate::store) fn settled(sent: &[Tried], now: i64) -> Vec<Settled<'_>> {
     let mut last = BTreeMap::new();
-    for Tried { job_id, seq, sent } in tried {
+    for Tried { job_id, seq, sent } in sent {
         let (state, next_at, error) = match sent {
             Sent::Delivered => (DeliveryState::Delivered, None, None),
             Sent::Again(after_ms, why) | Sent::Later(after_ms, why) => {
