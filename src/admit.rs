@@ -21,7 +21,7 @@ use crate::estimate;
 use crate::job::{self, IfOutcomeUnknown, JobDocument, Problem, Resolved, Wanted};
 use crate::native;
 use crate::prompt::{self, Parts, Rendered};
-use crate::store::{LimitRule, NewJob, Reply, rule_for};
+use crate::store::{Before, LimitRule, NewJob, Reply, rule_for};
 
 pub use reply::{ReplyAllow, TraceForm, trace_form};
 
@@ -95,7 +95,8 @@ pub struct Origin {
     /// Whose it is where it does not say so. It is no part of the document, and so not of its hash.
     pub tenant: Option<String>,
     /// It may have been on its way for long, or have come before: a passed deadline is no mistake of
-    /// the document then. Its job is found, or is admitted and expires.
+    /// the document then. Its job is found, or is admitted and expires. What cannot be admitted any
+    /// more, because the configuration is another one, is found as well.
     pub may_be_late: bool,
 }
 
@@ -151,7 +152,8 @@ impl Admission {
 
     /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It
     /// can be found by the document's `id`, where that can be read, and leaves the id free: its
-    /// identity is the origin's alone. Its tenant and its reply are the document's, as far as they
+    /// identity is the origin's alone. Where the document may have come before, it says as what. Its
+    /// tenant and its reply are the document's, as far as they
     /// can be read and are allowed.
     #[must_use]
     pub fn rejected(&self, text: &str, problems: &[Problem], origin: Origin, now: Now) -> NewJob {
@@ -162,6 +164,7 @@ impl Admission {
             Some(name.to_owned())
         };
         NewJob {
+            before: origin.may_be_late.then(|| before(text)).flatten(),
             job_id: Uuid::now_v7(),
             external_id: named("id"),
             identity: origin.identity,
@@ -307,7 +310,7 @@ impl Admission {
             Timestamp::as_millisecond,
         );
         let identity = match &document.id {
-            Some(id) => Some(format!("id:{id}")),
+            Some(id) => Some(identity_of(id)),
             None => origin.identity,
         };
         let hold = document.if_outcome_unknown.unwrap_or(settings.if_outcome_unknown)
@@ -334,9 +337,23 @@ impl Admission {
             seen_until: deadline_at.saturating_add(settings.seen_ms),
             rerun: false,
             reply: None,
+            before: None,
             resolved: Ok(resolved),
         }
     }
+}
+
+/// What makes a document with this `id` the same job again.
+fn identity_of(id: &str) -> String {
+    format!("id:{id}")
+}
+
+/// As what this document was admitted, if it ever was: what has changed since is the configuration,
+/// and not the document. One without an `id` is known by where it comes from.
+fn before(text: &str) -> Option<Before> {
+    let document = job::parse(text).ok()?;
+    let identity = identity_of(document.id.as_deref()?);
+    Some(Before { identity, document_hash: job::digest(&document.canonical()) })
 }
 
 /// What a call of this document says, before any re-ask.

@@ -401,6 +401,21 @@ fn of_message() -> Origin {
 }
 
 #[test]
+fn a_document_that_may_have_come_before_is_refused_with_what_it_was_known_by() {
+    let text = json!({ "prompt": "hi", "id": "a", "reply_to": "answers" }).to_string();
+    let then = replying(&["answers"]).prepare(&text, &Overrides::default(), of_message(), &[], NOW);
+    let then = then.unwrap();
+    let now = |text: &str, origin| replying(&[]).rejected(text, &[], origin, NOW);
+    let before = now(&text, of_message()).before.unwrap();
+    assert_eq!(Some(before.identity), then.identity);
+    assert_eq!(before.document_hash, then.document_hash);
+    assert_eq!(now(&text, Origin::default()).before, None, "other doors answer at once");
+    for other in [r#"{"prompt":"hi"}"#, r#"{"id":"a"}"#, r#"{"id":"a","prompt":"hi","x":1}"#] {
+        assert_eq!(now(other, of_message()).before, None, "{other}");
+    }
+}
+
+#[test]
 fn a_message_may_come_after_its_deadline_and_is_still_the_same_job() {
     let text = json!({ "id": "a", "prompt": "hi", "deadline": "2020-01-01T00:00:00Z" }).to_string();
     let room = replying(&[]);

@@ -168,7 +168,7 @@ async fn store<O: Write, E: Write>(
                 report.accepted += 1;
                 report.without_id += u64::from(document.is_none());
             }
-            Admitted::Existing(..) => report.existing += 1,
+            Admitted::Existing(..) | Admitted::Before(..) => report.existing += 1,
             Admitted::Duplicate(job_id) => report.duplicate(*line, &job_id.to_string())?,
             Admitted::IdConflict { job_id, document: stored, state } => {
                 let state = state.map_or("deleted", job::State::as_str);

@@ -83,8 +83,8 @@ fn write_disagreements(found: &[SettingDisagreement], out: &mut impl Write) -> a
     }
     writeln!(
         out,
-        "Give them the same: of queues and tenants the last to begin is in force, and each deletes by \
-         its own days."
+        "Give them the same: of queues and tenants the last to begin is in force, each deletes by its \
+         own days, and gives up the replies that its own sqs.reply_allow does not allow."
     )?;
     Ok(())
 }

@@ -119,6 +119,7 @@ fn how_long(inner: &Inner, job: &NewJob, reason: NotCalled, left_ms: u64) -> Res
         NotCalled::Known(
             Admitted::New(id)
             | Admitted::Existing(id, _)
+            | Admitted::Before(id, _)
             | Admitted::Duplicate(id)
             | Admitted::IdConflict { job_id: id, .. },
         ) => {

@@ -17,8 +17,8 @@ use crate::message_queue::{BATCH_MESSAGES_MAX, QueueErrorKind, Received};
 const LINGER: Duration = Duration::from_millis(200);
 /// Requests at once; one on a queue with an order.
 const AT_ONCE: usize = 4;
-/// How often the deletion of a message is tried. After that it is delivered again, and its job is
-/// found.
+/// How often the deletion of a message is tried where that may help. After that it is delivered again,
+/// and its job is found.
 const TRIES_MAX: u32 = 8;
 /// How often after a drain was asked for.
 const TRIES_MAX_DRAINING: u32 = 2;
@@ -88,32 +88,45 @@ async fn delete(
     drain: CancellationToken,
 ) {
     let mut backoff = Backoff::of_queue();
-    let mut left = batch;
+    let mut next = batch;
     let mut tries = 0;
-    loop {
-        left = once(&bench, &place, left).await;
+    let left = loop {
+        let mut left = once(&bench, &place, next).await;
         tries += 1;
+        // Receiving must not wait for a right that a person has to give: what nobody hides comes again
+        // when its time is over, and is tried again then.
+        left.retain(|(one, kind)| passes(*kind) || (one.held && bench.holds_messages()));
         let tries_max = if drain.is_cancelled() { TRIES_MAX_DRAINING } else { TRIES_MAX };
         if left.is_empty() || tries >= tries_max {
-            break;
+            break left;
         }
         backoff::sleep(backoff.next(), &drain).await;
-    }
+        next = left.into_iter().map(|(one, _)| one).collect();
+    };
     if !left.is_empty() {
         tracing::warn!(
             queue = place.url,
             "{} messages could not be deleted; they are delivered again, and their jobs found",
             left.len()
         );
-        bench.holds.spare(left.iter().filter(|one| one.held).map(|one| one.message_id.as_str()));
+        let held = left.iter().filter(|(one, _)| one.held);
+        bench.holds.spare(held.map(|(one, _)| one.message_id.as_str()));
     }
 }
 
-/// One request. Returns what is to be tried again.
-async fn once(bench: &Bench, place: &Place, batch: Vec<Doomed>) -> Vec<Doomed> {
+/// Whether such a failure passes by itself.
+fn passes(kind: QueueErrorKind) -> bool {
+    matches!(kind, QueueErrorKind::Throttled | QueueErrorKind::Full | QueueErrorKind::Unreachable)
+}
+
+/// A message that was not deleted, and why.
+type Left = (Doomed, QueueErrorKind);
+
+/// One request. Returns what was not deleted.
+async fn once(bench: &Bench, place: &Place, batch: Vec<Doomed>) -> Vec<Left> {
     let receipts: Vec<String> = batch.iter().map(|one| one.receipt.clone()).collect();
     let answers = bench.doors.queue.delete(&place.url, &receipts).await;
-    let (mut over, mut again) = (Vec::new(), Vec::new());
+    let (mut over, mut left) = (Vec::new(), Vec::new());
     let mut deleted = 0;
     for (one, answer) in batch.into_iter().zip(answers) {
         match answer {
@@ -129,7 +142,7 @@ async fn once(bench: &Bench, place: &Place, batch: Vec<Doomed>) -> Vec<Doomed> {
             Err(error) => {
                 tracing::debug!(message.id = one.message_id, %error, "not deleted yet");
                 bench.stand.troubled(Doing::Delete, &error);
-                again.push(one);
+                left.push((one, error.kind));
             }
         }
     }
@@ -141,5 +154,5 @@ async fn once(bench: &Bench, place: &Place, batch: Vec<Doomed>) -> Vec<Doomed> {
     if !held.is_empty() {
         bench.holds.forget(bench, place, &held).await;
     }
-    again
+    left
 }

@@ -153,6 +153,21 @@ impl Storing<'_> {
             Answer::Is(Admitted::Existing(job_id, state)) => {
                 return Judged::Settled(stored(job_id, state.is_some()));
             }
+            Answer::Is(Admitted::Before(job_id, state)) => {
+                let message = &candidate.message.message_id;
+                tracing::info!(
+                    message.id = message,
+                    job.id = %job_id,
+                    "message {message} would be rejected as things are configured now; it was admitted \
+                     before, as the job {job_id}, and nothing is done anew: {}",
+                    candidate.bad.as_deref().unwrap_or_default()
+                );
+                return Judged::Settled(if state.is_some() {
+                    Fate::Job(job_id)
+                } else {
+                    Fate::Over
+                });
+            }
             Answer::Is(Admitted::Duplicate(job_id)) => {
                 let message = &candidate.message.message_id;
                 tracing::info!(
@@ -234,6 +249,9 @@ impl Storing<'_> {
                 Some(Err(_)) => continue,
                 None => return Answer::None,
             };
+            if let Some(known @ Admitted::Before(..)) = alone {
+                return Answer::Is(known);
+            }
             let Some(
                 Admitted::New(job_id)
                 | Admitted::Existing(job_id, _)
@@ -280,7 +298,9 @@ impl Storing<'_> {
         let answers = bench.doors.jobs.admit(jobs).await?;
         bench.stand.receives();
         let new = answers.iter().filter(|answer| matches!(answer, Admitted::New(_))).count();
-        let known = answers.iter().filter(|answer| matches!(answer, Admitted::Existing(..)));
+        let is_known =
+            |answer: &&Admitted| matches!(answer, Admitted::Existing(..) | Admitted::Before(..));
+        let known = answers.iter().filter(is_known);
         bench.stand.count_admitted(new);
         bench.stand.count_known(known.count());
         if new > 0 {

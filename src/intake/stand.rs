@@ -26,6 +26,9 @@ pub struct Counts {
     pub left: u64,
 }
 
+/// How every trouble ends that its cause does not.
+const AGAIN: &str = "it is tried again by itself";
+
 /// What is asked of the queue. Each has its own troubles: rights are given one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doing {
@@ -52,6 +55,29 @@ impl Doing {
             Self::Receive => "can be received from",
             Self::Delete => "lets messages be deleted",
             Self::Hide => "lets messages be hidden",
+        }
+    }
+
+    /// The rights that it needs.
+    fn rights(self) -> &'static str {
+        match self {
+            Self::Receive => {
+                "sqs:GetQueueUrl, sqs:GetQueueAttributes and sqs:ReceiveMessage on it, and kms:Decrypt \
+                 on its key"
+            }
+            Self::Delete => "sqs:DeleteMessage on it",
+            Self::Hide => "sqs:ChangeMessageVisibility on it",
+        }
+    }
+
+    /// How it goes on until then.
+    fn meanwhile(self) -> &'static str {
+        match self {
+            Self::Receive | Self::Hide => AGAIN,
+            Self::Delete => {
+                "until then its messages are received again and again, which starts nothing but counts \
+                 towards maxReceiveCount; it is tried again by itself"
+            }
         }
     }
 }
@@ -208,7 +234,7 @@ impl Stand {
 
     /// The queue has not done it.
     pub(super) fn troubled(&self, doing: Doing, error: &QueueError) {
-        let words = format!("{}: {}", doing.words(), words(error));
+        let words = format!("{}: {}", doing.words(), words(doing, error));
         let before = self.lock().troubles.insert(doing, (error.kind, words.clone()));
         if before.is_some_and(|(kind, _)| kind == error.kind) {
             return;
@@ -248,18 +274,15 @@ fn needs_a_person(kind: QueueErrorKind) -> bool {
 }
 
 /// The service's words and the way out.
-fn words(error: &QueueError) -> String {
+fn words(doing: Doing, error: &QueueError) -> String {
+    let allow = format!("allow these credentials {} (docs/sqs.md)", doing.rights());
     let mut words = error.message.trim_end_matches('.').to_owned();
     let way_out = match error.kind {
         QueueErrorKind::Gone => {
             "create it, or correct its name, account or region in the configuration (sqs.intake, \
              sqs.region)"
         }
-        QueueErrorKind::Denied => {
-            "allow these credentials sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:ReceiveMessage, \
-             sqs:DeleteMessage and sqs:ChangeMessageVisibility on it, and kms:Decrypt on its key \
-             (docs/sqs.md)"
-        }
+        QueueErrorKind::Denied => allow.as_str(),
         QueueErrorKind::Refused => {
             "correct the queue's URL, ARN or name (sqs.intake), its region (sqs.region) or the \
              address (sqs.endpoint)"
@@ -273,7 +296,8 @@ fn words(error: &QueueError) -> String {
         words.push_str("; ");
         words.push_str(way_out);
     }
-    words.push_str("; it is tried again by itself");
+    words.push_str("; ");
+    words.push_str(if needs_a_person(error.kind) { doing.meanwhile() } else { AGAIN });
     words
 }
 
@@ -314,7 +338,14 @@ mod tests {
         stand.troubled(Doing::Delete, &error(QueueErrorKind::Denied));
         stand.works(Doing::Receive);
         let check = stand.check();
-        assert!(!check.ok && check.says.contains("be deleted"), "{}", check.says);
+        assert!(!check.ok);
+        assert_eq!(
+            check.says,
+            "jobs does not let messages be deleted: ReceiveMessage: no such queue; allow these \
+             credentials sqs:DeleteMessage on it (docs/sqs.md); until then its messages are received \
+             again and again, which starts nothing but counts towards maxReceiveCount; it is tried \
+             again by itself"
+        );
         stand.works(Doing::Delete);
         assert!(stand.check().ok);
     }

@@ -16,7 +16,7 @@ use super::Relay;
 use super::decide::{Passes, given_up, passes, wait_ms};
 use super::send::{Done, End, Part};
 use super::target::{News, PROBED_MS, Rest, Targets};
-use crate::store::{DueDelivery, Sent, StoreError};
+use crate::store::{DueDelivery, Sent, StoreError, Tried};
 
 /// After a failure of the store it is asked again so long after, in milliseconds.
 const STORE_MS: u64 = 500;
@@ -40,6 +40,8 @@ pub(super) enum Until {
 /// What is needed of a result after it was sent.
 struct Slip {
     job_id: Uuid,
+    /// Which of its ends.
+    seq: i64,
     tries: u32,
     since: i64,
 }
@@ -59,7 +61,7 @@ pub(super) struct Desk<'r> {
     sending: JoinSet<(Vec<Slip>, Done)>,
     flights: HashMap<Id, Flight>,
     /// What became of results and is not noted yet.
-    unsettled: Vec<(Uuid, Sent)>,
+    unsettled: Vec<Tried>,
     rng: StdRng,
     /// How large a result was on average when some were taken last.
     row_bytes: usize,
@@ -201,7 +203,7 @@ impl<'r> Desk<'r> {
         // Admission has looked as well; the configuration may be another one since.
         if let Some(reason) = self.relay.sender.options.allow.refusal(&to) {
             let given_up =
-                |row: &DueDelivery| (row.result.job_id, Sent::Undeliverable(reason.clone()));
+                |row: &DueDelivery| Slip::of(row).tried(Sent::Undeliverable(reason.clone()));
             tracing::warn!(queue = to, "{} results were given up: {reason}", rows.len());
             self.unsettled.extend(rows.iter().map(given_up));
             return;
@@ -215,7 +217,7 @@ impl<'r> Desk<'r> {
                 }
                 let put_off: Vec<_> = slips
                     .iter()
-                    .map(|slip| (slip.job_id, self.put_off(slip, Some(&rest), Sent::Later)))
+                    .map(|slip| slip.tried(self.put_off(slip, Some(&rest), Sent::Later)))
                     .collect();
                 self.unsettled.extend(put_off);
                 return;
@@ -270,7 +272,7 @@ impl<'r> Desk<'r> {
                 End::Unsent => self.put_off(slip, rest.as_ref(), Sent::Later),
             };
             given_up = given_up.saturating_add(usize::from(matches!(sent, Sent::Undeliverable(_))));
-            self.unsettled.push((slip.job_id, sent));
+            self.unsettled.push(slip.tried(sent));
         }
         if given_up > 0 {
             tracing::warn!(
@@ -307,7 +309,7 @@ impl<'r> Desk<'r> {
             Err(StoreError::Data(_)) => {
                 for one in std::mem::take(&mut self.unsettled) {
                     if let Err(error) = store.settle_deliveries(std::slice::from_ref(&one)).await {
-                        tracing::error!(job.id = %one.0, %error, "what became of a result is not noted");
+                        tracing::error!(job.id = %one.job_id, %error, "what became of a result is not noted");
                     }
                 }
             }
@@ -337,7 +339,12 @@ impl<'r> Desk<'r> {
 
 impl Slip {
     fn of(row: &DueDelivery) -> Self {
-        Self { job_id: row.result.job_id, tries: row.tries, since: row.since }
+        let DueDelivery { result, tries, since, .. } = row;
+        Self { job_id: result.job_id, seq: result.seq, tries: *tries, since: *since }
+    }
+
+    fn tried(&self, sent: Sent) -> Tried {
+        Tried { job_id: self.job_id, seq: self.seq, sent }
     }
 }
 

@@ -68,14 +68,18 @@ pub(super) async fn seed(
     if !shares.is_empty() {
         store.seed_shares(&shares).await.context("failed to write the queues' shares")?;
     }
-    let own = SeededSettings { shares, retention: settings.retention.clone() };
+    let own = SeededSettings {
+        shares,
+        retention: settings.retention.clone(),
+        reply_allow: Some(settings.sqs.reply_allow.iter().cloned().collect()),
+    };
     store.seed_settings(&own, &seeder).await.context("failed to write the settings")?;
     tell_disagreements(store, &seeder).await.context("failed to read the limits")?;
     tell_other_settings(store, &seeder).await.context("failed to read the settings")
 }
 
-/// Queues and tenants are the same for all, and each process deletes by its own days: workers that
-/// were configured otherwise are told of.
+/// Queues and tenants are the same for all, and each process deletes by its own days and allows its
+/// own reply queues: workers that were configured otherwise are told of.
 async fn tell_other_settings(store: &dyn Store, seeder: &str) -> StoreResult<()> {
     let (mut seeds, in_force) = (store.limit_seeds().await?, store.shares().await?);
     // It works from now on, and has no lease yet.
@@ -87,7 +91,8 @@ async fn tell_other_settings(store: &dyn Store, seeder: &str) -> StoreResult<()>
             setting = one.setting,
             worker = one.seeder,
             "workers were not configured alike: {one}; give both the same configuration: of queues \
-             and tenants the last to begin is in force for all, and each deletes by its own days"
+             and tenants the last to begin is in force for all, each deletes by its own days, and each \
+             admits jobs and sends results by its own sqs.reply_allow"
         );
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Whether the processes of one store were configured alike, but for their limits (`control` has
-//! those): queues, tenants, and for how many days things are kept. And every such disagreement in
-//! words, the same wherever it is told.
+//! those): queues, tenants, for how many days things are kept, and where results may go. And every
+//! such disagreement in words, the same wherever it is told.
 //! Must not know: SQL, engines, where any of it is printed.
 
 use std::collections::BTreeSet;
@@ -20,19 +20,23 @@ pub struct SeededSettings {
     pub shares: Shares,
     /// For how long things are kept. Each process deletes by its own.
     pub retention: RetentionPolicy,
+    /// The queues that may get results. Each process admits jobs and sends results by its own. An
+    /// earlier release does not say.
+    #[serde(default)]
+    pub reply_allow: Option<BTreeSet<String>>,
 }
 
 /// A setting that a process which works has otherwise than another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SettingDisagreement {
-    /// `queue NAME`, `tenant NAME`, `retention`.
+    /// `queue NAME`, `tenant NAME`, `retention`, `sqs.reply_allow`.
     pub setting: String,
     /// Who was configured otherwise.
     pub seeder: String,
     /// With what, in words.
     pub configured: String,
     /// Whose configuration is in force: that of the process that began last. Of the days of
-    /// retention, where each goes by its own, the other one of the two.
+    /// retention and of the reply queues, where each goes by its own, the other one of the two.
     pub in_force_of: String,
     /// What it says, in words.
     pub in_force: String,
@@ -65,8 +69,8 @@ pub fn rule_words(pattern: &str, limit: Option<&Limit>) -> String {
 }
 
 /// Where processes that work were configured with other queues and tenants than those in force, or
-/// keep things for other days than the one that began last. `seeds` in the order in which they were
-/// written. A process without any queue and tenant takes those that are there, and agrees.
+/// keep things for other days, or allow other reply queues, than the one that began last. `seeds` in
+/// the order in which they were written. A process without any queue and tenant takes those that are there, and agrees.
 #[must_use]
 pub fn setting_disagreements(seeds: &[LimitSeed], in_force: &Shares) -> Vec<SettingDisagreement> {
     let told = |seed: &LimitSeed| Some((seed.seeder.clone(), seed.settings.clone()?));
@@ -107,6 +111,10 @@ pub fn setting_disagreements(seeds: &[LimitSeed], in_force: &Shares) -> Vec<Sett
         if let Some((last, other)) = last_of_days {
             let holds = (last.as_str(), days_words(&other.retention));
             differs("retention".to_owned(), days_words(&own.retention), holds);
+            if let (Some(mine), Some(others)) = (&own.reply_allow, &other.reply_allow) {
+                let holds = (last.as_str(), allow_words(others));
+                differs("sqs.reply_allow".to_owned(), allow_words(mine), holds);
+            }
         }
     }
     found
@@ -133,6 +141,11 @@ fn tenant_words(shares: &Shares, name: &str) -> String {
     let plain = TenantShare { name: name.to_owned(), weight: 1.0 };
     let found = shares.tenants.iter().find(|one| one.name == name).unwrap_or(&plain);
     format!("weight {}", found.weight)
+}
+
+fn allow_words(allow: &BTreeSet<String>) -> String {
+    let words: Vec<&str> = allow.iter().map(String::as_str).collect();
+    if words.is_empty() { "no queue".to_owned() } else { words.join(", ") }
 }
 
 /// Every day that is set, as its setting is called.
@@ -173,7 +186,7 @@ mod tests {
             seeded_at: 0,
             alive,
             rules: Vec::new(),
-            settings: Some(SeededSettings { shares, retention }),
+            settings: Some(SeededSettings { shares, retention, reply_allow: None }),
         }
     }
 
@@ -201,6 +214,30 @@ mod tests {
         );
         assert_eq!(found[1].configured, "bodies_days 7, jobs_days 0");
         assert_eq!(setting_disagreements(&[], &Shares::default()), []);
+    }
+
+    #[test]
+    fn who_allows_other_reply_queues_is_told_and_their_order_does_not_matter() {
+        let allowing = |seeder: &str, queues: &[&str]| {
+            let mut seed = seed(seeder, true, Shares::default(), 30);
+            let allow = queues.iter().map(|queue| (*queue).to_owned()).collect();
+            seed.settings.as_mut().unwrap().reply_allow = Some(allow);
+            seed
+        };
+        let seeds = [
+            seed("early/1", true, Shares::default(), 30),
+            allowing("none/2", &[]),
+            allowing("same/3", &["b", "a"]),
+            allowing("last/4", &["a", "b"]),
+        ];
+        let found = setting_disagreements(&seeds, &Shares::default());
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["none/2 has sqs.reply_allow: no queue; last/4 has a, b"]);
+        // What an earlier release wrote can be read.
+        let mut written = serde_json::to_value(seeds[3].settings.as_ref().unwrap()).unwrap();
+        written.as_object_mut().unwrap().remove("reply_allow");
+        let read: SeededSettings = serde_json::from_value(written).unwrap();
+        assert_eq!(read.reply_allow, None);
     }
 
     #[test]

@@ -76,6 +76,18 @@ pub enum Sent {
     Undeliverable(String),
 }
 
+/// One try to deliver one end of a job, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The job.
+    pub job_id: Uuid,
+    /// Which of its ends was sent: the `seq` of the result that was taken. A job that was put back
+    /// has another one once it has ended again.
+    pub seq: i64,
+    /// What became of it.
+    pub sent: Sent,
+}
+
 /// A delivery as people look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
@@ -142,9 +154,10 @@ pub trait DeliverStore: Send + Sync {
     /// `hold_ms`; their results with them. What is taken and not settled is due again after that.
     async fn take_deliveries(&self, rows_max: u32, hold_ms: u64) -> StoreResult<Vec<DueDelivery>>;
 
-    /// Notes what became of them. A delivery that has ended meanwhile stays as it is, and so does one
-    /// that nobody has taken since its job ended anew or a person made it due again.
-    async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()>;
+    /// Notes what became of them. A try settles the delivery of the end that it sent and no other. A
+    /// delivery that has ended meanwhile stays as it is, and so does one that nobody has taken since a
+    /// person made it due again.
+    async fn settle_deliveries(&self, tried: &[Tried]) -> StoreResult<()>;
 
     /// Deliveries that match, newest first.
     async fn deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<DeliveryRow>>;

@@ -57,6 +57,17 @@ pub struct NewJob {
     pub rerun: bool,
     /// Where its result goes, besides the store.
     pub reply: Option<Reply>,
+    /// Of a document that is refused now: as what it may have been admitted before.
+    pub before: Option<Before>,
+}
+
+/// What a document is known by that was admitted, whatever the configuration says of it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Its identity within the tenant.
+    pub identity: String,
+    /// SHA-256 of the canonical document, in hex.
+    pub document_hash: String,
 }
 
 /// What became of a job at admission.
@@ -66,6 +77,9 @@ pub enum Admitted {
     New(Uuid),
     /// The same job was admitted before, and stands in this state (absent if already deleted).
     Existing(Uuid, Option<State>),
+    /// It is refused now and was not before: the same document was admitted as this job ([`Before`]),
+    /// which stands in this state (absent if already deleted). Nothing was stored.
+    Before(Uuid, Option<State>),
     /// Its identity belongs to a job with another document.
     IdConflict {
         /// The job that has the identity.

@@ -5,6 +5,8 @@ use quarrier::message_queue::QueueErrorKind;
 use crate::bed::{Bed, plain};
 use crate::{until, within};
 
+const MANY: usize = 1_500;
+
 #[test]
 fn an_entry_that_fails_is_deleted_by_another_try_and_the_others_are_not_asked_again() {
     within(async {
@@ -41,13 +43,20 @@ fn receiving_goes_on_while_deletes_fail_and_the_right_that_is_missing_is_told() 
     within(async {
         let bed = Bed::default();
         bed.queue.fail("delete", QueueErrorKind::Denied);
-        (0..40).for_each(|number| drop(bed.queue.put(&plain(&number.to_string()))));
+        // More than may wait for their deletion at once.
+        (0..MANY).for_each(|number| drop(bed.queue.put(&plain(&number.to_string()))));
         let running = bed.start();
-        until(|| bed.store.jobs().len() == 40).await;
-        until(|| running.intake.ready().says.contains("does not let messages be deleted")).await;
-        assert!(!running.intake.ready().ok);
+        until(|| bed.store.jobs().len() == MANY).await;
+        let check = running.intake.ready();
+        assert!(!check.ok && check.says.contains("does not let messages be deleted"), "{check:?}");
+        assert!(check.says.contains("allow these credentials sqs:DeleteMessage"), "{check:?}");
+        // Each was tried once; the next try is that of its next delivery.
+        until(|| bed.queue.refused() == MANY).await;
         bed.queue.heal("delete");
+        assert_eq!(bed.queue.messages().len(), MANY);
+        bed.hand.advance(120_000);
         until(|| bed.queue.is_empty()).await;
+        assert_eq!(bed.store.jobs().len(), MANY, "each was known");
         until(|| running.intake.ready().ok).await;
         running.ended().await;
     });

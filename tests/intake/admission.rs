@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use quarrier::admit::{AdmitSettings, ReplyAllow};
 use quarrier::store::Reply;
 
-use crate::bed::{Bed, plain};
+use crate::bed::{Bed, admission_with, plain};
 use crate::{until, within};
 
 #[test]
@@ -68,6 +69,54 @@ fn a_message_that_comes_again_finds_its_job_also_after_its_end_and_its_deletion(
         assert_eq!(bed.store.jobs().len(), 1);
         running.ended().await;
     });
+}
+
+#[test]
+fn a_message_that_comes_again_is_its_jobs_whatever_is_allowed_by_now() {
+    let body = r#"{"id":"mine","prompt":"Hi","model":"claude-3-opus","reply_to":"answers"}"#;
+    let changes: [fn(&mut AdmitSettings); 4] = [
+        |now| now.allow_retired = false,
+        |now| now.reply_allow = ReplyAllow::new(vec!["others".to_owned()]),
+        |now| now.document_bytes_max = 10,
+        |now| {
+            now.allow_retired = false;
+            now.reply_allow = ReplyAllow::default();
+        },
+    ];
+    for change in changes {
+        within(async {
+            let bed = Bed::default();
+            let put = || bed.queue.put(body);
+            put();
+            let running = bed.start_with(admission_with(|then| then.allow_retired = true));
+            until(|| bed.queue.is_empty()).await;
+            assert!(bed.store.job().resolved.is_ok());
+            running.ended().await;
+
+            let running = bed.start_with(admission_with(|now| {
+                now.allow_retired = true;
+                change(now);
+            }));
+            put();
+            until(|| bed.queue.is_empty()).await;
+            bed.store.end_all();
+            put();
+            until(|| bed.queue.is_empty()).await;
+            bed.store.delete_all();
+            put();
+            until(|| bed.queue.is_empty()).await;
+            bed.store.job();
+            assert!(bed.queue.dead().is_empty());
+            until(|| running.intake.counts().deleted == 3).await;
+            let counts = running.intake.counts();
+            assert_eq!((counts.known, counts.rejected), (3, 0));
+            // What was never admitted is rejected as before.
+            bed.queue.put(&body.replace("Hi", "Ho"));
+            bed.queue.put(&body.replace("mine", "other"));
+            until(|| bed.queue.dead().len() == 2).await;
+            running.ended().await;
+        });
+    }
 }
 
 #[test]

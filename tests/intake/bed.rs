@@ -56,12 +56,16 @@ impl Bed {
     }
 
     pub(crate) fn start(&self) -> Running {
+        self.start_with(admission())
+    }
+
+    pub(crate) fn start_with(&self, admission: Admission) -> Running {
         let woken = Arc::clone(&self.woken);
         let doors = IntakeDoors {
             jobs: Arc::clone(&self.store) as _,
             messages: Arc::clone(&self.store) as _,
             queue: Arc::clone(&self.queue) as _,
-            admission: Arc::new(admission()),
+            admission: Arc::new(admission),
             admitted: Arc::new(move || {
                 woken.fetch_add(1, Ordering::SeqCst);
             }),
@@ -122,7 +126,11 @@ pub(crate) fn options(queue: &str) -> IntakeOptions {
 }
 
 pub(crate) fn admission() -> Admission {
-    let settings = AdmitSettings {
+    admission_with(|_| {})
+}
+
+pub(crate) fn admission_with(change: impl FnOnce(&mut AdmitSettings)) -> Admission {
+    let mut settings = AdmitSettings {
         model: "claude-haiku-4.5".to_owned(),
         temperature: 0.7,
         temperature_structured: 0.2,
@@ -142,6 +150,7 @@ pub(crate) fn admission() -> Admission {
         queues: BTreeMap::new(),
         reply_allow: ReplyAllow::new(vec!["answers".to_owned()]),
     };
+    change(&mut settings);
     Admission::new(settings, Arc::new(Catalogue::embedded().unwrap()))
 }
 

@@ -84,6 +84,17 @@ impl Memory {
 
 impl Inner {
     fn admit(&mut self, job: NewJob) -> Admitted {
+        let was = job.before.as_ref().and_then(|was| {
+            let is_it = |other: &&NewJob| {
+                other.tenant == job.tenant
+                    && other.identity.as_ref() == Some(&was.identity)
+                    && other.document_hash == was.document_hash
+            };
+            self.jobs.iter().rev().find(is_it)
+        });
+        if let Some(was) = was {
+            return Admitted::Before(was.job_id, self.states.get(&was.job_id).copied());
+        }
         let known = |other: &&NewJob| {
             other.tenant == job.tenant && job.identity.is_some() && other.identity == job.identity
         };

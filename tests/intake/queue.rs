@@ -41,6 +41,8 @@ struct Inner {
     calls: HashMap<&'static str, usize>,
     /// The messages that were deleted, in their order.
     deleted: Vec<String>,
+    /// Messages whose deletion failed because every one does.
+    refused: usize,
     hidden: Vec<String>,
     dead: Vec<Outgoing>,
     receipts: u64,
@@ -155,6 +157,11 @@ impl Queue {
 
     pub(crate) fn deleted(&self) -> Vec<String> {
         self.inner.lock().unwrap().deleted.clone()
+    }
+
+    /// How many deletions failed because all of them do.
+    pub(crate) fn refused(&self) -> usize {
+        self.inner.lock().unwrap().refused
     }
 
     /// The messages that were hidden again, in their order.
@@ -276,6 +283,7 @@ impl MessageQueue for Queue {
 
     async fn delete(&self, _url: &str, receipts: &[String]) -> Vec<QueueResult<()>> {
         if let Err(error) = self.begin("delete") {
+            self.inner.lock().unwrap().refused += receipts.len();
             return receipts.iter().map(|_| Err(error.clone())).collect();
         }
         let mut inner = self.inner.lock().unwrap();

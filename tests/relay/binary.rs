@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::types::QueueAttributeName;
 use quarrier::message_queue::{MessageQueue as _, ReceiveAsk, Received};
 use quarrier::sqs::{Sqs, SqsOptions};
 use serde_json::{Value, json};
@@ -17,17 +18,22 @@ use uuid::Uuid;
 use crate::within;
 
 /// A folder, a queue of the test's own at the emulator, and the binary.
-struct Scene {
-    folder: TempDir,
-    endpoint: String,
+pub(crate) struct Scene {
+    pub(crate) folder: TempDir,
+    pub(crate) endpoint: String,
     sqs: Sqs,
-    queue: String,
+    pub(crate) queue: String,
     url: String,
 }
 
 impl Scene {
-    #[expect(clippy::disallowed_methods, reason = "this is no setting of the program")]
     async fn new() -> Self {
+        Self::of_queue(None).await
+    }
+
+    /// One whose queue takes messages of so many bytes.
+    #[expect(clippy::disallowed_methods, reason = "this is no setting of the program")]
+    pub(crate) async fn of_queue(takes: Option<&str>) -> Self {
         let endpoint = std::env::var("TEST_SQS_URL")
             .expect("TEST_SQS_URL names no SQS; run the tests by scripts/test, which starts one");
         let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
@@ -38,7 +44,11 @@ impl Scene {
             .build();
         let bare = aws_sdk_sqs::config::Builder::from(&sdk).endpoint_url(&endpoint).build();
         let queue = format!("answers-{}", Uuid::now_v7().simple());
-        let made = Client::from_conf(bare).create_queue().queue_name(&queue).send().await;
+        let mut made = Client::from_conf(bare).create_queue().queue_name(&queue);
+        if let Some(takes) = takes {
+            made = made.attributes(QueueAttributeName::MaximumMessageSize, takes);
+        }
+        let made = made.send().await;
         let options = SqsOptions { endpoint: Some(endpoint.clone()), ..SqsOptions::default() };
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -49,7 +59,7 @@ impl Scene {
         }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quarrier"));
         command
             .args(args)
@@ -70,7 +80,7 @@ impl Scene {
     }
 
     /// Everything that comes until there is so much of it.
-    async fn received(&self, count: usize) -> Vec<Received> {
+    pub(crate) async fn received(&self, count: usize) -> Vec<Received> {
         let ask =
             ReceiveAsk { url: self.url.clone(), messages_max: 10, wait_s: 5, visibility_s: 600 };
         let mut all = Vec::new();
@@ -81,12 +91,12 @@ impl Scene {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn ended(output: &Output, code: i32) -> String {
+pub(crate) fn ended(output: &Output, code: i32) -> String {
     let said = format!("{}\n{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{said}");
     said

@@ -5,6 +5,8 @@
 
 mod binary;
 mod failures;
+#[cfg(feature = "s3")]
+mod large;
 mod scene;
 mod scripted;
 mod sends;

@@ -8,7 +8,7 @@ use quarrier::catalogue::Catalogue;
 use quarrier::check;
 use quarrier::completion::Api;
 use quarrier::job::{IfOutcomeUnknown, State};
-use quarrier::store::{Admitted, NewJob};
+use quarrier::store::{Admitted, Before, NewJob};
 use uuid::Uuid;
 
 use crate::world::{World, new_id, success};
@@ -25,6 +25,7 @@ on_every_engine!(
     a_job_of_the_future_is_not_claimable_until_promoted,
     a_rejected_document_ends_failed_with_its_reason,
     rejected_documents_do_not_hold_dedupe_keys,
+    a_document_that_is_refused_now_is_the_job_that_it_was_before,
     lines_of_a_batch_find_jobs_that_are_there_already,
     a_batch_opened_again_forgets_its_lines_and_keeps_its_id,
     reopening_finds_everything,
@@ -154,6 +155,32 @@ async fn a_rejected_document_ends_failed_with_its_reason(world: World) {
     let message = result.error_message.unwrap();
     assert!(message.starts_with("$.prompt: is empty") && message.ends_with("(it says)"));
     assert_eq!(result.attempts, 0);
+}
+
+async fn a_document_that_is_refused_now_is_the_job_that_it_was_before(world: World) {
+    let refused = |name: &str, hash: &str| NewJob {
+        identity: Some(format!("message:{name}")),
+        document_hash: "of its text".to_owned(),
+        before: Some(Before { identity: format!("id:{name}"), document_hash: hash.to_owned() }),
+        ..rejected(world.job())
+    };
+    let admitted = world.store.admit(vec![world.named("a"), refused("a", "hash")]).await.unwrap();
+    let id = new_id(admitted[0].clone());
+    assert_eq!(admitted[1], Admitted::Before(id, Some(State::Ready)), "within one call");
+    world.succeed(&world.claim_one().await).await;
+    let again = world.store.admit(vec![refused("a", "hash")]).await.unwrap();
+    assert_eq!(again, [Admitted::Before(id, Some(State::Succeeded))]);
+    assert_eq!(world.results().await.len(), 1, "nothing is rejected anew");
+    // Another document, another tenant's, and one that was never admitted are rejected.
+    let others =
+        vec![NewJob { tenant: "other".to_owned(), ..refused("a", "hash") }, refused("b", "hash")];
+    let mut ids = world.admit(others).await;
+    ids.extend(world.admit(vec![refused("a", "other")]).await);
+    for id in ids {
+        assert_eq!(world.state(id).await, State::Failed);
+    }
+    let again = world.store.admit(vec![refused("b", "hash")]).await.unwrap();
+    assert!(matches!(again[0], Admitted::Existing(_, Some(State::Failed))), "and found as that");
 }
 
 async fn rejected_documents_do_not_hold_dedupe_keys(world: World) {

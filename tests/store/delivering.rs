@@ -7,7 +7,7 @@ use quarrier::error::ErrorKind;
 use quarrier::job::{State, Wanted};
 use quarrier::store::{
     ClaimNewAsk, ClaimedNew, DeliveryFilter, DeliveryRow, DeliveryState, DueDelivery, EraseAsk,
-    NewJob, Reply, RetainAsk, RetentionPolicy, RetentionStage, Sent,
+    NewJob, Reply, RetainAsk, RetentionPolicy, RetentionStage, Sent, Tried,
 };
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ behind_a_pooler_too!(
     what_was_given_up_is_shown_and_made_due_again,
     a_job_that_ends_again_is_delivered_again,
     what_became_of_an_earlier_end_is_not_said_of_a_later_one,
+    what_became_of_an_earlier_end_is_not_said_of_a_later_one_that_is_being_sent,
     a_job_that_was_put_back_has_nothing_to_deliver,
     retention_waits_for_a_delivery_that_is_due,
     an_erased_job_is_not_delivered,
@@ -53,8 +54,15 @@ async fn taken(world: &World) -> Vec<Uuid> {
     take(world).await.iter().map(|delivery| delivery.result.job_id).collect()
 }
 
+/// Says it of the end that the job's delivery is for now.
 async fn settle(world: &World, job: Uuid, sent: Sent) {
-    world.store.settle_deliveries(&[(job, sent)]).await.unwrap();
+    let filter = DeliveryFilter { job_id: Some(job), ..all() };
+    let found = world.store.deliveries(&filter).await.unwrap();
+    settle_end(world, (job, found.first().map_or(0, |row| row.seq)), sent).await;
+}
+
+async fn settle_end(world: &World, (job_id, seq): (Uuid, i64), sent: Sent) {
+    world.store.settle_deliveries(&[Tried { job_id, seq, sent }]).await.unwrap();
 }
 
 fn all() -> DeliveryFilter {
@@ -318,13 +326,33 @@ async fn a_job_that_ends_again_is_delivered_again(world: World) {
 
 async fn what_became_of_an_earlier_end_is_not_said_of_a_later_one(world: World) {
     let id = failed(&world).await;
-    take(&world).await;
+    let first = take(&world).await.remove(0).result.seq;
     put_back(&world, id).await;
     world.succeed(&world.claim_one().await).await;
     // Only now the relay says what became of the first.
-    settle(&world, id, Sent::Delivered).await;
+    settle_end(&world, (id, first), Sent::Delivered).await;
     assert_eq!(delivery(&world, id).await.state, DeliveryState::Due);
     assert_eq!(take(&world).await[0].result.state, State::Succeeded);
+}
+
+async fn what_became_of_an_earlier_end_is_not_said_of_a_later_one_that_is_being_sent(world: World) {
+    let id = failed(&world).await;
+    let first = take(&world).await.remove(0).result.seq;
+    put_back(&world, id).await;
+    world.succeed(&world.claim_one().await).await;
+    let second = take(&world).await.remove(0).result.seq;
+    let row = delivery(&world, id).await;
+    for late in
+        [Sent::Delivered, Sent::Again(0, "late".to_owned()), Sent::Undeliverable("late".to_owned())]
+    {
+        settle_end(&world, (id, first), late).await;
+        assert_eq!(delivery(&world, id).await, row, "it is of another end");
+    }
+    let both = [(first, Sent::Undeliverable("late".to_owned())), (second, Sent::Delivered)]
+        .map(|(seq, sent)| Tried { job_id: id, seq, sent });
+    world.store.settle_deliveries(&both).await.unwrap();
+    let row = delivery(&world, id).await;
+    assert_eq!((row.state, row.tries, row.error), (DeliveryState::Delivered, 1, None));
 }
 
 async fn a_job_that_was_put_back_has_nothing_to_deliver(world: World) {

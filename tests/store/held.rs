@@ -1,7 +1,9 @@
 //! Messages that are deleted only when their jobs have ended and were answered.
 
+use std::collections::HashMap;
+
 use quarrier::store::{
-    HeldMessage, NewJob, Reply, RetainAsk, RetentionPolicy, RetentionStage, Sent,
+    HeldMessage, NewJob, Reply, RetainAsk, RetentionPolicy, RetentionStage, Sent, Tried,
 };
 use uuid::Uuid;
 
@@ -96,17 +98,21 @@ async fn a_message_waits_for_its_jobs_delivery(world: World) {
         ids.push(id);
     }
     assert!(answered(&world).await.is_empty());
-    assert_eq!(world.store.take_deliveries(10, 60_000).await.unwrap().len(), 2);
+    let taken = world.store.take_deliveries(10, 60_000).await.unwrap();
+    assert_eq!(taken.len(), 2);
+    let seqs: HashMap<Uuid, i64> =
+        taken.iter().map(|due| (due.result.job_id, due.result.seq)).collect();
+    let tried = |job_id: Uuid, sent| Tried { job_id, seq: seqs[&job_id], sent };
     assert!(answered(&world).await.is_empty(), "it is being sent");
     let sent = [
-        (ids[0], Sent::Again(1_000, "throttled".to_owned())),
-        (ids[1], Sent::Undeliverable("there is no such queue".to_owned())),
+        tried(ids[0], Sent::Again(1_000, "throttled".to_owned())),
+        tried(ids[1], Sent::Undeliverable("there is no such queue".to_owned())),
     ];
     world.store.settle_deliveries(&sent).await.unwrap();
     assert_eq!(answered(&world).await, ["b"]);
     world.hand.advance(1_000);
     assert_eq!(world.store.take_deliveries(10, 60_000).await.unwrap().len(), 1);
-    world.store.settle_deliveries(&[(ids[0], Sent::Delivered)]).await.unwrap();
+    world.store.settle_deliveries(&[tried(ids[0], Sent::Delivered)]).await.unwrap();
     assert_eq!(answered(&world).await, ["a", "b"]);
 }
 

@@ -162,6 +162,7 @@ async fn queues_tenants_and_days_of_each_process_are_kept_beside_its_limits(worl
     let settings = |most, bodies_days| SeededSettings {
         shares: shares(most),
         retention: RetentionPolicy { bodies_days, ..RetentionPolicy::for_ever() },
+        reply_allow: Some([format!("answers-{bodies_days}")].into()),
     };
     for (seeder, settings) in [(own.as_str(), settings(5, 30)), ("late/9", settings(9, 7))] {
         world.store.seed_limits(total(50), seeder).await.unwrap();

@@ -184,7 +184,10 @@ async fn the_same_jobs_admitted_by_many_stores_at_once_are_admitted_once(world: 
 
 fn id_of(admitted: &Admitted) -> Uuid {
     match admitted {
-        Admitted::New(id) | Admitted::Existing(id, _) | Admitted::Duplicate(id) => *id,
+        Admitted::New(id)
+        | Admitted::Existing(id, _)
+        | Admitted::Before(id, _)
+        | Admitted::Duplicate(id) => *id,
         Admitted::IdConflict { job_id, .. } => *job_id,
     }
 }

@@ -316,6 +316,7 @@ pub(crate) fn new_job(now_ms: i64) -> NewJob {
         seen_until: now_ms + 2 * DAY_MS,
         rerun: false,
         reply: None,
+        before: None,
     }
 }
 

@@ -14,9 +14,9 @@ use quarrier::store::{
     Erasure, Finish, Finished, Health, HeldMessage, IntakeStore, JobFilter, JobPage, JobRow,
     KeepStore, KeyLevel, LeaseInfo, LimitRule, LimitSeed, LostAttempt, NewJob, OtherLease, Pause,
     PauseAsk, PausedLane, Promoted, QueueRow, ReadStore, RescueAsk, Rescued, Restored, ResultRow,
-    ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Sent, Shares,
+    ResultsAsk, Resumed, RetainAsk, Retained, RunningAttempt, Scope, SeededSettings, Shares,
     StoreError, StoreResult, Submission, Submitted, SubmittedDefaults, SubmittedFilter, TakenBack,
-    WorkStore,
+    Tried, WorkStore,
 };
 use uuid::Uuid;
 
@@ -264,8 +264,8 @@ impl DeliverStore for Troubled {
     async fn take_deliveries(&self, rows_max: u32, hold_ms: u64) -> StoreResult<Vec<DueDelivery>> {
         through!(self, take_deliveries(rows_max, hold_ms))
     }
-    async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()> {
-        through!(self, settle_deliveries(sent))
+    async fn settle_deliveries(&self, tried: &[Tried]) -> StoreResult<()> {
+        through!(self, settle_deliveries(tried))
     }
     async fn deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<DeliveryRow>> {
         through!(self, deliveries(filter))

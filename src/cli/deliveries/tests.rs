@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::cli::testing::Scene;
-use crate::store::{AdmitStore as _, DeliverStore as _, Reply, Sent};
+use crate::store::{AdmitStore as _, DeliverStore as _, Reply, Sent, Tried};
 use expect_test::expect;
 
 #[derive(clap::Parser)]
@@ -43,11 +43,15 @@ async fn scene() -> Scene {
         }
         scene.store.admit(vec![job]).await.unwrap();
     }
-    scene.store.take_deliveries(10, 60_000).await.unwrap();
+    let taken = scene.store.take_deliveries(10, 60_000).await.unwrap();
+    let tried = |n, sent| {
+        let due = taken.iter().find(|due| due.result.job_id == id(n)).unwrap();
+        Tried { job_id: id(n), seq: due.result.seq, sent }
+    };
     let sent = [
-        (id(1), Sent::Delivered),
-        (id(2), Sent::Undeliverable("there is no such queue".to_owned())),
-        (id(3), Sent::Again(30_000, "too many requests".to_owned())),
+        tried(1, Sent::Delivered),
+        tried(2, Sent::Undeliverable("there is no such queue".to_owned())),
+        tried(3, Sent::Again(30_000, "too many requests".to_owned())),
     ];
     scene.store.settle_deliveries(&sent).await.unwrap();
     scene.hand.advance(10_000);

@@ -228,11 +228,17 @@ async fn admit_chunk(
                 fed.retried = fed.retried.saturating_add(moved);
                 fed.ended = fed.ended.saturating_add(1_u64.saturating_sub(moved));
             }
-            Admitted::Existing(_, Some(state)) if state.is_terminal() => {
+            Admitted::Existing(_, Some(state)) | Admitted::Before(_, Some(state))
+                if state.is_terminal() =>
+            {
                 fed.ended = fed.ended.saturating_add(1);
             }
-            Admitted::Existing(_, Some(_)) => fed.open = fed.open.saturating_add(1),
-            Admitted::Existing(_, None) => fed.forgotten = fed.forgotten.saturating_add(1),
+            Admitted::Existing(_, Some(_)) | Admitted::Before(_, Some(_)) => {
+                fed.open = fed.open.saturating_add(1);
+            }
+            Admitted::Existing(_, None) | Admitted::Before(_, None) => {
+                fed.forgotten = fed.forgotten.saturating_add(1);
+            }
             Admitted::Duplicate(_) => fed.duplicates = fed.duplicates.saturating_add(1),
             Admitted::IdConflict { document: stored, .. } => {
                 let reason = changed(id.as_deref(), &document, stored.as_deref());

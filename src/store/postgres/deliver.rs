@@ -11,7 +11,8 @@ use super::error::Outcome;
 use super::{PostgresStore, bulk, read};
 use crate::store::shared::delivering;
 use crate::store::{
-    DeliverStore, DeliveryFilter, DeliveryRow, DeliveryState, DueDelivery, Reply, Sent, StoreResult,
+    DeliverStore, DeliveryFilter, DeliveryRow, DeliveryState, DueDelivery, Reply, StoreResult,
+    Tried,
 };
 
 #[async_trait]
@@ -20,8 +21,8 @@ impl DeliverStore for PostgresStore {
         self.within(self.take_due(rows_max, hold_ms)).await
     }
 
-    async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()> {
-        self.within(self.settle_sent(sent)).await
+    async fn settle_deliveries(&self, tried: &[Tried]) -> StoreResult<()> {
+        self.within(self.settle_tried(tried)).await
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<DeliveryRow>> {
@@ -74,7 +75,7 @@ impl PostgresStore {
         Ok(due.collect())
     }
 
-    async fn settle_sent(&self, sent: &[(Uuid, Sent)]) -> Outcome<()> {
+    async fn settle_tried(&self, sent: &[Tried]) -> Outcome<()> {
         if sent.is_empty() {
             return Ok(());
         }
@@ -82,6 +83,7 @@ impl PostgresStore {
         let now = self.now(&mut tx).await?;
         let settled = delivering::settled(sent, now);
         let ids: Vec<Uuid> = settled.iter().map(|row| row.job_id).collect();
+        let seqs: Vec<i64> = settled.iter().map(|row| row.seq).collect();
         let states: Vec<&str> = settled.iter().map(|row| row.state).collect();
         let tries: Vec<i32> = settled.iter().map(|row| row.tries).collect();
         let next: Vec<Option<i64>> =
@@ -94,7 +96,8 @@ impl PostgresStore {
             &next as _,
             &errors as _,
             bulk::instant(now),
-            &tries
+            &tries,
+            &seqs
         )
         .execute(tx.on())
         .await?;

@@ -53,7 +53,9 @@ pub(in crate::store) fn judge(
                 judged.fresh.push(job);
                 Some(*id)
             }
-            Admitted::Existing(id, _) | Admitted::Duplicate(id) => Some(*id),
+            Admitted::Existing(id, _) | Admitted::Before(id, _) | Admitted::Duplicate(id) => {
+                Some(*id)
+            }
             Admitted::IdConflict { .. } => None,
         };
         if let (Some(job_id), Some((batch, line))) = (job_id, job.batch) {
@@ -68,9 +70,14 @@ fn identity_of(job: &NewJob) -> Option<Key> {
     job.identity.as_ref().map(|identity| (job.tenant.clone(), identity.clone()))
 }
 
+/// What it may have been admitted as before, where it is refused now.
+fn before_of(job: &NewJob) -> Option<Key> {
+    job.before.as_ref().map(|before| (job.tenant.clone(), before.identity.clone()))
+}
+
 /// The identities of these jobs.
 pub(in crate::store) fn identities(jobs: &[NewJob]) -> Vec<Key> {
-    jobs.iter().filter_map(identity_of).collect()
+    jobs.iter().flat_map(|job| [identity_of(job), before_of(job)]).flatten().collect()
 }
 
 /// The dedupe keys of these jobs.
@@ -93,6 +100,12 @@ fn judge_one(
     seen: &mut HashMap<Key, Seen>,
     holders: &mut HashMap<Key, Uuid>,
 ) -> Admitted {
+    let was = before_of(job).and_then(|key| seen.get(&key));
+    if let (Some(was), Some(own)) = (was, &job.before)
+        && was.document_hash == own.document_hash
+    {
+        return Admitted::Before(was.job_id, was.state);
+    }
     let identity = identity_of(job);
     let before = identity.as_ref().and_then(|key| seen.get(key));
     let changed = |before: &Seen| before.document_hash != job.document_hash;

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::store::{DeliveryState, HeldMessage, Sent};
+use crate::store::{DeliveryState, HeldMessage, Sent, Tried};
 
 /// A delivery after a try.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(in crate::store) struct Settled<'a> {
     pub(in crate::store) job_id: Uuid,
+    /// Which of its ends.
+    pub(in crate::store) seq: i64,
     pub(in crate::store) state: &'static str,
     /// How many tries this was, 0 or 1.
     pub(in crate::store) tries: i32,
@@ -22,10 +24,10 @@ pub(in crate::store) struct Settled<'a> {
     pub(in crate::store) error: Option<Cow<'a, str>>,
 }
 
-/// What is written of these tries; of several of one job the last.
-pub(in crate::store) fn settled(sent: &[(Uuid, Sent)], now: i64) -> Vec<Settled<'_>> {
+/// What is written of these tries; of several of one end the last.
+pub(in crate::store) fn settled(sent: &[Tried], now: i64) -> Vec<Settled<'_>> {
     let mut last = BTreeMap::new();
-    for (job_id, sent) in sent {
+    for Tried { job_id, seq, sent } in sent {
         let (state, next_at, error) = match sent {
             Sent::Delivered => (DeliveryState::Delivered, None, None),
             Sent::Again(after_ms, why) | Sent::Later(after_ms, why) => {
@@ -36,7 +38,8 @@ pub(in crate::store) fn settled(sent: &[(Uuid, Sent)], now: i64) -> Vec<Settled<
         let error = error.map(|why| shown(why));
         let tries = i32::from(!matches!(sent, Sent::Later(..)));
         let state = state.as_str();
-        last.insert(*job_id, Settled { job_id: *job_id, state, tries, next_at, error });
+        let settled = Settled { job_id: *job_id, seq: *seq, state, tries, next_at, error };
+        last.insert((*job_id, *seq), settled);
     }
     last.into_values().collect()
 }
@@ -66,14 +69,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_try_that_failed_is_due_again_and_the_last_word_on_a_job_counts() {
+    fn a_try_that_failed_is_due_again_and_the_last_word_on_an_end_counts() {
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let sent = [
-            (one, Sent::Undeliverable("no".to_owned())),
-            (other, Sent::Again(5, "a\0b".to_owned())),
-            (one, Sent::Delivered),
+        let of = |job_id, seq, sent| Tried { job_id, seq, sent };
+        let tried = [
+            of(one, 7, Sent::Undeliverable("no".to_owned())),
+            of(other, 8, Sent::Again(5, "a\0b".to_owned())),
+            of(one, 7, Sent::Delivered),
         ];
-        let settled = settled(&sent, 100);
+        let settled = settled(&tried, 100);
         assert_eq!(
             (settled[0].job_id, settled[0].state, settled[0].next_at, &settled[0].error),
             (one, "delivered", None, &None)
@@ -81,9 +85,11 @@ mod tests {
         assert_eq!((settled[1].state, settled[1].next_at), ("due", Some(105)));
         assert_eq!(settled[1].error.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(
-            super::settled(&[(one, Sent::Again(u64::MAX, String::new()))], 1)[0].next_at,
+            super::settled(&[of(one, 7, Sent::Again(u64::MAX, String::new()))], 1)[0].next_at,
             Some(i64::MAX)
         );
+        let ends = [of(one, 7, Sent::Delivered), of(one, 9, Sent::Delivered)];
+        assert_eq!(super::settled(&ends, 100).len(), 2, "each end has its own");
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(in crate::store) fn job_of(
         seen_until: now,
         rerun: false,
         reply: None,
+        before: None,
     }
 }
 

@@ -11,7 +11,8 @@ use super::retention::id_list;
 use super::{SqliteStore, bulk};
 use crate::store::shared::delivering;
 use crate::store::{
-    DeliverStore, DeliveryFilter, DeliveryRow, DeliveryState, DueDelivery, Reply, Sent, StoreResult,
+    DeliverStore, DeliveryFilter, DeliveryRow, DeliveryState, DueDelivery, Reply, StoreResult,
+    Tried,
 };
 
 #[async_trait]
@@ -50,12 +51,12 @@ impl DeliverStore for SqliteStore {
         Ok(due.collect())
     }
 
-    async fn settle_deliveries(&self, sent: &[(Uuid, Sent)]) -> StoreResult<()> {
-        if sent.is_empty() {
+    async fn settle_deliveries(&self, tried: &[Tried]) -> StoreResult<()> {
+        if tried.is_empty() {
             return Ok(());
         }
         let now = self.clock.now().wall_ms;
-        let rows = bulk::list(&delivering::settled(sent, now))?;
+        let rows = bulk::list(&delivering::settled(tried, now))?;
         sqlx::query_file!("src/store/sqlite/delivery_settle.sql", rows, now)
             .execute(&self.writer)
             .await?;

@@ -163,8 +163,9 @@ pub(super) async fn agreement(store: &dyn Store, report: &mut Report) -> StoreRe
         (&limits, "give both the same configuration, or say what holds by `quarrier limits set`"),
         (
             &others,
-            "give both the same [queues], [tenants] and [retention], and start them again: of queues \
-             and tenants the last to begin is in force, and each deletes by its own days",
+            "give both the same [queues], [tenants], [retention] and sqs.reply_allow, and start them \
+             again: of queues and tenants the last to begin is in force, each deletes by its own days, \
+             and gives up the replies that its own list does not allow",
         ),
     ] {
         for one in found.iter().take(SHOWN_MAX) {
