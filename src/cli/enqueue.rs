@@ -69,7 +69,16 @@ pub async fn run(
     err: &mut impl Write,
 ) -> anyhow::Result<bool> {
     let (name, lines) = open(args, room.line_bytes_max)?;
-    enqueue(args, &name, lines, room, &mut Report::new(out, err)).await
+    let location = room.store.about().await?.location;
+    let mut report = Report::new(out, err);
+    report.begin(args.json, &name)?;
+    let stored = enqueue(args, &name, lines, room, &mut report).await;
+    if stored.is_ok() || args.json {
+        // Also what broke off half-way is one JSON object.
+        report.stored(&location)?;
+    }
+    stored?;
+    Ok(report.refused == 0)
 }
 
 /// The file's name for people, and its lines.
@@ -105,8 +114,7 @@ async fn enqueue<R: BufRead, O: Write, E: Write>(
     mut lines: JsonLines<R>,
     room: EnqueueRoom<'_>,
     report: &mut Report<'_, O, E>,
-) -> anyhow::Result<bool> {
-    report.begin(args.json, name)?;
+) -> anyhow::Result<()> {
     let limits = room.store.limits().await?;
     let overrides = Overrides { model: args.model.clone() };
     let rows_max = usize::try_from(room.rows_max.max(1)).unwrap_or(usize::MAX);
@@ -124,9 +132,7 @@ async fn enqueue<R: BufRead, O: Write, E: Write>(
             store(std::mem::take(&mut chunk), room, report).await?;
         }
     }
-    store(chunk, room, report).await?;
-    report.stored(&room.store.about().await?.location)?;
-    Ok(report.refused == 0)
+    store(chunk, room, report).await
 }
 
 fn prepare(

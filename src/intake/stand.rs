@@ -275,7 +275,8 @@ fn needs_a_person(kind: QueueErrorKind) -> bool {
 
 /// The service's words and the way out.
 fn words(doing: Doing, error: &QueueError) -> String {
-    let allow = format!("allow these credentials {} (docs/sqs.md)", doing.rights());
+    let allow =
+        format!("see that the credentials hold, and allow them {} (docs/sqs.md)", doing.rights());
     let mut words = error.message.trim_end_matches('.').to_owned();
     let way_out = match error.kind {
         QueueErrorKind::Gone => {
@@ -341,10 +342,10 @@ mod tests {
         assert!(!check.ok);
         assert_eq!(
             check.says,
-            "jobs does not let messages be deleted: ReceiveMessage: no such queue; allow these \
-             credentials sqs:DeleteMessage on it (docs/sqs.md); until then its messages are received \
-             again and again, which starts nothing but counts towards maxReceiveCount; it is tried \
-             again by itself"
+            "jobs does not let messages be deleted: ReceiveMessage: no such queue; see that the \
+             credentials hold, and allow them sqs:DeleteMessage on it (docs/sqs.md); until then its \
+             messages are received again and again, which starts nothing but counts towards \
+             maxReceiveCount; it is tried again by itself"
         );
         stand.works(Doing::Delete);
         assert!(stand.check().ok);

@@ -49,10 +49,8 @@ pub(super) fn wait_ms(
     rng.random_range(1..=bound_ms.max(1))
 }
 
-/// Why a result is not tried again that was tried so often before and waits for so long, in
-/// milliseconds.
-pub(super) fn given_up(tries_before: u32, age_ms: u64, options: &RelayOptions) -> Option<String> {
-    let tries = tries_before.saturating_add(1);
+/// Why a result is not tried again that was tried so often and waits for so long, in milliseconds.
+pub(super) fn given_up(tries: u32, age_ms: u64, options: &RelayOptions) -> Option<String> {
     if tries >= options.tries_max {
         return Some(format!("given up after {tries} tries (relay.tries_max)"));
     }
@@ -109,8 +107,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_result_is_given_up_after_its_tries_or_its_age_and_the_setting_is_named() {
-        assert_eq!(given_up(8, 59_999, &options()), None);
-        assert!(given_up(9, 0, &options()).unwrap().contains("10 tries (relay.tries_max)"));
+        assert_eq!(given_up(9, 59_999, &options()), None);
+        assert!(given_up(10, 0, &options()).unwrap().contains("10 tries (relay.tries_max)"));
         assert!(given_up(0, 60_000, &options()).unwrap().contains("60 s after"));
     }
 }

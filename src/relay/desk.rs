@@ -217,7 +217,7 @@ impl<'r> Desk<'r> {
                 }
                 let put_off: Vec<_> = slips
                     .iter()
-                    .map(|slip| slip.tried(self.put_off(slip, Some(&rest), Sent::Later)))
+                    .map(|slip| slip.tried(self.put_off(slip, Some(&rest), false)))
                     .collect();
                 self.unsettled.extend(put_off);
                 return;
@@ -253,7 +253,7 @@ impl<'r> Desk<'r> {
         self.relay.shared.note(self.targets.failing());
         tell(&to, news);
         let failed = matches!(done.whole, Some(Err(_)));
-        let mut given_up = 0_usize;
+        let (mut given_up, mut waits) = (0_usize, None);
         for (slip, end) in slips.iter().zip(done.ends) {
             let sent = match end {
                 End::Delivered => Sent::Delivered,
@@ -265,14 +265,21 @@ impl<'r> Desk<'r> {
                     let options = &self.relay.sender.options;
                     let own_ms = wait_ms(passes, slip.tries, options, &mut self.rng);
                     let ms = rest.as_ref().map_or(own_ms, |rest| rest.ms.max(own_ms));
-                    self.put_off(slip, Some(&Rest::of(ms, error.message)), Sent::Again)
+                    waits.get_or_insert_with(|| error.message.clone());
+                    self.put_off(slip, Some(&Rest::of(ms, error.message)), true)
                 }
                 // A queue that failed as a whole was tried for all of them.
-                End::Unsent if failed => self.put_off(slip, rest.as_ref(), Sent::Again),
-                End::Unsent => self.put_off(slip, rest.as_ref(), Sent::Later),
+                End::Unsent if failed => self.put_off(slip, rest.as_ref(), true),
+                End::Unsent => self.put_off(slip, rest.as_ref(), false),
             };
             given_up = given_up.saturating_add(usize::from(matches!(sent, Sent::Undeliverable(_))));
             self.unsettled.push(slip.tried(sent));
+        }
+        if let Some(why) = waits.filter(|_| !failed)
+            && self.targets.may_tell(&to, self.now())
+        {
+            // As where the bucket of large ones fails: the queue itself takes the others.
+            tracing::warn!(queue = to, "results to {to} wait: {why}; they are tried again");
         }
         if given_up > 0 {
             tracing::warn!(
@@ -284,19 +291,17 @@ impl<'r> Desk<'r> {
     }
 
     /// A result that comes again, or is given up because that went on for too long.
-    fn put_off(
-        &mut self,
-        slip: &Slip,
-        rest: Option<&Rest>,
-        again: fn(u64, String) -> Sent,
-    ) -> Sent {
+    fn put_off(&mut self, slip: &Slip, rest: Option<&Rest>, was_tried: bool) -> Sent {
         let options = &self.relay.sender.options;
         let reason = rest.map_or("there was no time left to send it", |rest| rest.reason.as_str());
         let age_ms = self.relay.sender.clock.now().wall_ms.saturating_sub(slip.since);
         let age_ms = u64::try_from(age_ms).unwrap_or(0);
-        match given_up(slip.tries, age_ms, options) {
+        let tries = slip.tries.saturating_add(u32::from(was_tried));
+        let wait_ms = rest.map_or(0, |rest| rest.ms);
+        match given_up(tries, age_ms, options) {
             Some(why) => Sent::Undeliverable(format!("{why}; the last try: {reason}")),
-            None => again(rest.map_or(0, |rest| rest.ms), reason.to_owned()),
+            None if was_tried => Sent::Again(wait_ms, reason.to_owned()),
+            None => Sent::Later(wait_ms, reason.to_owned()),
         }
     }
 

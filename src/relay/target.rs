@@ -15,6 +15,8 @@ const KNOWN_MAX: usize = 1_000;
 /// While the first messages to a queue are on their way that may fail as a whole, others to it come
 /// again after so long.
 pub(super) const PROBED_MS: u64 = 1_000;
+/// That results wait for reasons of their own is told again after so long.
+const TELL_MS: u64 = 60_000;
 
 /// What sending needs to know of a queue.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +41,8 @@ struct Target {
     /// Groups of messages on their way.
     in_flight: usize,
     used_mono_ms: u64,
+    /// When it was last told that results to it wait for reasons of their own.
+    told_mono_ms: Option<u64>,
 }
 
 /// All queues.
@@ -88,6 +92,17 @@ impl Targets {
         }
         target.in_flight = target.in_flight.saturating_add(1);
         Ok(target.known.clone())
+    }
+
+    /// Whether it is time to say that results to a queue wait for reasons of their own.
+    pub(super) fn may_tell(&mut self, to: &str, now_mono_ms: u64) -> bool {
+        let target = self.0.entry(to.to_owned()).or_default();
+        let is_time =
+            target.told_mono_ms.is_none_or(|told| now_mono_ms.saturating_sub(told) >= TELL_MS);
+        if is_time {
+            target.told_mono_ms = Some(now_mono_ms);
+        }
+        is_time
     }
 
     /// Messages to a queue have come to nothing that anybody knows.
@@ -236,5 +251,16 @@ mod tests {
         }
         assert_eq!(targets.0.len(), KNOWN_MAX);
         assert!(!targets.0.contains_key("9") && targets.0.contains_key("10"));
+    }
+
+    #[test]
+    fn what_waits_for_reasons_of_its_own_is_told_now_and_then() {
+        let mut targets = Targets::default();
+        let told = |targets: &mut Targets, now| targets.may_tell("a", now);
+        assert!(told(&mut targets, 0));
+        assert!(!told(&mut targets, 59_999));
+        assert!(targets.may_tell("b", 59_999));
+        assert!(told(&mut targets, 60_000));
+        assert!(!told(&mut targets, 60_001));
     }
 }

@@ -49,7 +49,7 @@ fn receiving_goes_on_while_deletes_fail_and_the_right_that_is_missing_is_told() 
         until(|| bed.store.jobs().len() == MANY).await;
         let check = running.intake.ready();
         assert!(!check.ok && check.says.contains("does not let messages be deleted"), "{check:?}");
-        assert!(check.says.contains("allow these credentials sqs:DeleteMessage"), "{check:?}");
+        assert!(check.says.contains("allow them sqs:DeleteMessage"), "{check:?}");
         // Each was tried once; the next try is that of its next delivery.
         until(|| bed.queue.refused() == MANY).await;
         bed.queue.heal("delete");

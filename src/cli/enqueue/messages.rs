@@ -59,8 +59,12 @@ pub async fn run(
     let mut report = Report::new(out, err);
     report.begin(args.json, &name)?;
     let overrides = Overrides { model: args.model.clone() };
-    send_all((&name, lines), &target, (room, &overrides), &mut report).await?;
-    report.sent(&target.url)?;
+    let sent = send_all((&name, lines), &target, (room, &overrides), &mut report).await;
+    if sent.is_ok() || args.json {
+        // Also what broke off half-way is one JSON object.
+        report.sent(&target.url)?;
+    }
+    sent?;
     Ok(report.refused == 0)
 }
 

@@ -244,3 +244,13 @@ async fn json_is_one_object() {
     assert_eq!((&value["sent"], &value["perhaps_twice"]), (&1.into(), &0.into()));
     assert_eq!((value["refused"][0]["line"].as_u64(), &value["queue"]), (Some(1), &URL.into()));
 }
+
+#[tokio::test]
+async fn json_of_a_file_that_broke_off_is_one_object() {
+    let queue = Scripted::standard();
+    queue.answers.lock().unwrap().push_back(QueueErrorKind::Gone);
+    let (ended, shown) = sent(&queue, &lines(3), true).await;
+    ended.unwrap_err();
+    let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&value["sent"], &value["queue"]), (&2.into(), &URL.into()));
+}
