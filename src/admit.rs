@@ -153,8 +153,7 @@ impl Admission {
     /// Makes a failed job of a document that cannot be admitted, for doors that cannot answer. It
     /// can be found by the document's `id`, where that can be read, and leaves the id free: its
     /// identity is the origin's alone. Where the document may have come before, it says as what. Its
-    /// tenant and its reply are the document's, as far as they
-    /// can be read and are allowed.
+    /// tenant and its reply are the document's, as far as they can be read and are allowed.
     #[must_use]
     pub fn rejected(&self, text: &str, problems: &[Problem], origin: Origin, now: Now) -> NewJob {
         let reasons: Vec<String> = problems.iter().map(ToString::to_string).collect();

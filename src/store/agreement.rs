@@ -70,7 +70,8 @@ pub fn rule_words(pattern: &str, limit: Option<&Limit>) -> String {
 
 /// Where processes that work were configured with other queues and tenants than those in force, or
 /// keep things for other days, or allow other reply queues, than the one that began last. `seeds` in
-/// the order in which they were written. A process without any queue and tenant takes those that are there, and agrees.
+/// the order in which they were written. A process without any queue and tenant takes those that are
+/// there, and agrees.
 #[must_use]
 pub fn setting_disagreements(seeds: &[LimitSeed], in_force: &Shares) -> Vec<SettingDisagreement> {
     let told = |seed: &LimitSeed| Some((seed.seeder.clone(), seed.settings.clone()?));
