@@ -18,11 +18,15 @@ pub struct Now {
 }
 
 impl Now {
-    /// What both clocks read, or would have read, when the other one stood at this.
+    /// This reading moved on, or back, to where the steady clock stands at this: no step of the wall
+    /// clock since is in it.
     #[must_use]
-    pub fn back_at(self, mono_ms: u64) -> Self {
-        let past_ms = self.mono_ms.saturating_sub(mono_ms);
-        Self { wall_ms: self.wall_ms.saturating_sub_unsigned(past_ms), mono_ms }
+    pub fn at(self, mono_ms: u64) -> Self {
+        let wall_ms = self
+            .wall_ms
+            .saturating_add_unsigned(mono_ms.saturating_sub(self.mono_ms))
+            .saturating_sub_unsigned(self.mono_ms.saturating_sub(mono_ms));
+        Self { wall_ms, mono_ms }
     }
 }
 
@@ -135,6 +139,14 @@ pub fn parse_rfc3339(text: &str) -> Result<i64, jiff::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reading_moved_on_or_back_has_no_step_of_the_wall_clock_in_it() {
+        let read = Now { wall_ms: 1_000_000, mono_ms: 5_000 };
+        assert_eq!(read.at(5_700), Now { wall_ms: 1_000_700, mono_ms: 5_700 });
+        assert_eq!(read.at(4_700), Now { wall_ms: 999_700, mono_ms: 4_700 });
+        assert_eq!(read.at(5_000), read);
+    }
 
     #[test]
     fn the_real_clock_reads_this_century_and_does_not_go_back() {

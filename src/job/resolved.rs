@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Family, Format, Prices};
+use crate::catalogue::{Family, Format, Prices, cost_micros_max};
 use crate::completion::Api;
 
 /// Where a job stands. The last four are terminal.
@@ -124,6 +124,16 @@ pub struct Resolved {
     pub max_tokens: u32,
     /// How many quota tokens an output token costs.
     pub burndown: u32,
+}
+
+impl Resolved {
+    /// The most that a call which wants this may cost, in micro-dollars; none where the prices are
+    /// unknown.
+    #[must_use]
+    pub fn cost_micros_max(&self, wanted: &Wanted) -> Option<u64> {
+        let prices = self.prices.as_ref()?;
+        Some(cost_micros_max(prices, wanted.input_tokens_max, wanted.max_tokens))
+    }
 }
 
 /// What a job wants of the quota, per call.

@@ -128,7 +128,7 @@ pub struct Received {
 }
 
 /// A message to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// The body, at most 1 MiB, of characters that XML allows.
     pub body: String,

@@ -78,23 +78,17 @@ pub fn id_of(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn message(body: &str) -> Outgoing {
-        Outgoing {
-            body: body.to_owned(),
-            attributes: std::collections::BTreeMap::default(),
-            group: None,
-            deduplication: None,
-            trace: None,
-        }
+    pub(crate) fn message(body: &str) -> Outgoing {
+        Outgoing { body: body.to_owned(), ..Outgoing::default() }
     }
 
-    fn with(name: &str, value: Attribute) -> Outgoing {
-        let mut message = message("x");
-        message.attributes.insert(name.to_owned(), value);
-        message
+    /// A message with one attribute.
+    pub(crate) fn with(name: &str, value: Attribute) -> Outgoing {
+        let attributes = [(name.to_owned(), value)].into();
+        Outgoing { attributes, ..message("x") }
     }
 
     #[test]

@@ -45,23 +45,8 @@ fn is_attribute_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message_queue::tests::{message, with};
     use crate::message_queue::{Attribute, QueueErrorKind as Kind};
-
-    fn message(body: &str) -> Outgoing {
-        Outgoing {
-            body: body.to_owned(),
-            attributes: std::collections::BTreeMap::default(),
-            group: None,
-            deduplication: None,
-            trace: None,
-        }
-    }
-
-    fn with(name: &str, value: Attribute) -> Outgoing {
-        let mut message = message("x");
-        message.attributes.insert(name.to_owned(), value);
-        message
-    }
 
     #[test]
     fn a_message_larger_than_its_queue_takes_is_not_sent() {

@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 use super::control::Pause;
 use super::delivering::Reply;
 use crate::budget::{Dimension, Limit};
+use crate::clock::Now;
 use crate::completion::{StopReason, Usage};
 use crate::error::ErrorKind;
 use crate::job::{Outcome, Resolved, State, Wanted};
@@ -185,11 +186,9 @@ pub struct Claimed {
     pub paused_by: Option<Pause>,
     /// The next job does not fit the money left.
     pub money_exhausted: bool,
-    /// The store's wall clock, in Unix ms, where it is not this machine's: the jobs' deadlines are
-    /// on it.
-    pub now_ms: Option<i64>,
-    /// When their quota was reserved, on the clock's `mono_ms`, or a little before.
-    pub reserved_mono_ms: Option<u64>,
+    /// When their quota was reserved, or a little before; none where there are none. Its wall clock is
+    /// the one that the jobs' deadlines are on, which may be another machine's.
+    pub reserved: Option<Now>,
 }
 
 /// A request to admit one job and to claim it at once, or to leave nothing behind.

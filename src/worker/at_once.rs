@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Bench;
 use super::begun::Begun;
-use super::claims::{may_claim, registered, reserved_at};
+use super::claims::{may_claim, registered};
 use super::finisher::{Finisher, FinisherRef};
 use crate::retry::Allowed;
 use crate::store::{ClaimSubmittedAsk, NewJob};
@@ -60,7 +60,7 @@ async fn start_in_lane(
         return None;
     }
     let fences = bench.flight.ask(slots.len());
-    let asked_mono_ms = bench.clock.now().mono_ms;
+    let asked = bench.clock.now();
     let ask = ClaimSubmittedAsk {
         lease: bench.lease_id(),
         fences: fences.clone(),
@@ -75,7 +75,7 @@ async fn start_in_lane(
     let aborts = claimed.as_ref().map(|claimed| registered(bench, lane, claimed));
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
-    let reserved = reserved_at(&claimed, asked_mono_ms, bench.clock.now());
+    let reserved = claimed.reserved.unwrap_or(asked);
     let begun = Begun::count(bench, lane, (claimed.jobs, aborts?), slots, reserved);
     let count = begun.len();
     begun.start(bench, finisher, bench.is_ending());

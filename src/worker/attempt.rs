@@ -45,8 +45,7 @@ pub(super) struct Turn {
 impl Turn {
     /// The time by the clock of its deadline: no step of this machine's wall clock makes it late.
     fn wall_ms(&self, bench: &Bench) -> i64 {
-        let past_ms = bench.clock.now().mono_ms.saturating_sub(self.reserved.mono_ms);
-        self.reserved.wall_ms.saturating_add_unsigned(past_ms)
+        self.reserved.at(bench.clock.now().mono_ms).wall_ms
     }
 }
 

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::Bench;
 use super::attempt::{self, Turn};
 use super::finisher::Finisher;
-use crate::catalogue::cost_micros_max;
 use crate::clock::Now;
 use crate::store::ClaimedJob;
 
@@ -21,8 +20,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Counts these jobs of a lane, whose quota was reserved at this time: each with what aborts its call,
-    /// and its slot.
+    /// Counts these jobs of a lane, whose quota was reserved at this time: each with what aborts its
+    /// call, and its slot.
     pub(super) fn count(
         bench: &Bench,
         lane: &str,
@@ -32,9 +31,7 @@ impl Begun {
     ) -> Self {
         let lane: Arc<str> = Arc::from(lane);
         let turn = |((job, abort), slot): ((ClaimedJob, CancellationToken), _)| {
-            let worst_micros = job.resolved.prices.as_ref().map_or(0, |prices| {
-                cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
-            });
+            let worst_micros = job.resolved.cost_micros_max(&job.wanted).unwrap_or(0);
             bench.money_micros.fetch_add(worst_micros, Ordering::Relaxed);
             let lane = Arc::clone(&lane);
             (Turn { job, lane, abort, reserved, worst_micros, heard: None }, slot)

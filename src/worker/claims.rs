@@ -54,9 +54,10 @@ impl WaitLog {
 /// looks for new ones: that look would cost each claim a round trip.
 const LANES_MS: u64 = 50;
 
-/// The lanes with due jobs, as they were found.
+/// What one look leaves for the next.
 #[derive(Default)]
 struct Lanes {
+    /// Those with due jobs, as they were found.
     names: Vec<String>,
     found_mono_ms: u64,
     /// Which is asked first.
@@ -291,8 +292,7 @@ async fn claim(
     slots: usize,
 ) -> StoreResult<(Claimed, Vec<CancellationToken>, Now)> {
     let fences = bench.flight.ask(slots);
-    // The time of asking: the claim's own transaction may have waited.
-    let asked_mono_ms = bench.clock.now().mono_ms;
+    let asked = bench.clock.now();
     let ask = ClaimAsk {
         lane: lane.to_owned(),
         lease: bench.lease_id(),
@@ -307,9 +307,9 @@ async fn claim(
         claimed.as_ref().map_or_else(|_| Vec::new(), |claimed| registered(bench, lane, claimed));
     bench.flight.forget_asked(&fences);
     let claimed = claimed?;
-    let now = bench.clock.now();
-    let reserved = reserved_at(&claimed, asked_mono_ms, now);
-    let late_ms = now.mono_ms.saturating_sub(reserved.mono_ms);
+    // What it waited for before, as for locks, makes nothing late.
+    let reserved = claimed.reserved.unwrap_or(asked);
+    let late_ms = bench.clock.now().mono_ms.saturating_sub(reserved.mono_ms);
     bench.late.note(claimed.jobs.len(), late_ms, bench.options.send_late_ms_max);
     Ok((claimed, aborts, reserved))
 }
@@ -323,16 +323,6 @@ pub(super) fn registered(bench: &Bench, lane: &str, claimed: &Claimed) -> Vec<Ca
         bench.flight.begin(job, now.mono_ms)
     };
     claimed.jobs.iter().map(begin).collect()
-}
-
-/// When the quota of these jobs was reserved, by this process's own clock and by the store's, which
-/// their deadlines are given by: one of the two that is an hour ahead must not take a whole backlog
-/// for expired.
-pub(super) fn reserved_at(claimed: &Claimed, asked_mono_ms: u64, now: Now) -> Now {
-    // What it waited for before, as for locks, makes nothing late.
-    let mono_ms = claimed.reserved_mono_ms.unwrap_or(asked_mono_ms);
-    let wall_ms = claimed.now_ms.unwrap_or_else(|| now.back_at(mono_ms).wall_ms);
-    Now { wall_ms, mono_ms }
 }
 
 fn key_of(job: &ClaimedJob) -> AttemptKey {

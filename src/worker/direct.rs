@@ -14,7 +14,6 @@ use super::attempt::{self, Made, Turn};
 use super::finisher::Finisher;
 use super::{Bench, Loops, Worker, WorkerError, WorkerOptions, lease, verdict};
 use crate::admit::Admission;
-use crate::catalogue::cost_micros_max;
 use crate::clock::Clock;
 use crate::provider::{Heard, Provider};
 use crate::store::{
@@ -243,7 +242,7 @@ async fn go(
         status.claimed += 1;
     });
     let fence = job.fence;
-    let reserved = bench.clock.now().back_at(reserved_mono_ms);
+    let reserved = bench.clock.now().at(reserved_mono_ms);
     let turn = Turn { job, lane, abort: abort.clone(), reserved, worst_micros, heard };
     let made = {
         let making = attempt::make_whole(&bench, &turn);
@@ -270,10 +269,8 @@ async fn go(
 
 /// Sets the most that the call may cost aside, so that calls side by side do not spend it twice.
 fn reserve_money(bench: &Bench, job: &NewJob) -> Result<u64, NotCalled> {
-    let prices = job.resolved.as_ref().ok().and_then(|resolved| resolved.prices.as_ref());
-    let worst = prices.map_or(0, |prices| {
-        cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens)
-    });
+    let resolved = job.resolved.as_ref().ok();
+    let worst = resolved.and_then(|resolved| resolved.cost_micros_max(&job.wanted)).unwrap_or(0);
     let max = bench.options.cost_micros_max.unwrap_or(u64::MAX);
     let spent = bench.money_micros.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spent| {
         spent.checked_add(worst).filter(|sum| *sum <= max)

@@ -99,13 +99,7 @@ fn a_message_that_comes_again_is_its_jobs_whatever_is_allowed_by_now() {
             }));
             put();
             until(|| bed.queue.is_empty()).await;
-            bed.store.end_all();
-            put();
-            until(|| bed.queue.is_empty()).await;
-            bed.store.delete_all();
-            put();
-            until(|| bed.queue.is_empty()).await;
-            bed.store.job();
+            bed.comes_again_after_the_end_and_the_deletion(body).await;
             assert!(bed.queue.dead().is_empty());
             until(|| running.intake.counts().deleted == 3).await;
             let counts = running.intake.counts();

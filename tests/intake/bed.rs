@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
 use crate::queue::Queue;
+use crate::until;
 
 pub(crate) struct Bed {
     pub(crate) queue: Arc<Queue>,
@@ -53,6 +54,20 @@ impl Bed {
         let mut bed = Self::default();
         bed.options.ack = Ack::OnFinished;
         bed
+    }
+
+    /// Puts a message in again once its job has ended, and once more when that was deleted.
+    pub(crate) async fn comes_again_after_the_end_and_the_deletion(&self, body: &str) {
+        self.store.end_all();
+        self.put_and_wait(body).await;
+        self.store.delete_all();
+        self.put_and_wait(body).await;
+        self.store.job();
+    }
+
+    async fn put_and_wait(&self, body: &str) {
+        self.queue.put(body);
+        until(|| self.queue.is_empty()).await;
     }
 
     pub(crate) fn start(&self) -> Running {

@@ -77,18 +77,13 @@ fn no_more_messages_are_received_than_may_be_held() {
 fn a_job_that_has_ended_already_lets_its_message_go_and_a_deleted_one_too() {
     within(async {
         let bed = Bed::holding();
-        let put = || bed.queue.put(r#"{"id":"mine","prompt":"Hi"}"#);
-        put();
+        let body = r#"{"id":"mine","prompt":"Hi"}"#;
+        bed.queue.put(body);
         let running = bed.start();
         until(|| bed.store.held().len() == 1).await;
         bed.store.end_all();
         until(|| bed.queue.is_empty()).await;
-        put();
-        until(|| bed.queue.is_empty()).await;
-        bed.store.delete_all();
-        put();
-        until(|| bed.queue.is_empty()).await;
-        bed.store.job();
+        bed.comes_again_after_the_end_and_the_deletion(body).await;
         running.ended().await;
     });
 }

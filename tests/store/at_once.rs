@@ -78,7 +78,7 @@ async fn a_submission_runs_as_it_is_admitted(world: World) {
     assert_eq!((job.job_id, job.number, job.fence), (named.job_id, 1, ask.fences[0]));
     assert_eq!((job.reserved_tokens, job.document.as_str()), (1_000, named.document.as_str()));
     assert_eq!(job.resolved, named.resolved.unwrap());
-    assert_eq!(claimed.now_ms, Some(world.now_ms()));
+    assert_eq!(claimed.reserved.map(|now| now.wall_ms), Some(world.now_ms()));
     assert_eq!(world.state(job.job_id).await, State::Running);
     assert!(world.store.submissions(10).await.unwrap().is_empty());
     assert!(world.store.ready_lanes().await.unwrap().is_empty());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use quarrier::admit::Origin;
 use quarrier::budget::{Dimension, Limit};
-use quarrier::clock::Clock;
+use quarrier::clock::{Clock, Now};
 use quarrier::completion::{Completion, StopReason};
 use quarrier::job::State;
 use quarrier::provider::{CallError, GenerateRequest, Provider};
@@ -145,6 +145,26 @@ fn a_claim_that_waits_long_before_its_quota_is_reserved_is_sent() {
         running.ended(1).await;
         let status = running.drained().await;
         assert_eq!((status.succeeded, status.claimed), (1, 1));
+    });
+}
+
+#[test]
+fn a_wall_clock_that_steps_between_a_claim_and_its_call_expires_no_job() {
+    within(async {
+        let (clock, hand) = Clock::manual();
+        let bed = Bed::with(clock.clone(), "scripted").await;
+        let soon = json!({ "prompt": "x", "max_tokens": 50, "deadline": "2026-01-01T00:30:00Z" });
+        bed.admit(soon).await;
+        let store = Troubled::with(&bed.store, move |method| {
+            if method == "claim" {
+                let Now { wall_ms, mono_ms } = clock.now();
+                hand.set(Now { wall_ms: wall_ms + 3_600_000, mono_ms });
+            }
+        });
+        let running = bed.start_on(store, Scripted::saying("In time."), bed.options());
+        running.ended(1).await;
+        let status = running.drained().await;
+        assert_eq!((status.succeeded, status.other_ends), (1, 0));
     });
 }
 

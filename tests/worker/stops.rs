@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bed::Bed;
 use crate::scripted::{Scripted, Step, gated};
+use crate::trouble::Troubled;
 use crate::within;
 
 #[test]
@@ -37,6 +38,36 @@ fn a_drain_lets_calls_end_and_claims_nothing_more() {
         assert!(counts.contains(&(State::Ready, 7)), "{counts:?}");
         assert!(counts.contains(&(State::Succeeded, 3)), "{counts:?}");
         assert_eq!(bed.number("select count(*) from lease").await, 0);
+    });
+}
+
+#[test]
+fn what_a_claim_brought_while_a_drain_began_goes_back_unsent() {
+    within(async {
+        let bed = Bed::new().await;
+        for _ in 0..10 {
+            bed.job().await;
+        }
+        // Each claim brings all that it asks for, so that the next one would follow at once.
+        let mut options = bed.options();
+        options.concurrency = 10;
+        options.claim_rows_max = 2;
+        let drain = CancellationToken::new();
+        let store = Troubled::with(&bed.store, {
+            let drain = drain.clone();
+            move |method| {
+                if method == "claim" {
+                    drain.cancel();
+                }
+            }
+        });
+        let provider = Scripted::saying("Never.");
+        let worker = bed.worker(store, provider.clone(), options);
+        worker.run(drain, CancellationToken::new()).await.unwrap();
+        let status = worker.status().now();
+        assert_eq!((status.claimed, status.in_flight, provider.seen().begun), (2, 0, 0));
+        let counts = bed.store.counts(None).await.unwrap().states;
+        assert_eq!(counts, [(State::Ready, 10)]);
     });
 }
 

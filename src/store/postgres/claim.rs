@@ -67,20 +67,19 @@ impl PostgresStore {
         if let Some(place) = candidates::last_place(&sorted.taken) {
             draws.advance_place(&lane_key, place);
         }
-        let (now, reserved_mono_ms) = (draws.wall_ms, Some(draws.mono_ms));
+        let reserved = draws.read_at();
         draws.save(self, &mut tx).await?;
         tx.commit().await?;
         // Read once nobody waits for the lane any more.
         let jobs = hand_out(&sorted.taken, specs)?;
-        let never_fit = self.end_never_fitting(&sorted, now).await?;
+        let never_fit = self.end_never_fitting(&sorted, reserved.wall_ms).await?;
         Ok(Claimed {
             jobs,
             fits_in_ms: plan.fits_in_ms,
             waiting: sorted.waiting,
             never_fit,
             money_exhausted,
-            now_ms: Some(now),
-            reserved_mono_ms,
+            reserved: Some(reserved),
             ..Claimed::default()
         })
     }
@@ -159,7 +158,8 @@ async fn keep_affordable(
     let mut affordable = 0;
     for (candidate, spec) in candidates.iter().zip(&specs) {
         let resolved: Resolved = serde_json::from_str(spec.resolved.as_deref().unwrap_or("null"))?;
-        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else {
+        let Some(rest) = left.checked_sub(resolved.cost_micros_max(&candidate.wanted).unwrap_or(0))
+        else {
             break;
         };
         left = rest;

@@ -11,6 +11,7 @@ use super::error::Outcome;
 use super::session::Tx;
 use super::settlement;
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
+use crate::clock::Now;
 use crate::store::{KeyLevel, LimitRule, rule_for};
 
 /// After so many states of one key, this process deletes those before.
@@ -112,6 +113,11 @@ impl Draws {
             keyed.state.advance(now);
         }
         Ok(Self { keyed, places, settled, now, wall_ms, mono_ms })
+    }
+
+    /// Both clocks, once the locks were held.
+    pub(super) fn read_at(&self) -> Now {
+        Now { wall_ms: self.wall_ms, mono_ms: self.mono_ms }
     }
 
     /// The index of a key, where it is loaded.

@@ -137,9 +137,9 @@ impl PostgresStore {
         let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: true };
         let claimed = at_once::write(tx, &runs, &draws).await?;
         draws.advance_place(&lane_key, stands);
-        let (now_ms, reserved_mono_ms) = (Some(draws.wall_ms), Some(draws.mono_ms));
+        let reserved = Some(draws.read_at());
         draws.save(self, tx).await?;
-        Ok(Some(Claimed { jobs: claimed, now_ms, reserved_mono_ms, ..Claimed::default() }))
+        Ok(Some(Claimed { jobs: claimed, reserved, ..Claimed::default() }))
     }
 
     async fn admit_submitted_in(

@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::sharing;
 use crate::budget::{self, Charge, Decision, Draw, FitPolicy, Keyed, LaneTime, Plan};
-use crate::catalogue::cost_micros_max;
 use crate::error::ErrorKind;
 use crate::job::{Resolved, Wanted};
 use crate::retry::Counters;
@@ -157,13 +156,6 @@ pub(in crate::store) fn reserve_expected(
         let expected = expected.tokens.min(room.unwrap_or(u64::MAX));
         candidate.reservation.tokens = candidate.reservation.tokens.max(expected);
     }
-}
-
-/// What this candidate's call costs at worst, in micro-dollars.
-pub(in crate::store) fn cost_max(candidate: &Candidate, resolved: &Resolved) -> u64 {
-    resolved.prices.as_ref().map_or(0, |prices| {
-        cost_micros_max(prices, candidate.wanted.input_tokens_max, candidate.wanted.max_tokens)
-    })
 }
 
 /// Decides which candidates fit at `now`, and reserves those in the states.

@@ -66,7 +66,7 @@ impl SqliteStore {
                 .await?;
         }
         let jobs = take(&mut tx, ask.lease, &sorted.taken, &draws, now).await?;
-        let reserved_mono_ms = Some(draws.mono_ms);
+        let reserved = Some(draws.own);
         draws.save(&mut tx).await?;
         tx.commit().await?;
         Ok(Claimed {
@@ -75,7 +75,7 @@ impl SqliteStore {
             waiting: sorted.waiting,
             never_fit,
             money_exhausted,
-            reserved_mono_ms,
+            reserved,
             ..Claimed::default()
         })
     }
@@ -250,7 +250,8 @@ async fn keep_affordable(
             .fetch_one(&mut **tx)
             .await?;
         let resolved: Resolved = serde_json::from_str(row.resolved.as_deref().unwrap_or("null"))?;
-        let Some(rest) = left.checked_sub(candidates::cost_max(candidate, &resolved)) else {
+        let Some(rest) = left.checked_sub(resolved.cost_micros_max(&candidate.wanted).unwrap_or(0))
+        else {
             break;
         };
         left = rest;

@@ -8,6 +8,7 @@ use sqlx::SqliteExecutor;
 
 use super::{SqliteStore, Tx, bulk, sharing};
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
+use crate::clock::Now;
 use crate::store::shared::candidates;
 use crate::store::{AdmitStore, LimitRule, QueueShare, StoreResult, rule_for};
 
@@ -20,8 +21,8 @@ pub(super) struct Draws {
     pub(super) keyed: Vec<Keyed>,
     index: HashMap<String, usize>,
     pub(super) now: LaneTime,
-    /// The process's clock at that time.
-    pub(super) mono_ms: u64,
+    /// The process's clocks at that time.
+    pub(super) own: Now,
 }
 
 #[derive(Serialize)]
@@ -37,7 +38,7 @@ impl Draws {
         let rules = rules(&mut **tx).await?;
         let queues = sharing::queues(&mut **tx).await?;
         let index = HashMap::new();
-        Ok(Self { rules, queues, keyed: Vec::new(), index, now, mono_ms: own.mono_ms })
+        Ok(Self { rules, queues, keyed: Vec::new(), index, now, own })
     }
 
     /// The keys that a job draws on.

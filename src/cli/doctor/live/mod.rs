@@ -15,7 +15,6 @@ use super::report::Report;
 use super::words::shortened;
 use super::{DoctorArgs, Subject};
 use crate::admit::{Origin, Overrides};
-use crate::catalogue::cost_micros_max;
 use crate::cli::rooms::{self, Rooms, StorePlace};
 use crate::cli::run::show::cost;
 use crate::cli::stop::Stop;
@@ -223,8 +222,7 @@ fn schema() -> Value {
 
 /// What one call of a job may cost at most, in micro-dollars.
 fn worst(job: &NewJob) -> Option<u64> {
-    let prices = job.resolved.as_ref().ok()?.prices.as_ref()?;
-    Some(cost_micros_max(prices, job.wanted.input_tokens_max, job.wanted.max_tokens))
+    job.resolved.as_ref().ok()?.cost_micros_max(&job.wanted)
 }
 
 /// Admits the jobs as one batch, works on them alone, and waits for their ends.

@@ -18,8 +18,9 @@ use crate::store::shared::settling::{Record, Records};
 use crate::store::{Finish, Next};
 
 impl PostgresStore {
-    /// Ends the jobs of these finishes, and leaves what they took to be settled. None where one of them is not its job's own any more: then
-    /// the transaction has done a part, and is to be rolled back.
+    /// Ends the jobs of these finishes, and leaves what they took to be settled. None where one of
+    /// them is not its job's own any more: then the transaction has done a part, and is to be rolled
+    /// back.
     pub(super) async fn end_usual(
         &self,
         tx: &mut Tx,
