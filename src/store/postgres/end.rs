@@ -92,9 +92,9 @@ pub(super) async fn end_jobs(tx: &mut Tx, ends: &[End<'_>], now: i64) -> Outcome
 
 /// The results of jobs that this transaction has just ended, the deliveries of those that reply, and
 /// what it leaves to be settled.
-pub(super) async fn insert_results(
+pub(super) async fn insert_results<'a>(
     tx: &mut Tx,
-    winners: &[&End<'_>],
+    winners: &[&'a End<'_>],
     replies: &[Uuid],
     settlements: &Settlements,
     now: i64,
@@ -104,18 +104,14 @@ pub(super) async fn insert_results(
     }
     let ids: Vec<Uuid> = winners.iter().map(|end| end.job).collect();
     let states: Vec<&str> = winners.iter().map(|end| end.state.as_str()).collect();
-    let kinds: Vec<Option<&str>> = winners.iter().map(|end| end.kind()).collect();
-    let messages: Vec<Option<Cow<'_, str>>> = winners
-        .iter()
-        // A message may quote a model.
-        .map(|end| end.error.as_ref().map(|(_, message)| bulk::shown(message)))
-        .collect();
-    let outputs: Vec<Option<&str>> = winners.iter().map(|end| end.output).collect();
-    let texts: Vec<Option<Cow<'_, str>>> =
-        winners.iter().map(|end| end.text.map(bulk::shown)).collect();
-    let exact: Vec<Option<Vec<u8>>> =
-        winners.iter().map(|end| end.text.and_then(bulk::exact)).collect();
-    let provenances: Vec<Option<&str>> = winners.iter().map(|end| end.provenance).collect();
+    let kinds = bulk::sparse(winners.iter().map(|end| end.kind()));
+    // A message may quote a model.
+    let message = |end: &&'a End<'_>| Some(bulk::shown(&end.error.as_ref()?.1));
+    let messages = bulk::sparse(winners.iter().map(message));
+    let outputs = bulk::sparse(winners.iter().map(|end| end.output));
+    let texts = bulk::sparse(winners.iter().map(|end| end.text.map(bulk::shown)));
+    let exact = bulk::sparse(winners.iter().map(|end| end.text.and_then(bulk::exact)));
+    let provenances = bulk::sparse(winners.iter().map(|end| end.provenance));
     sqlx::query_file!(
         "src/store/postgres/result_insert.sql",
         &ids,

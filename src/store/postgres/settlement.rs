@@ -6,16 +6,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::KEY_SEPARATOR;
 use super::error::Outcome;
 use crate::budget::{BudgetState, LaneTime};
-use crate::store::shared::settling::{self, Records};
-use crate::store::{Finish, Settlement};
+use crate::store::Settlement;
+use crate::store::shared::settling;
 
 /// What the calls of a group took, a row for each key that they draw on.
 #[derive(Debug, Default)]
 pub(super) struct Settlements {
     pub(super) keys: Vec<String>,
     pub(super) calls: Vec<String>,
+}
+
+/// What a call was charged as it was claimed.
+pub(super) struct Charged<'a> {
+    /// As one text.
+    pub(super) keys: &'a str,
+    pub(super) slot: u64,
+    pub(super) reserved_tokens: u64,
 }
 
 /// The calls of one group that draw on one key: when they were settled, and what they took.
@@ -44,17 +53,24 @@ impl Took {
 }
 
 impl Settlements {
-    /// What these finishes, all of them fresh, settle at this time.
-    pub(super) fn of(finishes: &[&Finish], records: &Records, at: LaneTime) -> Outcome<Self> {
+    /// What these calls settle at this time.
+    pub(super) fn of<'a>(
+        calls: impl Iterator<Item = (Charged<'a>, Settlement)>,
+        at: LaneTime,
+    ) -> Outcome<Self> {
+        // Mostly all draw on the same keys.
+        let mut by_keys: BTreeMap<&str, Vec<Took>> = BTreeMap::new();
+        for (charged, settlement) in calls {
+            let took = Took::of(charged.slot, charged.reserved_tokens, settlement);
+            by_keys.entry(charged.keys).or_default().extend(took);
+        }
         let mut groups: BTreeMap<&str, Vec<Took>> = BTreeMap::new();
-        for finish in finishes {
-            let Some(record) = records.get(&finish.key.fence) else { continue };
-            let took = Took::of(record.slot, record.reserved_tokens, finish.settlement);
-            let Some(took) = took else { continue };
-            for key in &record.keys {
-                groups.entry(key).or_default().push(took);
+        for (keys, took) in &by_keys {
+            for key in keys.split(KEY_SEPARATOR).filter(|key| !key.is_empty()) {
+                groups.entry(key).or_default().extend(took);
             }
         }
+        groups.retain(|_, took| !took.is_empty());
         let mut settlements = Self::default();
         for (key, calls) in groups {
             settlements.keys.push(key.to_owned());
@@ -79,44 +95,26 @@ pub(super) fn book(state: &mut BudgetState, groups: &str) -> Outcome<()> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::budget::{Charge, Keyed, Limit};
-    use crate::job::Outcome as Ended;
-    use crate::store::shared::settling::Record;
-    use crate::store::{AttemptKey, LaneNews, Next};
+    use crate::budget::{Charge, Limit};
 
-    fn record(slot: u64, keys: &[&str]) -> Record {
-        Record {
-            fence: Uuid::now_v7(),
-            slot,
-            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
-            reserved_tokens: 1_000,
-            outcome: None,
-            lane: "lane".to_owned(),
-            current: true,
-            gone: false,
-        }
+    fn call(claimed: LaneTime, keys: &str) -> Charged<'_> {
+        Charged { keys, slot: claimed.slot().0, reserved_tokens: 1_000 }
     }
 
-    fn finish(record: &Record, settlement: Settlement) -> Finish {
-        Finish {
-            key: AttemptKey { job_id: Uuid::now_v7(), number: 1, fence: record.fence },
-            outcome: Ended::Completed,
-            settlement,
-            usage: None,
-            cost_micros: None,
-            request_id: None,
-            first_token_ms: None,
-            total_ms: None,
-            stop: None,
-            raw_text: None,
-            schema_errors: None,
-            error: None,
-            lane: LaneNews::default(),
-            next: Next::Held,
-        }
+    #[test]
+    fn a_key_has_the_calls_of_all_that_draw_on_it_and_what_stays_reserved_leaves_nothing() {
+        let now = LaneTime(1_000_000);
+        let used = Settlement::Used(300);
+        let calls = [
+            (call(now, "lane:a\u{1f}total"), used),
+            (call(now, "lane:b\u{1f}total"), used),
+            (call(now, "lane:c"), Settlement::Held),
+        ];
+        let left = Settlements::of(calls.into_iter(), now).unwrap();
+        assert_eq!(left.keys, ["lane:a", "lane:b", "total"]);
+        let of = |index: usize| serde_json::from_str::<Group>(&left.calls[index]).unwrap().1.len();
+        assert_eq!((of(0), of(1), of(2)), (1, 1, 2));
     }
 
     /// A state on which calls were reserved at this time.
@@ -140,33 +138,26 @@ mod tests {
             Settlement::Held,
             Settlement::GivenBack,
         ];
-        let records: Vec<Record> =
-            kinds.iter().map(|_| record(claimed.slot().0, &["lane:lane", "total"])).collect();
-        let finishes: Vec<Finish> =
-            records.iter().zip(kinds).map(|(record, kind)| finish(record, kind)).collect();
         let mut at_once = charged(claimed, 5);
         at_once.advance(now);
-        let mut keyed =
-            [Keyed { name: "total".to_owned(), limit: Limit::default(), state: at_once }];
-        for (record, kind) in records.iter().zip(kinds) {
-            record.settle(&mut keyed, kind);
+        for kind in kinds {
+            settling::book(&mut at_once, (claimed.slot().0, 1_000), kind);
         }
-        let records: Records = records.into_iter().map(|record| (record.fence, record)).collect();
-        let left = Settlements::of(&finishes.iter().collect::<Vec<_>>(), &records, now).unwrap();
+        let calls = kinds.map(|kind| (call(claimed, "lane:lane\u{1f}total"), kind));
+        let left = Settlements::of(calls.into_iter(), now).unwrap();
         assert_eq!(left.keys, ["lane:lane", "total"]);
+        assert_eq!(left.calls[0], left.calls[1]);
         let mut later = charged(claimed, 5);
         book(&mut later, &format!("[{}]", left.calls[1])).unwrap();
-        assert_eq!(later, keyed[0].state);
+        assert_eq!(later, at_once);
     }
 
     #[test]
     fn an_excess_that_nobody_asked_about_for_long_is_charged_to_its_own_time() {
         let claimed = LaneTime(1_000_000);
-        let record = record(claimed.slot().0, &["total"]);
-        let excess = finish(&record, Settlement::Used(5_000));
-        let records = Records::from([(record.fence, record)]);
         let ended = claimed.plus_ms(61_000);
-        let left = Settlements::of(&[&excess], &records, ended).unwrap();
+        let excess = (call(claimed, "total"), Settlement::Used(5_000));
+        let left = Settlements::of([excess].into_iter(), ended).unwrap();
         let mut state = charged(claimed, 1);
         book(&mut state, &format!("[{}]", left.calls[0])).unwrap();
         assert_eq!(state.level(&Limit::default()).tokens.used, 4_000);

@@ -36,19 +36,16 @@ impl PostgresStore {
         }
         self.keep_lane_time().await?;
         let mut tx = self.begin().await?;
-        let mut recorded = None;
         if let Some(ends) = usual::usual(group) {
-            recorded = self.end_usual(&mut tx, &ends).await?;
-            if recorded.is_none() {
-                // What it has locked was locked before the rest of the group, and stays so no longer.
-                tx.rollback().await?;
-                tx = self.begin().await?;
+            if self.end_usual(&mut tx, &ends).await? {
+                tx.commit().await?;
+                return Ok(usual::answers(group));
             }
+            // What it has locked was locked before the rest of the group, and stays so no longer.
+            tx.rollback().await?;
+            tx = self.begin().await?;
         }
-        let Recorded { records, ended } = match recorded {
-            Some(recorded) => recorded,
-            None => self.move_on(&mut tx, group).await?,
-        };
+        let Recorded { records, ended } = self.move_on(&mut tx, group).await?;
         tx.commit().await?;
         if group.iter().any(|finish| matches!(finish.next, Next::Again { .. })) {
             self.forget_low_water();

@@ -13,7 +13,7 @@ use crate::store::postgres::session::Tx;
 use crate::store::shared::settling;
 use crate::store::{Finish, StoreError};
 
-/// What is recorded of some attempts, a column each.
+/// What is recorded of some attempts, a column each; empty where all of it is null.
 pub(super) struct Columns<'a> {
     pub(super) ids: Vec<Uuid>,
     pub(super) numbers: Vec<i32>,
@@ -36,7 +36,7 @@ impl<'a> Columns<'a> {
     pub(super) fn of(finishes: &[&'a Finish]) -> Outcome<Self> {
         let all = || finishes.iter().copied();
         let used = |part: fn(&Usage) -> u64| {
-            all().map(|finish| finish.usage.as_ref().map(|usage| bulk::int(part(usage)))).collect()
+            bulk::sparse(all().map(|it| it.usage.as_ref().map(|usage| bulk::int(part(usage)))))
         };
         let error = |finish: &'a Finish| finish.error.as_ref();
         let settled = |finish: &Finish| settling::settled_tokens(finish.settlement).map(bulk::int);
@@ -48,17 +48,17 @@ impl<'a> Columns<'a> {
             ids: all().map(|finish| finish.key.job_id).collect(),
             numbers: all().map(|finish| bulk::small_int(finish.key.number)).collect(),
             outcomes: all().map(|finish| finish.outcome.as_str()).collect(),
-            settled: all().map(settled).collect(),
-            kinds: all().map(|finish| error(finish).map(|(kind, _)| kind.as_str())).collect(),
-            messages: all().map(|finish| error(finish).map(|(_, it)| bulk::shown(it))).collect(),
+            settled: bulk::sparse(all().map(settled)),
+            kinds: bulk::sparse(all().map(|it| error(it).map(|(kind, _)| kind.as_str()))),
+            messages: bulk::sparse(all().map(|it| error(it).map(|(_, it)| bulk::shown(it)))),
             inputs: used(|usage| usage.input),
             outputs: used(|usage| usage.output),
             reads: used(|usage| usage.cache_read),
             writes: used(|usage| usage.cache_write),
-            costs: all().map(|finish| finish.cost_micros.map(bulk::int)).collect(),
-            requests: all().map(|it| it.request_id.as_deref().map(bulk::shown)).collect(),
-            firsts: all().map(|finish| finish.first_token_ms.map(bulk::int)).collect(),
-            totals: all().map(|finish| finish.total_ms.map(bulk::int)).collect(),
+            costs: bulk::sparse(all().map(|finish| finish.cost_micros.map(bulk::int))),
+            requests: bulk::sparse(all().map(|it| it.request_id.as_deref().map(bulk::shown))),
+            firsts: bulk::sparse(all().map(|finish| finish.first_token_ms.map(bulk::int))),
+            totals: bulk::sparse(all().map(|finish| finish.total_ms.map(bulk::int))),
             stops,
         })
     }
@@ -141,7 +141,7 @@ async fn record_bodies(tx: &mut Tx, fresh: &[Fresh<'_>]) -> Outcome<()> {
     Ok(())
 }
 
-/// What some models said, a column each.
+/// What some models said, a column each; empty where all of it is null.
 pub(super) struct Bodies<'a> {
     pub(super) ids: Vec<Uuid>,
     pub(super) numbers: Vec<i32>,
@@ -156,9 +156,9 @@ impl<'a> Bodies<'a> {
         Self {
             ids: all().map(|finish| finish.key.job_id).collect(),
             numbers: all().map(|finish| bulk::small_int(finish.key.number)).collect(),
-            texts: all().map(|finish| finish.raw_text.as_deref().map(bulk::shown)).collect(),
-            exact: all().map(|finish| finish.raw_text.as_deref().and_then(bulk::exact)).collect(),
-            errors: all().map(|finish| finish.schema_errors.as_deref()).collect(),
+            texts: bulk::sparse(all().map(|it| it.raw_text.as_deref().map(bulk::shown))),
+            exact: bulk::sparse(all().map(|it| it.raw_text.as_deref().and_then(bulk::exact))),
+            errors: bulk::sparse(all().map(|finish| finish.schema_errors.as_deref())),
         }
     }
 }

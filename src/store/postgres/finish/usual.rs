@@ -3,61 +3,70 @@
 //! left for whoever next holds their keys' locks: this group takes none of them.
 //! Must not know: what the call is charged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::Recorded;
 use super::record::{Bodies, Columns};
 use crate::store::postgres::end::{self, End};
 use crate::store::postgres::error::Outcome;
 use crate::store::postgres::session::Tx;
-use crate::store::postgres::settlement::Settlements;
+use crate::store::postgres::settlement::{Charged, Settlements};
 use crate::store::postgres::{PostgresStore, bulk};
-use crate::store::shared::settling::{Record, Records};
-use crate::store::{Finish, Next};
+use crate::store::{Finish, Finished, Next, Settlement};
+
+/// An attempt that has ended its job, as it stood before.
+struct Noted {
+    fence: Uuid,
+    slot: i64,
+    /// As one text.
+    keys: String,
+    reserved_tokens: i64,
+    /// Those jobs of the whole group that reply.
+    replies: Vec<Uuid>,
+    now: i64,
+}
 
 impl PostgresStore {
-    /// Ends the jobs of these finishes, and leaves what they took to be settled. None where one of
+    /// Ends the jobs of these finishes, and leaves what they took to be settled. False where one of
     /// them is not its job's own any more: then the transaction has done a part, and is to be rolled
     /// back.
-    pub(super) async fn end_usual(
-        &self,
-        tx: &mut Tx,
-        ends: &[&Finish],
-    ) -> Outcome<Option<Recorded>> {
-        let (records, replies, now) = self.write_usual(tx, ends).await?;
-        if records.len() < ends.len() {
-            return Ok(None);
-        }
+    pub(super) async fn end_usual(&self, tx: &mut Tx, ends: &[&Finish]) -> Outcome<bool> {
+        let noted = self.write_usual(tx, ends).await?;
+        let Some(first) = noted.first().filter(|_| noted.len() == ends.len()) else {
+            return Ok(false);
+        };
+        let took: HashMap<Uuid, Settlement> =
+            ends.iter().map(|finish| (finish.key.fence, finish.settlement)).collect();
+        let charged = noted.iter().filter_map(|noted| {
+            let (slot, reserved_tokens) =
+                (bulk::uint(noted.slot), bulk::uint(noted.reserved_tokens));
+            let charged = Charged { keys: &noted.keys, slot, reserved_tokens };
+            Some((charged, *took.get(&noted.fence)?))
+        });
+        let settlements = Settlements::of(charged, self.lane_time(first.now))?;
         let done: Vec<End<'_>> = ends.iter().filter_map(|finish| End::of(finish)).collect();
-        let winners: Vec<&End<'_>> = done.iter().collect();
-        let settlements = Settlements::of(ends, &records, self.lane_time(now))?;
-        end::insert_results(tx, &winners, &replies, &settlements, now).await?;
-        let ended: HashSet<Uuid> = done.iter().map(|end| end.job).collect();
-        Ok(Some(Recorded { records, ended }))
+        let done: Vec<&End<'_>> = done.iter().collect();
+        end::insert_results(tx, &done, &first.replies, &settlements, first.now).await?;
+        Ok(true)
     }
 
-    /// The attempts whose jobs have ended by this, as they stood before; those of the jobs that
-    /// reply; and when.
-    async fn write_usual(
-        &self,
-        tx: &mut Tx,
-        ends: &[&Finish],
-    ) -> Outcome<(Records, Vec<Uuid>, i64)> {
+    /// The attempts whose jobs have ended by this; none unless all of them have.
+    async fn write_usual(&self, tx: &mut Tx, ends: &[&Finish]) -> Outcome<Vec<Noted>> {
         let all = || ends.iter().copied();
         let of = Columns::of(ends)?;
         let fences: Vec<Uuid> = all().map(|finish| finish.key.fence).collect();
-        let (states, reasons): (Vec<&str>, Vec<Option<&str>>) =
-            all().filter_map(End::of).map(|end| (end.state.as_str(), end.kind())).unzip();
+        let done = || all().filter_map(End::of);
+        let states: Vec<&str> = done().map(|end| end.state.as_str()).collect();
         let said = Bodies::of(ends);
-        let rows = sqlx::query_file!(
+        let noted = sqlx::query_file_as!(
+            Noted,
             "src/store/postgres/finish_usual.sql",
             &of.ids,
             &of.numbers,
             &fences,
             &states as _,
-            &reasons as _,
+            &bulk::sparse(done().map(|end| end.kind())) as _,
             &of.outcomes as _,
             &of.settled as _,
             &of.kinds as _,
@@ -78,20 +87,13 @@ impl PostgresStore {
         )
         .fetch_all(tx.on())
         .await?;
-        let now = rows.first().map_or(0, |row| row.now);
-        let replies = rows.iter().filter(|row| row.reply).map(|row| row.job_id).collect();
-        let records = rows.into_iter().map(|row| Record {
-            fence: row.fence,
-            slot: bulk::uint(row.slot),
-            keys: row.keys,
-            reserved_tokens: bulk::uint(row.reserved_tokens),
-            outcome: None,
-            lane: row.lane,
-            current: true,
-            gone: false,
-        });
-        Ok((records.map(|record| (record.fence, record)).collect(), replies, now))
+        Ok(noted)
     }
+}
+
+/// What became of each finish of a usual group, once its transaction is committed.
+pub(super) fn answers(group: &[Finish]) -> Vec<Finished> {
+    group.iter().filter_map(End::of).map(|end| Finished::Moved(end.state)).collect()
 }
 
 /// All of them, in the order of their jobs, which is that of locks; none unless each ends its job, a
