@@ -11,6 +11,7 @@
 
 mod absent;
 mod admit;
+mod at_hand;
 mod at_once;
 mod bulk;
 mod candidates;
@@ -57,7 +58,7 @@ pub use self::connect::{Login, LoginAsk, Logins, Transport, has_password};
 use self::draws::Trimmed;
 use self::error::{Fault, Outcome};
 use self::pool::Connections;
-use self::session::{Patience, Tx};
+use self::session::Tx;
 use self::time::Reckoning;
 use crate::clock::Clock;
 use crate::store::{StoreError, StoreResult};
@@ -172,7 +173,6 @@ pub struct PostgresStore {
     begin_small: &'static str,
     pooled: bool,
     operation_timeout: Duration,
-    patience: Patience,
     clock: Clock,
     time: TimeSource,
     reckoning: Reckoning,
@@ -237,8 +237,11 @@ impl PostgresStore {
             options.probe,
         );
         // Half an operation's time, so that it says itself why there is no connection.
-        let connections = Connections::new(connector, options.connections_max, statement_timeout)?;
-        let patience = Patience { longest: statement_timeout + REACH, idle: connections.idle() };
+        let connections = Connections::new(
+            connector,
+            (options.connections_max, !options.pooled),
+            (statement_timeout, statement_timeout + REACH),
+        )?;
         Ok(Self {
             connections,
             listener,
@@ -246,7 +249,6 @@ impl PostgresStore {
             begin_small: Box::leak(begin_small.into_boxed_str()),
             pooled: options.pooled,
             operation_timeout,
-            patience,
             clock,
             time: options.time,
             reckoning: Reckoning::default(),
@@ -325,8 +327,7 @@ impl PostgresStore {
 
     /// Begins a transaction.
     async fn begin(&self) -> Outcome<Tx> {
-        let connection = self.connections.acquire().await?;
-        Tx::begin(connection, self.begin, !self.pooled, self.patience.clone()).await
+        self.connections.acquire().await?.begin(self.begin).await
     }
 
     /// Begins a transaction of a few rows, for which somebody waits. Its statements keep the plans
@@ -334,8 +335,7 @@ impl PostgresStore {
     /// server else does the first times and for lists each time, takes longer than to run it, and
     /// every plan here goes by the same indexes.
     async fn begin_small(&self) -> Outcome<Tx> {
-        let connection = self.connections.acquire().await?;
-        Tx::begin(connection, self.begin_small, !self.pooled, self.patience.clone()).await
+        self.connections.acquire().await?.begin(self.begin_small).await
     }
 
     /// A connection to read on. Behind a pooler that is a transaction too, because a statement and
@@ -344,7 +344,7 @@ impl PostgresStore {
         if self.pooled {
             return self.begin().await;
         }
-        Ok(Tx::plain(self.connections.acquire().await?, true, self.patience.clone()))
+        Ok(self.connections.acquire().await?.plain())
     }
 
     /// Runs an operation to its deadline: no lost packet may hold a worker for ever. What is cut

@@ -3,16 +3,20 @@
 //! Must not know: tables, or what an address and a login are made of.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::absent::{absent, is_login_refused};
+use super::at_hand::AtHand;
 use super::connect::Connector;
 use super::error::{Fault, Outcome};
+use super::session::{Patience, Tx};
 use crate::store::{StoreError, StoreResult};
 
 /// Connections unused for so long are closed; an idle process stays small.
@@ -27,13 +31,30 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// The connections of one process that nobody uses at the moment.
 #[derive(Debug, Clone)]
-pub(super) struct Idle(PgPool);
+pub(super) struct Idle {
+    pool: PgPool,
+    /// Weak, because those at hand know this too.
+    at_hand: Weak<AtHand<Tx>>,
+}
 
 impl Idle {
+    /// Keeps one that has been used, which left the pool at this time.
+    pub(super) fn keep(&self, ended: Tx, left: Instant) {
+        match self.at_hand.upgrade() {
+            Some(at_hand) => at_hand.keep(ended, left, Instant::now()),
+            None => drop(ended),
+        }
+    }
+
     /// Closes them without a word: one that is half-open would not hear it.
     pub(super) fn close(&self) {
         let mut closed = 0_u32;
-        while let Some(idle) = self.0.try_acquire() {
+        let at_hand = self.at_hand.upgrade().map(|at_hand| at_hand.clear());
+        for ended in at_hand.into_iter().flatten() {
+            ended.close();
+            closed += 1;
+        }
+        while let Some(idle) = self.pool.try_acquire() {
             drop(idle.detach());
             closed += 1;
         }
@@ -45,8 +66,13 @@ impl Idle {
 #[derive(Debug)]
 pub(super) struct Connections {
     pool: PgPool,
+    at_hand: Arc<AtHand<Tx>>,
     connector: Connector,
     most: u32,
+    /// Statements are prepared once and kept by name.
+    named: bool,
+    /// How long a statement is waited for.
+    longest: Duration,
     /// Held while a login is renewed, so that one asks and the others wait for it.
     renewing: Mutex<()>,
     renewals: AtomicU64,
@@ -57,8 +83,8 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(
         connector: Connector,
-        connections_max: u32,
-        acquire_timeout: Duration,
+        (connections_max, named): (u32, bool),
+        (acquire_timeout, longest): (Duration, Duration),
     ) -> StoreResult<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
@@ -72,8 +98,11 @@ impl Connections {
             .connect_lazy_with(connector.address()?);
         Ok(Self {
             pool,
+            at_hand: Arc::default(),
             connector,
             most: connections_max,
+            named,
+            longest,
             renewing: Mutex::default(),
             renewals: AtomicU64::new(0),
             opened: AtomicBool::new(false),
@@ -85,9 +114,20 @@ impl Connections {
         self.most
     }
 
+    /// The connection used last, one that waits, or a new one; no transaction is open on it.
+    pub(super) async fn acquire(&self) -> Outcome<Tx> {
+        let _wanted = match self.at_hand.take() {
+            Ok(ended) => return Ok(ended),
+            Err(wanted) => wanted,
+        };
+        let connection = self.from_pool().await?;
+        let patience = Patience { longest: self.longest, idle: self.idle() };
+        Ok(Tx::new(connection, self.named, patience))
+    }
+
     /// A connection that waits, or a new one with the newest login. The pool itself would go on
     /// with the login that it was made with.
-    pub(super) async fn acquire(&self) -> Outcome<PoolConnection<Postgres>> {
+    async fn from_pool(&self) -> Outcome<PoolConnection<Postgres>> {
         if let Some(idle) = self.pool.try_acquire() {
             return Ok(idle);
         }
@@ -156,11 +196,12 @@ impl Connections {
     }
 
     /// Those that wait.
-    pub(super) fn idle(&self) -> Idle {
-        Idle(self.pool.clone())
+    fn idle(&self) -> Idle {
+        Idle { pool: self.pool.clone(), at_hand: Arc::downgrade(&self.at_hand) }
     }
 
     pub(super) async fn close(&self) {
+        drop(self.at_hand.clear());
         self.pool.close().await;
     }
 }

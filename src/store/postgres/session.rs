@@ -71,8 +71,11 @@ fn no_answer(longest: Duration) -> sqlx::Error {
 }
 
 /// A connection, with a transaction open on it or without one.
+#[derive(Debug)]
 pub(super) struct Tx {
     connection: PoolConnection<Postgres>,
+    /// When it left the pool.
+    left: Instant,
     patience: Patience,
     /// Statements are prepared once and kept by name. Behind a pooler they are not: the next
     /// transaction may run on another server connection, where the name means nothing.
@@ -80,36 +83,37 @@ pub(super) struct Tx {
     open: Open,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     /// Each statement commits by itself.
     Nothing,
     Transaction,
-    /// Committed or rolled back: the connection goes back to the pool.
+    /// Committed or rolled back, or nothing has begun: the connection may be used again.
     Ended,
 }
 
 impl Tx {
-    /// Begins a transaction by these statements.
-    pub(super) async fn begin(
-        connection: PoolConnection<Postgres>,
-        statements: &'static str,
-        named: bool,
-        patience: Patience,
-    ) -> Outcome<Self> {
-        // Before anything is sent: what is cut off here must not go back to the pool.
-        let mut tx = Self { connection, patience, named, open: Open::Transaction };
-        tx.run(statements).await?;
-        Ok(tx)
-    }
-
-    /// Statements that commit by themselves.
-    pub(super) fn plain(
+    /// A connection that has just left the pool.
+    pub(super) fn new(
         connection: PoolConnection<Postgres>,
         named: bool,
         patience: Patience,
     ) -> Self {
-        Self { connection, patience, named, open: Open::Nothing }
+        Self { connection, left: Instant::now(), patience, named, open: Open::Ended }
+    }
+
+    /// Begins a transaction by these statements.
+    pub(super) async fn begin(mut self, statements: &'static str) -> Outcome<Self> {
+        // Before anything is sent: what is cut off here must not be used again.
+        self.open = Open::Transaction;
+        self.run(statements).await?;
+        Ok(self)
+    }
+
+    /// Statements that commit by themselves.
+    pub(super) fn plain(mut self) -> Self {
+        self.open = Open::Nothing;
+        self
     }
 
     /// Where the next statement runs.
@@ -128,7 +132,7 @@ impl Tx {
         if self.open == Open::Transaction {
             self.run("commit").await?;
         }
-        self.open = Open::Ended;
+        self.end();
         Ok(())
     }
 
@@ -137,8 +141,19 @@ impl Tx {
         if self.open == Open::Transaction {
             self.run("rollback").await?;
         }
-        self.open = Open::Ended;
+        self.end();
         Ok(())
+    }
+
+    fn end(mut self) {
+        self.open = Open::Ended;
+        let (idle, left) = (self.patience.idle.clone(), self.left);
+        idle.keep(self, left);
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(mut self) {
+        self.open = Open::Nothing;
     }
 }
 
