@@ -3,17 +3,19 @@
 //! Must not know: who puts them in, or how fitting is judged.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::columns::{JobColumns, SpecColumns};
-use super::draws::{self, Draws};
+use super::draws::{self, Draws, Written};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, bulk, claim, pause, sharing as shares};
 use crate::budget::{FitPolicy, Limit, Plan};
+use crate::clock::Now;
 use crate::store::shared::candidates::{self, Candidate, Taken};
 use crate::store::shared::halts::Halts;
 use crate::store::shared::places::{self, Arrival, Flow, Turn, Turns};
@@ -62,12 +64,24 @@ pub(super) struct Ground {
     pub(super) is_busy: bool,
     /// An identity or a dedupe key is somebody's already.
     pub(super) is_known: bool,
-    pub(super) now: i64,
+    /// Both clocks, once the locks were held.
+    read: Now,
+    /// What stands of the keys.
+    states: Vec<draws::Row>,
     /// Queue, tenant, last place and weight of each flow of the jobs.
     flows: Vec<(String, String, Option<f64>, f64)>,
 }
 
 impl Ground {
+    pub(super) fn now(&self) -> i64 {
+        self.read.wall_ms
+    }
+
+    /// The keys' states, for these jobs to draw on.
+    pub(super) fn draws(&mut self, store: &PostgresStore) -> Outcome<Draws> {
+        Draws::of(store, mem::take(&mut self.states), &self.rules.limits, self.read)
+    }
+
     /// The places of these jobs in their lane, which stands at this place, and where it stands once
     /// they have had their turns. With nobody else in the lane that says all that would else be
     /// remembered of each flow: who comes next begins there.
@@ -141,6 +155,8 @@ impl PostgresStore {
         let flows: BTreeSet<(&str, &str)> =
             jobs.iter().map(|job| (job.queue.as_str(), job.tenant.as_str())).collect();
         let (queues, tenants): (Vec<&str>, Vec<&str>) = flows.into_iter().unzip();
+        let names: Vec<&String> = locked.iter().collect();
+        let mono_ms = self.clock.now().mono_ms;
         let look = sqlx::query_file!(
             "src/store/postgres/claim_new_look.sql",
             lane,
@@ -150,7 +166,8 @@ impl PostgresStore {
             &holders,
             &dedupe_keys,
             &queues as _,
-            &tenants as _
+            &tenants as _,
+            &names as _
         )
         .fetch_one(tx.on())
         .await?;
@@ -170,7 +187,9 @@ impl PostgresStore {
         let pauses = if look.pauses { pause::pauses(tx, now).await? } else { Vec::new() };
         let halts = Halts { out, ..Halts::default() }.with(pauses, lane);
         let (is_busy, is_known, flows) = (look.is_busy, look.is_known, list(look.flows)?);
-        Ok(Ground { halts, rules, is_busy, is_known, now, flows })
+        let states = list(look.states)?;
+        let read = Now { wall_ms: now, mono_ms };
+        Ok(Ground { halts, rules, is_busy, is_known, read, states, flows })
     }
 }
 
@@ -200,12 +219,18 @@ pub(super) async fn judge(
     Ok(Some(Judged { candidates, plan }))
 }
 
-/// Writes these jobs, running, each with its attempt.
-pub(super) async fn write(tx: &mut Tx, runs: &Runs<'_>, draws: &Draws) -> Outcome<Vec<ClaimedJob>> {
+/// Writes these jobs, running, each with its attempt, and the states that they draw on.
+pub(super) async fn write(
+    store: &PostgresStore,
+    tx: &mut Tx,
+    runs: &Runs<'_>,
+    draws: &Draws,
+) -> Outcome<Vec<ClaimedJob>> {
     let by_id: HashMap<Uuid, &NewJob> = runs.jobs.iter().map(|job| (job.job_id, job)).collect();
     let of = |taken: &Taken<'_>| by_id.get(&taken.candidate.id).copied();
     let jobs: Vec<&NewJob> = runs.taken.iter().filter_map(of).collect();
-    insert(tx, &jobs, runs, draws).await?;
+    let written = insert(tx, &jobs, runs, draws).await?;
+    draws::trim(store, tx, written).await?;
     let mut claimed = Vec::with_capacity(jobs.len());
     for (job, taken) in jobs.iter().zip(runs.taken) {
         let resolved = candidates::resolved(job)?;
@@ -214,7 +239,12 @@ pub(super) async fn write(tx: &mut Tx, runs: &Runs<'_>, draws: &Draws) -> Outcom
     Ok(claimed)
 }
 
-async fn insert(tx: &mut Tx, jobs: &[&NewJob], runs: &Runs<'_>, draws: &Draws) -> Outcome<()> {
+async fn insert(
+    tx: &mut Tx,
+    jobs: &[&NewJob],
+    runs: &Runs<'_>,
+    draws: &Draws,
+) -> Outcome<Vec<Written>> {
     let columns = JobColumns::of(jobs);
     let specs = SpecColumns::of(jobs)?;
     let taken = runs.taken;
@@ -229,7 +259,8 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], runs: &Runs<'_>, draws: &Draws) -
     let reserved: Vec<i64> =
         taken.iter().map(|taken| bulk::int(taken.candidate.reservation.tokens)).collect();
     let capped: Vec<bool> = taken.iter().map(|taken| taken.candidate.capped).collect();
-    let known = sqlx::query_file_scalar!(
+    let states = draws.columns()?;
+    let row = sqlx::query_file!(
         "src/store/postgres/claim_new_write.sql",
         &columns.ids,
         &columns.external_ids as _,
@@ -259,15 +290,19 @@ async fn insert(tx: &mut Tx, jobs: &[&NewJob], runs: &Runs<'_>, draws: &Draws) -
         &reserved,
         &capped,
         runs.lease,
-        bulk::instant(draws.wall_ms),
+        bulk::instant(draws.read.wall_ms),
         &columns.replies,
         &specs.reply_to as _,
-        &specs.traces as _
+        &specs.traces as _,
+        &states.names as _,
+        states.places,
+        &states.states,
+        states.settled
     )
     .fetch_one(tx.on())
     .await?;
     let wanted = identities.iter().flatten().count();
-    if usize::try_from(known) == Ok(wanted) { Ok(()) } else { Err(Fault::Overtaken) }
+    if usize::try_from(row.known) == Ok(wanted) { list(row.written) } else { Err(Fault::Overtaken) }
 }
 
 /// A list that came as JSON; none is empty.

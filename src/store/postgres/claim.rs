@@ -67,7 +67,7 @@ impl PostgresStore {
         if let Some(place) = candidates::last_place(&sorted.taken) {
             draws.advance_place(&lane_key, place);
         }
-        let reserved = draws.read_at();
+        let reserved = draws.read;
         draws.save(self, &mut tx).await?;
         tx.commit().await?;
         // Read once nobody waits for the lane any more.
@@ -204,7 +204,7 @@ async fn mark(tx: &mut Tx, lease: Uuid, taken: &[Taken<'_>], draws: &Draws) -> O
         &keys,
         &reserved,
         lease,
-        bulk::instant(draws.wall_ms),
+        bulk::instant(draws.read.wall_ms),
         &capped
     )
     .fetch_all(tx.on())

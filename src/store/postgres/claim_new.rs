@@ -4,7 +4,7 @@
 
 use super::admit::{self, OVERTAKEN_MAX};
 use super::at_once::{self, Judged, Runs};
-use super::draws::{self, Draws};
+use super::draws;
 use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, finish};
@@ -83,7 +83,7 @@ impl PostgresStore {
                 known => return Ok(Answer::nothing(ClaimedNew::Known(known))),
             }
         }
-        let mut draws = Draws::load(self, tx, &names, &ground.rules.limits).await?;
+        let mut draws = ground.draws(self)?;
         let candidates = (job.lane.as_str(), vec![Candidate::of_new(job)]);
         let judged =
             at_once::judge(tx, &ground.rules, &mut draws, candidates, ask.pass_ms_max).await?;
@@ -92,10 +92,9 @@ impl PostgresStore {
         };
         let sorted = candidates::sort(&draws.keyed, &candidates, &plan, &[ask.fence]);
         if !sorted.taken.is_empty() {
-            let reserved_mono_ms = draws.mono_ms;
+            let reserved_mono_ms = draws.read.mono_ms;
             let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: false };
-            let jobs = at_once::write(tx, &runs, &draws).await?;
-            draws.save(self, tx).await?;
+            let jobs = at_once::write(self, tx, &runs, &draws).await?;
             let claimed = jobs.into_iter().next().ok_or_else(|| bug("claimed, and not there"))?;
             let job = Box::new(claimed);
             let claimed = ClaimedNew::Running { job, reserved_mono_ms };

@@ -1,7 +1,9 @@
 -- postgres: all that decides whether new jobs of one lane may run as they are admitted, once their
--- keys are locked, and the time. The lease stays where it is until the commit. Lists are JSON:
+-- keys are locked: with those keys' last states, what finished calls took since, in the order of their
+-- commits, and the time. The lease stays where it is until the commit. Lists are JSON:
 -- limits as [pattern, requests, tokens, origin], queues that bind a claim as [name, cap, share,
--- weight], the jobs' flows as [queue, tenant, last place, weight].
+-- weight], the jobs' flows as [queue, tenant, last place, weight], states as [key, place, state,
+-- settled, calls].
 select
     (select beat from quarrier.lease where id = $2 for key share) as beat,
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
@@ -50,4 +52,19 @@ select
         left join quarrier.queue on queue.name = asked.queue
         left join quarrier.tenant on tenant.name = asked.tenant
     ) as flows,
+    (
+        select json_agg(json_build_array(
+            asked.key, last.place, last.state, greatest(last.settled, since.last), since.calls
+        ))::text
+        from unnest($9::text[]) as asked (key)
+        left join lateral (
+            select place, state, settled from quarrier.budget
+            where budget.key = asked.key order by seq desc limit 1
+        ) as last on true
+        cross join lateral (
+            select max(seq) as last, '[' || string_agg(calls, ',' order by seq) || ']' as calls
+            from quarrier.settlement
+            where settlement.key = asked.key and seq > coalesce(last.settled, 0)
+        ) as since
+    ) as states,
     quarrier.ms(clock_timestamp()) as "now!"

@@ -1,5 +1,6 @@
--- postgres: new jobs that run at once: their identities, their rows, what is read once a call, and
--- their attempts, which are there before the calls leave (G3). An identity that somebody else has
+-- postgres: new jobs that run at once: their identities, their rows, what is read once a call, their
+-- attempts, which are there before the calls leave (G3), and the states of the keys that they draw on,
+-- appended as `budget_write` does. An identity that somebody else has
 -- taken meanwhile is left, and the caller sees one less than it has given.
 with given as materialized (
     select *
@@ -60,5 +61,12 @@ made as (
         given.id, 1, given.fence, $28, quarrier.at($29), given.slot,
         string_to_array(given.keys, chr(31)), given.reserved_tokens
     from given
+),
+counted as (
+    insert into quarrier.budget (key, place, state, settled)
+    select * from unnest($33::text[], $34::double precision[], $35::text[], $36::bigint[])
+    returning key, seq, settled
 )
-select count(*) as "known!" from known
+select
+    (select count(*) from known) as "known!",
+    (select json_agg(json_build_array(key, seq, settled))::text from counted) as written

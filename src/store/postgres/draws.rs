@@ -5,6 +5,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use serde::Deserialize;
+
 use super::PostgresStore;
 use super::bulk;
 use super::error::Outcome;
@@ -26,10 +28,27 @@ pub(super) struct Draws {
     /// Up to which settlement the states have what calls took; one a key.
     settled: Vec<i64>,
     pub(super) now: LaneTime,
-    /// The wall clock, once the locks were held, in Unix ms.
-    pub(super) wall_ms: i64,
-    /// This process's own clock, once the locks were held and before that was read.
-    pub(super) mono_ms: u64,
+    /// Once the locks were held: the wall clock, and this process's own, read before that.
+    pub(super) read: Now,
+}
+
+/// What stands of a key, nothing where nobody has drawn on it yet.
+#[derive(Deserialize)]
+pub(super) struct Row {
+    key: String,
+    place: Option<f64>,
+    state: Option<String>,
+    settled: Option<i64>,
+    /// What finished calls took since, a JSON list.
+    calls: Option<String>,
+}
+
+/// The states as columns of rows to be appended.
+pub(super) struct Columns<'a> {
+    pub(super) names: Vec<&'a str>,
+    pub(super) places: &'a [f64],
+    pub(super) states: Vec<String>,
+    pub(super) settled: &'a [i64],
 }
 
 /// What of each key this process has deleted.
@@ -41,13 +60,21 @@ struct Trim {
     written: u32,
     /// Where the ranges before the last and the last ended: if the last was rolled back, the next
     /// takes its rows along.
-    from: Written,
-    last: Written,
+    from: End,
+    last: End,
 }
 
 /// The number of a state, and up to which settlement it has what calls took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Written {
+struct End {
+    seq: i64,
+    settled: i64,
+}
+
+/// A state that was appended.
+#[derive(Deserialize)]
+pub(super) struct Written {
+    key: String,
     seq: i64,
     settled: i64,
 }
@@ -89,12 +116,29 @@ impl Draws {
             Some(row) => store.read_now(row.now),
             None => store.now(tx).await?,
         };
+        let rows = rows.into_iter().map(|it| Row {
+            key: it.key,
+            place: it.place,
+            state: it.state,
+            settled: it.settled,
+            calls: it.calls,
+        });
+        Self::of(store, rows.collect(), rules, Now { wall_ms, mono_ms })
+    }
+
+    /// The states of keys as they were read at this time.
+    pub(super) fn of(
+        store: &PostgresStore,
+        rows: Vec<Row>,
+        rules: &[LimitRule],
+        read: Now,
+    ) -> Outcome<Self> {
         let mut keyed = Vec::with_capacity(rows.len());
         let mut places = Vec::with_capacity(rows.len());
         let mut settled = Vec::with_capacity(rows.len());
         // Another process may be a little ahead of this one. All keys go on from the latest time
         // seen, so that a call is charged to the same slot of each.
-        let mut now = store.lane_time(wall_ms);
+        let mut now = store.lane_time(read.wall_ms);
         for row in rows {
             let mut state: BudgetState = match row.state {
                 Some(state) => serde_json::from_str(&state)?,
@@ -112,12 +156,7 @@ impl Draws {
         for keyed in &mut keyed {
             keyed.state.advance(now);
         }
-        Ok(Self { keyed, places, settled, now, wall_ms, mono_ms })
-    }
-
-    /// Both clocks, once the locks were held.
-    pub(super) fn read_at(&self) -> Now {
-        Now { wall_ms: self.wall_ms, mono_ms: self.mono_ms }
+        Ok(Self { keyed, places, settled, now, read })
     }
 
     /// The index of a key, where it is loaded.
@@ -132,46 +171,56 @@ impl Draws {
         }
     }
 
+    pub(super) fn columns(&self) -> Outcome<Columns<'_>> {
+        let mut states = Vec::with_capacity(self.keyed.len());
+        for keyed in &self.keyed {
+            states.push(serde_json::to_string(&keyed.state)?);
+        }
+        let names = self.keyed.iter().map(|keyed| keyed.name.as_str()).collect();
+        Ok(Columns { names, places: &self.places, states, settled: &self.settled })
+    }
+
     /// Appends every state.
     pub(super) async fn save(self, store: &PostgresStore, tx: &mut Tx) -> Outcome<()> {
         if self.keyed.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = self.keyed.iter().map(|keyed| keyed.name.as_str()).collect();
-        let mut states = Vec::with_capacity(self.keyed.len());
-        for keyed in &self.keyed {
-            states.push(serde_json::to_string(&keyed.state)?);
-        }
-        let written = sqlx::query_file!(
+        let of = self.columns()?;
+        let written = sqlx::query_file_as!(
+            Written,
             "src/store/postgres/budget_write.sql",
-            &names as _,
-            &self.places,
-            &states,
-            &self.settled
+            &of.names as _,
+            of.places,
+            &of.states,
+            of.settled
         )
         .fetch_all(tx.on())
         .await?;
-        for row in written {
-            let written = Written { seq: row.seq, settled: row.settled };
-            let Some(from) = store.trimmed.due(&row.key, written) else { continue };
-            sqlx::query_file!(
-                "src/store/postgres/budget_trim.sql",
-                row.key,
-                from.seq,
-                written.seq,
-                from.settled,
-                written.settled
-            )
-            .execute(tx.on())
-            .await?;
-        }
-        Ok(())
+        trim(store, tx, written).await
     }
+}
+
+/// Deletes states that are not the last any more, of those of these keys whose turn it is.
+pub(super) async fn trim(store: &PostgresStore, tx: &mut Tx, written: Vec<Written>) -> Outcome<()> {
+    for Written { key, seq, settled } in written {
+        let Some(from) = store.trimmed.due(&key, End { seq, settled }) else { continue };
+        sqlx::query_file!(
+            "src/store/postgres/budget_trim.sql",
+            key,
+            from.seq,
+            seq,
+            from.settled,
+            settled
+        )
+        .execute(tx.on())
+        .await?;
+    }
+    Ok(())
 }
 
 impl Trimmed {
     /// Where the range begins that is to be deleted now that this state was appended.
-    fn due(&self, key: &str, written: Written) -> Option<Written> {
+    fn due(&self, key: &str, written: End) -> Option<End> {
         let mut trims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let trim = trims.entry(key.to_owned()).or_default();
         trim.written += 1;

@@ -38,7 +38,7 @@ impl PostgresStore {
         draws::lock(&mut tx, &names).await?;
         let mut draws = Draws::load(self, &mut tx, &names, &rules).await?;
         judged.charge(&mut draws.keyed, draws.now);
-        insert(&mut tx, &judged.lost, lease, draws.wall_ms).await?;
+        insert(&mut tx, &judged.lost, lease, draws.read.wall_ms).await?;
         move_on(&mut tx, &judged.kept, lease).await?;
         draws.save(self, &mut tx).await?;
         tx.commit().await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::PostgresStore;
 use super::admit::{OVERTAKEN_MAX, admit_in};
 use super::at_once::{self, Ground, Judged, Runs};
-use super::draws::{self, Draws};
+use super::draws;
 use super::error::{Fault, Outcome};
 use super::place;
 use super::session::Tx;
@@ -112,14 +112,14 @@ impl PostgresStore {
         let Some(lane) = jobs.first().map(|job| job.lane.as_str()) else {
             return Ok(Some(Claimed::default()));
         };
-        let ground = self.ground(tx, jobs, ask.lease, &names).await?;
+        let mut ground = self.ground(tx, jobs, ask.lease, &names).await?;
         if ground.is_busy
             || !jobs.iter().all(|job| is_free(job, &ground))
             || !are_new(jobs, &ground)
         {
             return Ok(None);
         }
-        let mut draws = Draws::load(self, tx, &names, &ground.rules.limits).await?;
+        let mut draws = ground.draws(self)?;
         let lane_key = format!("lane:{lane}");
         let stands = draws.index(&lane_key).and_then(|index| draws.places.get(index).copied());
         let (places, stands) = ground.places(jobs, stands.unwrap_or_default());
@@ -135,11 +135,9 @@ impl PostgresStore {
             return Ok(None);
         }
         let runs = Runs { jobs, taken: &sorted.taken, lease: ask.lease, placed: true };
-        let claimed = at_once::write(tx, &runs, &draws).await?;
         draws.advance_place(&lane_key, stands);
-        let reserved = Some(draws.read_at());
-        draws.save(self, tx).await?;
-        Ok(Some(Claimed { jobs: claimed, reserved, ..Claimed::default() }))
+        let claimed = at_once::write(self, tx, &runs, &draws).await?;
+        Ok(Some(Claimed { jobs: claimed, reserved: Some(draws.read), ..Claimed::default() }))
     }
 
     async fn admit_submitted_in(
@@ -170,7 +168,7 @@ impl PostgresStore {
 /// Its time has come, and no pause holds it back.
 fn is_free(job: &NewJob, ground: &Ground) -> bool {
     let halts = &ground.halts;
-    job.run_at <= ground.now && halts.out.is_none() && halts.of_job(&job.queue).is_none()
+    job.run_at <= ground.now() && halts.out.is_none() && halts.of_job(&job.queue).is_none()
 }
 
 /// Nobody has their identities or dedupe keys, also not one of them another's.

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::at_once::{self, Runs};
-use super::draws::Draws;
 use super::error::Outcome;
 use super::session::Tx;
 use super::submissions::take_with_keys;
@@ -38,9 +37,9 @@ impl PostgresStore {
     async fn walk(&self, tx: &mut Tx, lease: Uuid) -> Outcome<()> {
         let none = BTreeSet::new();
         take_with_keys(tx, &none, &[]).await?;
-        self.ground(tx, &[], lease, &none).await?;
-        let draws = Draws::load(self, tx, &none, &[]).await?;
-        at_once::write(tx, &Runs { jobs: &[], taken: &[], lease, placed: true }, &draws).await?;
+        let draws = self.ground(tx, &[], lease, &none).await?.draws(self)?;
+        let runs = Runs { jobs: &[], taken: &[], lease, placed: true };
+        at_once::write(self, tx, &runs, &draws).await?;
         Ok(())
     }
 }
