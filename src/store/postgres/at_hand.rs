@@ -15,14 +15,26 @@ const KEPT_MAX: usize = 3;
 /// that nobody uses are closed.
 const AWAY: Duration = Duration::from_secs(10);
 
+/// One that nobody has used for so long may have been forgotten by a router on its way.
+const UNUSED: Duration = Duration::from_mins(2);
+
 #[derive(Debug)]
 pub(super) struct AtHand<T>(Mutex<Stack<T>>);
 
 #[derive(Debug)]
 struct Stack<T> {
-    /// Each with when it left the pool.
-    kept: Vec<(T, Instant)>,
+    kept: Vec<Kept<T>>,
+    /// So many wait for the pool.
     wanted: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    one: T,
+    /// When it left the pool.
+    left: Instant,
+    used: Instant,
 }
 
 /// Somebody waits for the pool: nothing is kept from it meanwhile.
@@ -31,45 +43,54 @@ pub(super) struct Wanted<'a, T>(&'a AtHand<T>);
 
 impl<T> Default for AtHand<T> {
     fn default() -> Self {
-        Self(Mutex::new(Stack { kept: Vec::new(), wanted: 0 }))
+        Self(Mutex::new(Stack { kept: Vec::new(), wanted: 0, closed: false }))
     }
 }
 
 impl<T> AtHand<T> {
-    /// The one used last; where there is none, what is to be held while the pool is asked.
-    pub(super) fn take(&self) -> Result<T, Wanted<'_, T>> {
+    /// The one used last; where there is none, what is to be held while the pool is asked. Those that
+    /// nobody has used for long are closed by this.
+    pub(super) fn take(&self, now: Instant, close: impl Fn(T)) -> Result<T, Wanted<'_, T>> {
         let mut stack = self.stack();
-        match stack.kept.pop() {
-            Some((one, _)) => Ok(one),
-            None => {
-                stack.wanted += 1;
-                Err(Wanted(self))
-            }
+        let unused: Vec<_> =
+            stack.kept.extract_if(.., |kept| is_past(kept.used, UNUSED, now)).collect();
+        let last = stack.kept.pop();
+        stack.wanted += usize::from(last.is_none());
+        drop(stack);
+        for kept in unused {
+            close(kept.one);
         }
+        last.map(|kept| kept.one).ok_or_else(|| Wanted(self))
     }
 
     /// Keeps one that left the pool at this time; it goes back there, dropped, if somebody waits for
     /// it or it was away for long.
     pub(super) fn keep(&self, one: T, left: Instant, now: Instant) {
         let mut stack = self.stack();
-        let is_fresh = |left: &Instant| now.saturating_duration_since(*left) < AWAY;
-        let stale: Vec<_> = stack.kept.extract_if(.., |(_, left)| !is_fresh(left)).collect();
-        let is_kept = stack.wanted == 0 && stack.kept.len() < KEPT_MAX && is_fresh(&left);
-        let back = if is_kept {
-            stack.kept.push((one, left));
+        let away: Vec<_> =
+            stack.kept.extract_if(.., |kept| is_past(kept.left, AWAY, now)).collect();
+        let is_room = stack.wanted == 0 && !stack.closed && stack.kept.len() < KEPT_MAX;
+        let back = if is_room && !is_past(left, AWAY, now) {
+            stack.kept.push(Kept { one, left, used: now });
             None
         } else {
             Some(one)
         };
         drop(stack);
         // Not under the lock: what it takes to go back is not known here.
-        drop((stale, back));
+        drop((away, back));
     }
 
-    /// All of them.
+    /// Gives up all of them.
     pub(super) fn clear(&self) -> Vec<T> {
         let kept = std::mem::take(&mut self.stack().kept);
-        kept.into_iter().map(|(one, _)| one).collect()
+        kept.into_iter().map(|kept| kept.one).collect()
+    }
+
+    /// Sends all of them back, and keeps none from now on.
+    pub(super) fn close(&self) {
+        self.stack().closed = true;
+        drop(self.clear());
     }
 
     fn stack(&self) -> MutexGuard<'_, Stack<T>> {
@@ -83,8 +104,14 @@ impl<T> Drop for Wanted<'_, T> {
     }
 }
 
+fn is_past(since: Instant, long: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= long
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -93,14 +120,14 @@ mod tests {
         for one in 0..5 {
             at_hand.keep(one, now, now);
         }
-        let taken: Vec<i32> = std::iter::from_fn(|| at_hand.take().ok()).collect();
-        assert_eq!(taken, [2, 1, 0]);
+        let take = || at_hand.take(now, |_| unreachable!("all were just used")).ok();
+        assert_eq!(std::iter::from_fn(take).collect::<Vec<i32>>(), [2, 1, 0]);
     }
 
     #[test]
     fn nothing_is_kept_from_somebody_who_waits_for_the_pool() {
         let (at_hand, now) = (AtHand::default(), Instant::now());
-        let wanted = at_hand.take().unwrap_err();
+        let wanted = at_hand.take(now, drop).unwrap_err();
         at_hand.keep('a', now, now);
         assert!(at_hand.clear().is_empty());
         drop(wanted);
@@ -116,5 +143,23 @@ mod tests {
         at_hand.keep("used", later, later);
         at_hand.keep("too old", left, left + AWAY);
         assert_eq!(at_hand.clear(), ["used"]);
+    }
+
+    #[test]
+    fn one_that_nobody_used_for_long_is_closed_and_not_taken() {
+        let (at_hand, now) = (AtHand::default(), Instant::now());
+        at_hand.keep("old", now, now);
+        let closed = RefCell::new(Vec::new());
+        assert!(at_hand.take(now + UNUSED, |one| closed.borrow_mut().push(one)).is_err());
+        assert_eq!(closed.into_inner(), ["old"]);
+    }
+
+    #[test]
+    fn once_closed_all_go_back() {
+        let (at_hand, now) = (AtHand::default(), Instant::now());
+        at_hand.keep("before", now, now);
+        at_hand.close();
+        at_hand.keep("after", now, now);
+        assert!(at_hand.clear().is_empty());
     }
 }

@@ -116,18 +116,18 @@ impl Connections {
 
     /// The connection used last, one that waits, or a new one; no transaction is open on it.
     pub(super) async fn acquire(&self) -> Outcome<Tx> {
-        let _wanted = match self.at_hand.take() {
+        let _wanted = match self.at_hand.take(Instant::now(), Tx::close) {
             Ok(ended) => return Ok(ended),
             Err(wanted) => wanted,
         };
-        let connection = self.from_pool().await?;
+        let connection = self.pooled().await?;
         let patience = Patience { longest: self.longest, idle: self.idle() };
         Ok(Tx::new(connection, self.named, patience))
     }
 
     /// A connection that waits, or a new one with the newest login. The pool itself would go on
     /// with the login that it was made with.
-    async fn from_pool(&self) -> Outcome<PoolConnection<Postgres>> {
+    async fn pooled(&self) -> Outcome<PoolConnection<Postgres>> {
         if let Some(idle) = self.pool.try_acquire() {
             return Ok(idle);
         }
@@ -201,7 +201,7 @@ impl Connections {
     }
 
     pub(super) async fn close(&self) {
-        drop(self.at_hand.clear());
+        self.at_hand.close();
         self.pool.close().await;
     }
 }
