@@ -116,6 +116,7 @@ mod model;
 mod opening;
 mod order;
 mod pausing;
+mod pooling;
 mod postgres;
 mod processes;
 mod producers;

@@ -13,28 +13,18 @@ const KEPT_MAX: usize = 3;
 
 /// After so long away from the pool one goes back there, where those too old are renewed, and those
 /// that nobody uses are closed.
-const AWAY: Duration = Duration::from_secs(10);
-
-/// One that nobody has used for so long may have been forgotten by a router on its way.
-const UNUSED: Duration = Duration::from_mins(2);
+pub(super) const AWAY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct AtHand<T>(Mutex<Stack<T>>);
 
 #[derive(Debug)]
 struct Stack<T> {
-    kept: Vec<Kept<T>>,
+    /// Each with when it left the pool.
+    kept: Vec<(T, Instant)>,
     /// So many wait for the pool.
     wanted: usize,
     closed: bool,
-}
-
-#[derive(Debug)]
-struct Kept<T> {
-    one: T,
-    /// When it left the pool.
-    left: Instant,
-    used: Instant,
 }
 
 /// Somebody waits for the pool: nothing is kept from it meanwhile.
@@ -48,43 +38,41 @@ impl<T> Default for AtHand<T> {
 }
 
 impl<T> AtHand<T> {
-    /// The one used last; where there is none, what is to be held while the pool is asked. Those that
-    /// nobody has used for long are closed by this.
-    pub(super) fn take(&self, now: Instant, close: impl Fn(T)) -> Result<T, Wanted<'_, T>> {
+    /// The one used last; where there is none, what is to be held while the pool is asked.
+    pub(super) fn take(&self) -> Result<T, Wanted<'_, T>> {
         let mut stack = self.stack();
-        let unused: Vec<_> =
-            stack.kept.extract_if(.., |kept| is_past(kept.used, UNUSED, now)).collect();
-        let last = stack.kept.pop();
-        stack.wanted += usize::from(last.is_none());
-        drop(stack);
-        for kept in unused {
-            close(kept.one);
+        if let Some((one, _)) = stack.kept.pop() {
+            return Ok(one);
         }
-        last.map(|kept| kept.one).ok_or_else(|| Wanted(self))
+        stack.wanted += 1;
+        Err(Wanted(self))
     }
 
     /// Keeps one that left the pool at this time; it goes back there, dropped, if somebody waits for
     /// it or it was away for long.
     pub(super) fn keep(&self, one: T, left: Instant, now: Instant) {
         let mut stack = self.stack();
-        let away: Vec<_> =
-            stack.kept.extract_if(.., |kept| is_past(kept.left, AWAY, now)).collect();
         let is_room = stack.wanted == 0 && !stack.closed && stack.kept.len() < KEPT_MAX;
-        let back = if is_room && !is_past(left, AWAY, now) {
-            stack.kept.push(Kept { one, left, used: now });
-            None
-        } else {
-            Some(one)
-        };
-        drop(stack);
+        if is_room && !is_away(left, now) {
+            stack.kept.push((one, left));
+            return;
+        }
         // Not under the lock: what it takes to go back is not known here.
-        drop((away, back));
+        drop(stack);
+        drop(one);
+    }
+
+    /// Sends those back to the pool that were away for long.
+    pub(super) fn send_back(&self, now: Instant) {
+        let away: Vec<_> =
+            self.stack().kept.extract_if(.., |(_, left)| is_away(*left, now)).collect();
+        drop(away);
     }
 
     /// Gives up all of them.
     pub(super) fn clear(&self) -> Vec<T> {
         let kept = std::mem::take(&mut self.stack().kept);
-        kept.into_iter().map(|kept| kept.one).collect()
+        kept.into_iter().map(|(one, _)| one).collect()
     }
 
     /// Sends all of them back, and keeps none from now on.
@@ -104,14 +92,12 @@ impl<T> Drop for Wanted<'_, T> {
     }
 }
 
-fn is_past(since: Instant, long: Duration, now: Instant) -> bool {
-    now.saturating_duration_since(since) >= long
+fn is_away(left: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(left) >= AWAY
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
     #[test]
@@ -120,14 +106,14 @@ mod tests {
         for one in 0..5 {
             at_hand.keep(one, now, now);
         }
-        let take = || at_hand.take(now, |_| unreachable!("all were just used")).ok();
-        assert_eq!(std::iter::from_fn(take).collect::<Vec<i32>>(), [2, 1, 0]);
+        let taken: Vec<i32> = std::iter::from_fn(|| at_hand.take().ok()).collect();
+        assert_eq!(taken, [2, 1, 0]);
     }
 
     #[test]
     fn nothing_is_kept_from_somebody_who_waits_for_the_pool() {
         let (at_hand, now) = (AtHand::default(), Instant::now());
-        let wanted = at_hand.take(now, drop).unwrap_err();
+        let wanted = at_hand.take().unwrap_err();
         at_hand.keep('a', now, now);
         assert!(at_hand.clear().is_empty());
         drop(wanted);
@@ -142,16 +128,8 @@ mod tests {
         at_hand.keep("unused", left, left);
         at_hand.keep("used", later, later);
         at_hand.keep("too old", left, left + AWAY);
+        at_hand.send_back(left + AWAY);
         assert_eq!(at_hand.clear(), ["used"]);
-    }
-
-    #[test]
-    fn one_that_nobody_used_for_long_is_closed_and_not_taken() {
-        let (at_hand, now) = (AtHand::default(), Instant::now());
-        at_hand.keep("old", now, now);
-        let closed = RefCell::new(Vec::new());
-        assert!(at_hand.take(now + UNUSED, |one| closed.borrow_mut().push(one)).is_err());
-        assert_eq!(closed.into_inner(), ["old"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::columns::{JobColumns, SpecColumns};
-use super::draws::{self, Draws, Written};
+use super::draws::{self, Draws, Exact, Written};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, bulk, claim, pause, sharing as shares};
@@ -69,7 +69,7 @@ pub(super) struct Ground {
     /// What stands of the keys.
     states: Vec<draws::Row>,
     /// Queue, tenant, last place and weight of each flow of the jobs.
-    flows: Vec<(String, String, Option<f64>, f64)>,
+    flows: Vec<(String, String, Option<Exact>, f64)>,
 }
 
 impl Ground {
@@ -97,7 +97,7 @@ impl Ground {
             .collect();
         let mut turns: Turns<'_> = HashMap::new();
         for (queue, tenant, last, weight) in &self.flows {
-            let place = last.unwrap_or_default();
+            let place = last.map_or(0.0, |Exact(place)| place);
             let turn = Turn { lane_place, place, weight: *weight };
             turns.insert(Flow { lane: "", queue, tenant }, turn);
         }

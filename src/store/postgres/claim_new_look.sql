@@ -3,7 +3,7 @@
 -- commits, and the time. The lease stays where it is until the commit. Lists are JSON:
 -- limits as [pattern, requests, tokens, origin], queues that bind a claim as [name, cap, share,
 -- weight], the jobs' flows as [queue, tenant, last place, weight], states as [key, place, state,
--- settled, calls].
+-- settled, calls], places as text, which is exact.
 select
     (select beat from quarrier.lease where id = $2 for key share) as beat,
     (select quarrier.ms(paused_until) from quarrier.lane where key = $1) as paused_until,
@@ -42,7 +42,7 @@ select
     ) as queues,
     (
         select json_agg(json_build_array(
-            asked.queue, asked.tenant, lane_tenant.place,
+            asked.queue, asked.tenant, lane_tenant.place::text,
             coalesce(queue.weight, 1) * coalesce(tenant.weight, 1)
         ))::text
         from unnest($7::text[], $8::text[]) as asked (queue, tenant)
@@ -54,7 +54,7 @@ select
     ) as flows,
     (
         select json_agg(json_build_array(
-            asked.key, last.place, last.state, greatest(last.settled, since.last), since.calls
+            asked.key, last.place::text, last.state, greatest(last.settled, since.last), since.calls
         ))::text
         from unnest($9::text[]) as asked (key)
         left join lateral (

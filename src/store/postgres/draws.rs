@@ -32,11 +32,25 @@ pub(super) struct Draws {
     pub(super) read: Now,
 }
 
-/// What stands of a key, nothing where nobody has drawn on it yet.
+/// A number that came as text: read as a number of JSON its last bit may be another.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Exact(pub(super) f64);
+
+impl TryFrom<String> for Exact {
+    type Error = std::num::ParseFloatError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// What stands of a key, nothing where nobody has drawn on it yet; in the order in which
+/// `claim_new_look` lists it.
 #[derive(Deserialize)]
 pub(super) struct Row {
     key: String,
-    place: Option<f64>,
+    place: Option<Exact>,
     state: Option<String>,
     settled: Option<i64>,
     /// What finished calls took since, a JSON list.
@@ -71,7 +85,7 @@ struct End {
     settled: i64,
 }
 
-/// A state that was appended.
+/// A state that was appended; in the order in which `claim_new_write` lists it.
 #[derive(Deserialize)]
 pub(super) struct Written {
     key: String,
@@ -118,7 +132,7 @@ impl Draws {
         };
         let rows = rows.into_iter().map(|it| Row {
             key: it.key,
-            place: it.place,
+            place: it.place.map(Exact),
             state: it.state,
             settled: it.settled,
             calls: it.calls,
@@ -150,7 +164,7 @@ impl Draws {
             now = now.max(state.now());
             let limit = rule_for(rules, &row.key).map(|rule| rule.limit).unwrap_or_default();
             keyed.push(Keyed { name: row.key, limit, state });
-            places.push(row.place.unwrap_or_default());
+            places.push(row.place.map_or(0.0, |Exact(place)| place));
             settled.push(row.settled.unwrap_or_default());
         }
         for keyed in &mut keyed {

@@ -57,6 +57,9 @@ said as (
 select
     noted.fence as "fence!", noted.slot as "slot!",
     array_to_string(noted.keys, chr(31)) as "keys!", noted.reserved_tokens as "reserved_tokens!",
-    array(select ended.id from ended where ended.reply) as "replies!",
+    -- Once, and not with each row.
+    case
+        when row_number() over () = 1 then array(select ended.id from ended where ended.reply)
+    end as replies,
     (select now from stamp) as "now!"
 from noted

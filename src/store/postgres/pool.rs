@@ -9,11 +9,12 @@ use std::time::Duration;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::absent::{absent, is_login_refused};
-use super::at_hand::AtHand;
+use super::at_hand::{AWAY, AtHand};
 use super::connect::Connector;
 use super::error::{Fault, Outcome};
 use super::session::{Patience, Tx};
@@ -46,7 +47,7 @@ impl Idle {
         }
     }
 
-    /// Closes them without a word: one that is half-open would not hear it.
+    /// Closes them, and waits for none of them: one that is half-open would not hear it.
     pub(super) fn close(&self) {
         let mut closed = 0_u32;
         let at_hand = self.at_hand.upgrade().map(|at_hand| at_hand.clear());
@@ -67,6 +68,8 @@ impl Idle {
 pub(super) struct Connections {
     pool: PgPool,
     at_hand: Arc<AtHand<Tx>>,
+    /// Where a connection goes on its way back to the pool.
+    runtime: Handle,
     connector: Connector,
     most: u32,
     /// Statements are prepared once and kept by name.
@@ -96,9 +99,12 @@ impl Connections {
             // its first statement, and the operation is repeated.
             .test_before_acquire(false)
             .connect_lazy_with(connector.address()?);
+        let at_hand = Arc::default();
+        tokio::spawn(send_back(Arc::downgrade(&at_hand)));
         Ok(Self {
             pool,
-            at_hand: Arc::default(),
+            at_hand,
+            runtime: Handle::current(),
             connector,
             most: connections_max,
             named,
@@ -116,7 +122,7 @@ impl Connections {
 
     /// The connection used last, one that waits, or a new one; no transaction is open on it.
     pub(super) async fn acquire(&self) -> Outcome<Tx> {
-        let _wanted = match self.at_hand.take(Instant::now(), Tx::close) {
+        let _wanted = match self.at_hand.take() {
             Ok(ended) => return Ok(ended),
             Err(wanted) => wanted,
         };
@@ -203,5 +209,22 @@ impl Connections {
     pub(super) async fn close(&self) {
         self.at_hand.close();
         self.pool.close().await;
+    }
+}
+
+impl Drop for Connections {
+    /// The store may be dropped where no runtime is entered, and a connection needs one to go back.
+    fn drop(&mut self) {
+        let _entered = self.runtime.enter();
+        self.at_hand.close();
+    }
+}
+
+/// Sends what was away from the pool for long back there, for as long as there is a store.
+async fn send_back(at_hand: Weak<AtHand<Tx>>) {
+    loop {
+        tokio::time::sleep(AWAY).await;
+        let Some(at_hand) = at_hand.upgrade() else { return };
+        at_hand.send_back(Instant::now());
     }
 }

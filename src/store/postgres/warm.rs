@@ -13,8 +13,8 @@ use super::error::Outcome;
 use super::session::Tx;
 use super::submissions::take_with_keys;
 
-/// So many connections at most, and no more than half of those that this process may have: they are
-/// handed out in turn, so one alone would be little use.
+/// So many connections at most, and no more than half of those that this process may have: the one
+/// used last is used next, but each gives way to another after some seconds.
 const CONNECTIONS_MAX: u32 = 4;
 
 impl PostgresStore {

@@ -22,8 +22,8 @@ struct Noted {
     /// As one text.
     keys: String,
     reserved_tokens: i64,
-    /// Those jobs of the whole group that reply.
-    replies: Vec<Uuid>,
+    /// Those jobs of the whole group that reply; with one of its rows.
+    replies: Option<Vec<Uuid>>,
     now: i64,
 }
 
@@ -33,9 +33,12 @@ impl PostgresStore {
     /// back.
     pub(super) async fn end_usual(&self, tx: &mut Tx, ends: &[&Finish]) -> Outcome<bool> {
         let noted = self.write_usual(tx, ends).await?;
-        let Some(first) = noted.first().filter(|_| noted.len() == ends.len()) else {
+        let Some(now) = noted.first().map(|noted| noted.now).filter(|_| noted.len() == ends.len())
+        else {
             return Ok(false);
         };
+        let replies: Vec<Uuid> =
+            noted.iter().filter_map(|noted| noted.replies.as_deref()).flatten().copied().collect();
         let took: HashMap<Uuid, Settlement> =
             ends.iter().map(|finish| (finish.key.fence, finish.settlement)).collect();
         let charged = noted.iter().filter_map(|noted| {
@@ -44,10 +47,10 @@ impl PostgresStore {
             let charged = Charged { keys: &noted.keys, slot, reserved_tokens };
             Some((charged, *took.get(&noted.fence)?))
         });
-        let settlements = Settlements::of(charged, self.lane_time(first.now))?;
+        let settlements = Settlements::of(charged, self.lane_time(now))?;
         let done: Vec<End<'_>> = ends.iter().filter_map(|finish| End::of(finish)).collect();
         let done: Vec<&End<'_>> = done.iter().collect();
-        end::insert_results(tx, &done, &first.replies, &settlements, first.now).await?;
+        end::insert_results(tx, &done, &replies, &settlements, now).await?;
         Ok(true)
     }
 
