@@ -152,14 +152,7 @@ fn what_was_claimed_while_a_drain_began_goes_back_unsent_and_uncounted() {
             ids.push(bed.job().await);
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let store = Troubled::with(&bed.store, {
-            let drain = drain.clone();
-            move |method| {
-                if method == "claim" {
-                    drain.cancel();
-                }
-            }
-        });
+        let store = Troubled::cancelling(&bed.store, "claim", &drain);
         let provider = Scripted::saying("Done.");
         bed.worker(store, provider.clone(), bed.options()).run(drain, stop).await.unwrap();
         assert_eq!(provider.seen().begun, 0);

@@ -53,14 +53,7 @@ fn what_a_claim_brought_while_a_drain_began_goes_back_unsent() {
         options.concurrency = 10;
         options.claim_rows_max = 2;
         let drain = CancellationToken::new();
-        let store = Troubled::with(&bed.store, {
-            let drain = drain.clone();
-            move |method| {
-                if method == "claim" {
-                    drain.cancel();
-                }
-            }
-        });
+        let store = Troubled::cancelling(&bed.store, "claim", &drain);
         let provider = Scripted::saying("Never.");
         let worker = bed.worker(store, provider.clone(), options);
         worker.run(drain, CancellationToken::new()).await.unwrap();
@@ -141,14 +134,7 @@ fn a_call_that_was_stopped_before_it_was_sent_is_refunded() {
             ids.push(bed.job().await);
         }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let store = crate::trouble::Troubled::with(&bed.store, {
-            let stop = stop.clone();
-            move |method| {
-                if method == "claim" {
-                    stop.cancel();
-                }
-            }
-        });
+        let store = Troubled::cancelling(&bed.store, "claim", &stop);
         let provider = Scripted::new(|_, _| Step::Hang);
         let mut options = bed.options();
         options.concurrency = 50;

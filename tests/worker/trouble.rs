@@ -18,6 +18,7 @@ use quarrier::store::{
     StoreError, StoreResult, Submission, Submitted, SubmittedDefaults, SubmittedFilter, TakenBack,
     Tried, WorkStore,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How a method fails.
@@ -60,6 +61,20 @@ impl Troubled {
     ) -> Arc<Self> {
         let (inner, heard) = (Arc::clone(inner), Box::new(heard));
         Arc::new(Self { inner, told: Mutex::default(), heard })
+    }
+
+    /// Cancels this as soon as the method has been asked for.
+    pub(crate) fn cancelling(
+        inner: &Arc<SqliteStore>,
+        wanted: &'static str,
+        token: &CancellationToken,
+    ) -> Arc<Self> {
+        let token = token.clone();
+        Self::with(inner, move |method| {
+            if method == wanted {
+                token.cancel();
+            }
+        })
     }
 
     pub(crate) fn tell(&self, method: &'static str, trouble: Trouble) {
