@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Bench;
-use super::finisher::Finisher;
+use super::finisher::{Ended, Finisher};
 use super::lanes;
 use super::request::{CallSettings, Caller, request_for};
 use super::verdict::{self, Rules};
@@ -73,22 +73,16 @@ pub(super) async fn run(
     let Made { finish, .. } = make_whole(&bench, &turn).await;
     let fence = finish.key.fence;
     bench.flight.saving(fence);
-    let saving = Arc::clone(&bench.saving).try_acquire_owned();
-    let slot = if saving.is_ok() {
-        drop(slot);
-        bench.wake.notify_one();
-        None
-    } else {
-        Some(slot)
+    let slot = match Arc::clone(&bench.saving).try_acquire_owned() {
+        Ok(saving) => {
+            drop(slot);
+            bench.wake.notify_one();
+            saving
+        }
+        Err(_) => slot,
     };
-    // What could not be saved stays this process's own: rescuers see to it.
-    if finisher.save(finish, turn.worst_micros, turn.job).await {
-        bench.flight.end(fence);
-    }
-    bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
-    drop((slot, saving));
-    // Also where the slot was free before: what was settled may let others in.
-    bench.wake.notify_one();
+    let Turn { job, worst_micros, .. } = turn;
+    finisher.leave(finish, Ended { job, worst_micros, slot }).await;
 }
 
 /// Makes the attempt; a panic in it is an outcome too.

@@ -52,7 +52,7 @@ impl WaitLog {
 
 /// While there is more to claim, the lanes found are asked again for so long, in ms, before anybody
 /// looks for new ones: that look would cost each claim a round trip.
-const LANES_MS: u64 = 50;
+const LANES_MS: u64 = 250;
 
 /// What one look leaves for the next.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempt::{self, Made, Turn};
-use super::finisher::Finisher;
+use super::finisher::{Ended, Finisher};
 use super::{Bench, Loops, Worker, WorkerError, WorkerOptions, lease, verdict};
 use crate::admit::Admission;
 use crate::clock::Clock;
@@ -241,7 +241,6 @@ async fn go(
         status.in_flight += 1;
         status.claimed += 1;
     });
-    let fence = job.fence;
     let reserved = bench.clock.now().at(reserved_mono_ms);
     let turn = Turn { job, lane, abort: abort.clone(), reserved, worst_micros, heard };
     let made = {
@@ -259,11 +258,8 @@ async fn go(
     let (finish, reask) = verdict::for_its_caller(finish);
     let told = Called { finish: finish.clone(), retry_after_ms, reask };
     // What could not be saved has been reported, and its caller has paid for it all the same.
-    if finisher.save(finish, turn.worst_micros, turn.job).await {
-        bench.flight.end(fence);
-    }
-    bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(1));
-    drop(slot);
+    let Turn { job, worst_micros, .. } = turn;
+    finisher.save(finish, Ended { job, worst_micros, slot }).await;
     Some(told)
 }
 

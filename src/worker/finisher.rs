@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +23,6 @@ const SPOOL_AFTER_MS: u64 = 2_000;
 const RETRY_MS_MIN: u64 = 20;
 const RETRY_MS_MAX: u64 = 500;
 
-/// The first group of a burst is no larger than this, so that its slots work again while the rest
-/// commits; each backlog after a group doubles the next one, and none halves it.
-const GROUP_ROWS_MIN: usize = 25;
-
 /// The way to the finisher.
 #[derive(Clone)]
 pub(super) struct Finisher {
@@ -37,11 +33,22 @@ pub(super) struct Finisher {
 
 type Item = (Finish, Asker);
 
-/// Who waits for a finish to be saved.
+/// What a call leaves with its finish.
 struct Asker {
-    worst_micros: u64,
-    job: ClaimedJob,
-    saved: oneshot::Sender<()>,
+    call: Ended,
+    /// Who waits for the finish to be saved, if anybody does.
+    waits: Option<oneshot::Sender<()>>,
+    /// Of the finish.
+    bytes: usize,
+}
+
+/// A call that is over.
+pub(super) struct Ended {
+    pub(super) job: ClaimedJob,
+    /// What it might have cost at worst, in micro-dollars.
+    pub(super) worst_micros: u64,
+    /// Its slot until it is saved, or its leave to be saved without one.
+    pub(super) slot: OwnedSemaphorePermit,
 }
 
 /// The same for one who does not keep the finisher from ending.
@@ -64,16 +71,26 @@ impl Finisher {
         FinisherRef { items, held_bytes: Arc::clone(&self.held_bytes) }
     }
 
-    /// Returns when the finish is committed or spooled; false if the finisher is gone, which the
-    /// drain has reported.
-    pub(super) async fn save(&self, finish: Finish, worst_micros: u64, job: ClaimedJob) -> bool {
-        let (saved, done) = oneshot::channel();
+    /// Returns when the finish is committed or spooled, or the finisher is gone, which the drain has
+    /// reported: what could not be saved stays this process's own, and rescuers see to it.
+    pub(super) async fn save(&self, finish: Finish, call: Ended) {
+        let (waits, saved) = oneshot::channel();
+        self.hand_over(finish, call, Some(waits)).await;
+        // An error says that the finisher is gone.
+        saved.await.ok();
+    }
+
+    /// The same for one who does not wait for that.
+    pub(super) async fn leave(&self, finish: Finish, call: Ended) {
+        self.hand_over(finish, call, None).await;
+    }
+
+    async fn hand_over(&self, finish: Finish, call: Ended, waits: Option<oneshot::Sender<()>>) {
         let bytes = size(&finish);
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let asker = Asker { worst_micros, job, saved };
-        let is_saved = self.items.send((finish, asker)).await.is_ok() && done.await.is_ok();
-        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        is_saved
+        if self.items.send((finish, Asker { call, waits, bytes })).await.is_err() {
+            tracing::debug!("the finisher is gone");
+        }
     }
 }
 
@@ -100,10 +117,9 @@ impl Hurry {
     }
 }
 
-/// One group at a time: two at once would each be half as large, and every group costs a commit.
+/// One group at a time: two at once contend with each other and with the claims, and every group
+/// costs a commit.
 async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
-    let rows_most = bench.options.finish_rows_max.max(1);
-    let mut rows_max = GROUP_ROWS_MIN.min(rows_most);
     let pulse = &bench.pulses.finisher;
     let _going = pulse.begin(bench.clock.now().mono_ms);
     loop {
@@ -111,10 +127,8 @@ async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) 
         let Some(first) = items.recv().await else { return };
         // Calls that end in the same instant hand over theirs before the group is closed.
         tokio::task::yield_now().await;
-        let group = gather(&bench, &mut items, first, rows_max);
+        let group = gather(&bench, &mut items, first);
         save(&bench, &hurry, group).await;
-        rows_max = if items.is_empty() { rows_max / 2 } else { rows_max.saturating_mul(2) };
-        rows_max = rows_max.max(GROUP_ROWS_MIN).min(rows_most);
     }
 }
 
@@ -129,17 +143,13 @@ fn size(finish: &Finish) -> usize {
     next.saturating_add(length(&finish.raw_text))
 }
 
-fn gather(
-    bench: &Bench,
-    items: &mut mpsc::Receiver<Item>,
-    first: Item,
-    rows_max: usize,
-) -> Vec<Item> {
-    let mut bytes = size(&first.0);
+fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<Item> {
+    let rows_max = bench.options.finish_rows_max.max(1);
+    let mut bytes = first.1.bytes;
     let mut group = vec![first];
     while group.len() < rows_max && bytes < bench.options.finish_bytes_max {
         let Ok(item) = items.try_recv() else { break };
-        bytes = bytes.saturating_add(size(&item.0));
+        bytes = bytes.saturating_add(item.1.bytes);
         group.push(item);
     }
     group
@@ -165,7 +175,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
                     restored.is_err() && *outcome == Finished::Lost
                 };
                 let (left, saved): (Vec<_>, Vec<_>) = saved.partition(is_left);
-                conclude(bench, saved);
+                conclude(bench, hurry, saved);
                 let Err(error) = restored else {
                     bench.unsaved.store(false, Ordering::Relaxed);
                     return;
@@ -187,7 +197,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         if late && spool(bench, &finishes, &error).await {
             bench.unsaved.store(false, Ordering::Relaxed);
             // Its slot is free; the spool's replay reports what became of it.
-            askers.into_iter().for_each(free);
+            free(bench, hurry, askers);
             return;
         }
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
@@ -196,15 +206,15 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
 }
 
 /// The store has recorded these, or knows nothing of them for good.
-fn conclude(bench: &Bench, saved: Vec<(Item, Finished)>) {
+fn conclude(bench: &Bench, hurry: &Hurry, saved: Vec<(Item, Finished)>) {
     let (mut finishes, mut askers) = (Vec::with_capacity(saved.len()), Vec::new());
     for ((finish, asker), outcome) in saved {
-        report(bench, &finish, &asker, outcome);
+        report(bench, &finish, &asker.call, outcome);
         finishes.push(finish);
         askers.push(asker);
     }
     bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
-    askers.into_iter().for_each(free);
+    free(bench, hurry, askers);
     bench.status.notify();
 }
 
@@ -246,7 +256,7 @@ async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &Stor
             spool(bench, std::slice::from_ref(&finish), &error.to_string()).await;
             // Written or not: given back, its job would be paid for again to no other end.
             bench.flight.park(finish.key.fence, true);
-            free(asker);
+            free(bench, hurry, vec![asker]);
             return;
         }
         let finish = unstorable(&finish, error);
@@ -266,16 +276,25 @@ pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
     }
 }
 
-/// Frees the slot that waits for this finish.
-fn free(asker: Asker) {
-    if asker.saved.send(()).is_err() {
-        tracing::debug!("the worker is being torn down, nobody waits for a slot");
+/// These attempts are over: their slots are free, and who waits for them goes on.
+fn free(bench: &Bench, hurry: &Hurry, askers: Vec<Asker>) {
+    let count = u32::try_from(askers.len()).unwrap_or(u32::MAX);
+    bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(count));
+    bench.flight.end(askers.iter().map(|asker| asker.call.job.fence));
+    for Asker { call, waits, bytes } in askers {
+        hurry.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        drop(call.slot);
+        if waits.is_some_and(|waits| waits.send(()).is_err()) {
+            tracing::debug!("the worker is being torn down, nobody waits for an answer");
+        }
     }
+    // What was settled may let others in.
+    bench.wake.notify_one();
 }
 
 /// Tells those who watch.
-fn report(bench: &Bench, finish: &Finish, asker: &Asker, outcome: Finished) {
-    let Asker { worst_micros, job, .. } = asker;
+fn report(bench: &Bench, finish: &Finish, call: &Ended, outcome: Finished) {
+    let Ended { worst_micros, job, .. } = call;
     // What is known replaces the worst; what is unknown stays at the worst.
     if finish.settlement != Settlement::Held {
         let known = finish.cost_micros.unwrap_or(0);

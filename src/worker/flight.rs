@@ -91,12 +91,14 @@ impl Flight {
         }
     }
 
-    /// Its attempt is over. A finish that waits in the spool keeps its row, or the store's row
+    /// These attempts are over. A finish that waits in the spool keeps its row, or the store's row
     /// would be taken for a lost claim, given back, and the paid answer refused later.
-    pub(super) fn end(&self, fence: Uuid) {
+    pub(super) fn end(&self, fences: impl Iterator<Item = Uuid>) {
         let mut entries = self.entries();
-        if !matches!(entries.get(&fence), Some(Entry::Running { parked: true, .. })) {
-            entries.remove(&fence);
+        for fence in fences {
+            if !matches!(entries.get(&fence), Some(Entry::Running { parked: true, .. })) {
+                entries.remove(&fence);
+            }
         }
     }
 

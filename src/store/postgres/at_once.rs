@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::columns::{JobColumns, SpecColumns};
@@ -14,7 +13,7 @@ use super::draws::{self, Draws, Exact, Written};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, bulk, claim, pause, sharing as shares};
-use crate::budget::{FitPolicy, Limit, Plan};
+use crate::budget::{FitPolicy, Plan};
 use crate::clock::Now;
 use crate::store::shared::candidates::{self, Candidate, Taken};
 use crate::store::shared::halts::Halts;
@@ -175,8 +174,8 @@ impl PostgresStore {
             return Err(StoreError::Transient(format!("the lease {lease} is gone")).into());
         }
         let rules = self.rules.keep(Rules {
-            limits: list(look.limits)?.into_iter().map(limit_rule).collect(),
-            queues: list(look.queues)?.into_iter().map(queue_share).collect(),
+            limits: draws::limits(look.limits)?,
+            queues: bulk::list(look.queues)?.into_iter().map(queue_share).collect(),
         });
         if !rules.keys(jobs.iter()).is_subset(locked) {
             return Err(Fault::Overtaken);
@@ -186,8 +185,8 @@ impl PostgresStore {
         let out = (paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason));
         let pauses = if look.pauses { pause::pauses(tx, now).await? } else { Vec::new() };
         let halts = Halts { out, ..Halts::default() }.with(pauses, lane);
-        let (is_busy, is_known, flows) = (look.is_busy, look.is_known, list(look.flows)?);
-        let states = list(look.states)?;
+        let (is_busy, is_known, flows) = (look.is_busy, look.is_known, bulk::list(look.flows)?);
+        let states = bulk::list(look.states)?;
         let read = Now { wall_ms: now, mono_ms };
         Ok(Ground { halts, rules, is_busy, is_known, read, states, flows })
     }
@@ -302,22 +301,11 @@ async fn insert(
     .fetch_one(tx.on())
     .await?;
     let wanted = identities.iter().flatten().count();
-    if usize::try_from(row.known) == Ok(wanted) { list(row.written) } else { Err(Fault::Overtaken) }
-}
-
-/// A list that came as JSON; none is empty.
-fn list<T: DeserializeOwned>(json: Option<String>) -> Outcome<Vec<T>> {
-    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default())
-}
-
-fn limit_rule(
-    (pattern, requests, tokens, origin): (String, Option<i64>, Option<i64>, String),
-) -> LimitRule {
-    let limit = Limit {
-        requests_per_minute: requests.map(bulk::uint),
-        tokens_per_minute: tokens.map(bulk::uint),
-    };
-    LimitRule { pattern, limit, origin }
+    if usize::try_from(row.known) == Ok(wanted) {
+        bulk::list(row.written)
+    } else {
+        Err(Fault::Overtaken)
+    }
 }
 
 fn queue_share((name, cap, reserved, weight): (String, Option<i32>, i32, f64)) -> QueueShare {
@@ -336,12 +324,13 @@ mod tests {
     #[test]
     fn lists_of_the_look_are_read_and_none_is_empty() {
         let limits = Some(r#"[["total",50,null,"set"]]"#.to_owned());
-        let rules: Vec<LimitRule> = list(limits).unwrap().into_iter().map(limit_rule).collect();
+        let rules = draws::limits(limits).unwrap();
         assert_eq!(rules[0].limit.requests_per_minute, Some(50));
         assert_eq!((rules[0].limit.tokens_per_minute, rules[0].origin.as_str()), (None, "set"));
         let queues = Some(r#"[["chat",null,100,1],["reports",3,0,0.5]]"#.to_owned());
-        let queues: Vec<QueueShare> = list(queues).unwrap().into_iter().map(queue_share).collect();
+        let queues: Vec<QueueShare> =
+            bulk::list(queues).unwrap().into_iter().map(queue_share).collect();
         assert_eq!((queues[0].reserved_permille, queues[1].concurrency_max), (100, Some(3)));
-        assert!(list::<(String, f64)>(None).unwrap().is_empty());
+        assert!(bulk::list::<(String, f64)>(None).unwrap().is_empty());
     }
 }

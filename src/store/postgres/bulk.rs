@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::DeserializeOwned;
+
 use crate::store::StoreError;
 
 use super::error::Outcome;
@@ -41,6 +43,11 @@ pub(super) fn instant(ms: i64) -> i64 {
 pub(super) fn sparse<T>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
     let values: Vec<Option<T>> = values.collect();
     if values.iter().all(Option::is_none) { Vec::new() } else { values }
+}
+
+/// A list that came as JSON; none is empty.
+pub(super) fn list<T: DeserializeOwned>(json: Option<String>) -> Outcome<Vec<T>> {
+    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default())
 }
 
 /// How a text with NUL, which `text` cannot hold, is shown in its column.

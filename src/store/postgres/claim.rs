@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
+use super::at_once::Rules;
 use super::draws::{self, Draws};
 use super::end::{self, End};
 use super::error::Outcome;
@@ -15,16 +16,16 @@ use crate::job::Resolved;
 use crate::store::shared::candidates::{self, Candidate, Sorted, Taken};
 use crate::store::shared::halts::Halts;
 use crate::store::shared::sharing;
-use crate::store::{ClaimAsk, Claimed, ClaimedJob, QueueShare, StoreError};
+use crate::store::{ClaimAsk, Claimed, ClaimedJob, StoreError};
 
 /// What separates the names of keys in one text.
 pub(super) const KEY_SEPARATOR: &str = "\u{1f}";
 
 /// What holds back a lane's jobs, and how its queues share it.
-pub(super) struct Look {
-    pub(super) halts: Halts,
-    /// The configured queues, where one of them has a cap or a reserved share.
-    pub(super) queues: Vec<QueueShare>,
+struct Look {
+    halts: Halts,
+    /// The queues are all that are configured, where one of them has a cap or a reserved share.
+    rules: Rules,
 }
 
 impl PostgresStore {
@@ -34,7 +35,7 @@ impl PostgresStore {
         let mut tx = self.begin().await?;
         // The lane first: `lane:` is before every other key.
         draws::lock(&mut tx, &BTreeSet::from([lane_key.clone()])).await?;
-        let Look { halts, queues } = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
+        let Look { halts, rules } = self.look_at_lane(&mut tx, &ask.lane, ask.lease).await?;
         if let Some((for_ms, paused_for)) = halts.out {
             tx.rollback().await?;
             return Ok(Claimed { paused_ms: Some(for_ms), paused_for, ..Claimed::default() });
@@ -43,21 +44,21 @@ impl PostgresStore {
             tx.rollback().await?;
             return Ok(Claimed { paused_by: halts.lane, ..Claimed::default() });
         }
-        let paused = halts.queue_names();
-        let (mut candidates, extra) = self.gather(&mut tx, ask, &queues, paused).await?;
+        let (queues, paused) = (rules.queues.as_slice(), halts.queue_names());
+        let (mut candidates, extra) = self.gather(&mut tx, ask, queues, paused).await?;
         if candidates.is_empty() {
             let paused_by = pause::halted(&mut tx, ask, &halts).await?;
             tx.rollback().await?;
             return Ok(Claimed { paused_by, ..Claimed::default() });
         }
-        let keys = (lane_key.as_str(), queues.as_slice());
+        let keys = (lane_key.as_str(), &rules);
         let mut draws = self.draws(&mut tx, keys, ask, &mut candidates).await?;
         candidates::reserve_expected(&draws.keyed, &ask.lane, &mut candidates);
         if !queues.is_empty() {
             // The queues' keys are locked: nobody else begins a job of theirs until the commit.
-            let running = shares::running(&mut tx, &queues).await?;
-            sharing::keep_within_caps(&queues, &running, &mut candidates);
-            sharing::put_first(&draws.keyed, &queues, &ask.lane, &extra, &mut candidates);
+            let running = shares::running(&mut tx, queues).await?;
+            sharing::keep_within_caps(queues, &running, &mut candidates);
+            sharing::put_first(&draws.keyed, queues, &ask.lane, &extra, &mut candidates);
         }
         let money_exhausted = keep_affordable(&mut tx, ask, &mut candidates).await?;
         let policy = FitPolicy { pass_ms_max: ask.pass_ms_max, claims_max: ask.fences.len() };
@@ -86,7 +87,7 @@ impl PostgresStore {
 
     /// What holds this lane's jobs back. The lane's lock is held, and the lease stays to the commit:
     /// a job that ran under none would be nobody's to rescue.
-    pub(super) async fn look_at_lane(&self, tx: &mut Tx, lane: &str, lease: Uuid) -> Outcome<Look> {
+    async fn look_at_lane(&self, tx: &mut Tx, lane: &str, lease: Uuid) -> Outcome<Look> {
         let look = sqlx::query_file!("src/store/postgres/claim_look.sql", lane, lease)
             .fetch_one(tx.on())
             .await?;
@@ -99,27 +100,28 @@ impl PostgresStore {
         let out = (paused_ms > 0).then(|| (bulk::uint(paused_ms), look.pause_reason));
         let pauses = if look.pauses { pause::pauses(tx, now).await? } else { Vec::new() };
         let queues = if look.binds { shares::queues(tx).await? } else { Vec::new() };
-        Ok(Look { halts: Halts { out, ..Halts::default() }.with(pauses, lane), queues })
+        let rules = Rules { limits: draws::limits(look.limits)?, queues };
+        Ok(Look { halts: Halts { out, ..Halts::default() }.with(pauses, lane), rules })
     }
 
     /// Locks and loads the keys that these candidates draw on; the lane's is locked already.
     async fn draws(
         &self,
         tx: &mut Tx,
-        (lane_key, queues): (&str, &[QueueShare]),
+        (lane_key, rules): (&str, &Rules),
         ask: &ClaimAsk,
         candidates: &mut [Candidate],
     ) -> Outcome<Draws> {
-        let rules = draws::rules(tx).await?;
+        let asked = (rules.limits.as_slice(), rules.queues.as_slice());
         let names: Vec<Vec<String>> = candidates
             .iter()
-            .map(|job| candidates::key_names((&rules, queues), &ask.lane, &job.queue, &job.tenant))
+            .map(|job| candidates::key_names(asked, &ask.lane, &job.queue, &job.tenant))
             .collect();
         let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
         all.remove(lane_key);
         draws::lock(tx, &all).await?;
         all.insert(lane_key.to_owned());
-        let draws = Draws::load(self, tx, &all, &rules).await?;
+        let draws = Draws::load(self, tx, &all, &rules.limits).await?;
         for (candidate, names) in candidates.iter_mut().zip(names) {
             candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
         }

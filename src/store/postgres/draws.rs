@@ -261,6 +261,20 @@ pub(super) async fn rules(tx: &mut Tx) -> Outcome<Vec<LimitRule>> {
     Ok(rule.collect())
 }
 
+/// The same as `claim_look` lists them.
+pub(super) fn limits(json: Option<String>) -> Outcome<Vec<LimitRule>> {
+    type Row = (String, Option<i64>, Option<i64>, String);
+    let rows: Vec<Row> = bulk::list(json)?;
+    let rule = |(pattern, requests, tokens, origin): Row| {
+        let limit = Limit {
+            requests_per_minute: requests.map(bulk::uint),
+            tokens_per_minute: tokens.map(bulk::uint),
+        };
+        LimitRule { pattern, limit, origin }
+    };
+    Ok(rows.into_iter().map(rule).collect())
+}
+
 impl PostgresStore {
     /// The keys with their levels, as they stand now.
     pub(super) async fn key_levels(&self) -> Outcome<Vec<KeyLevel>> {
