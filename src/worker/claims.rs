@@ -1,6 +1,7 @@
 //! The claim loop: asks each lane for what fits, and starts it.
 //! Must not know: how fitting is judged, what a call is.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begun::Begun;
 use super::finisher::Finisher;
+use super::pulse::Beat;
 use super::wakes::Wakes;
 use super::{Bench, WaitingFor, lanes};
 use crate::clock::Now;
@@ -60,6 +62,8 @@ struct Lanes {
     /// Those with due jobs, as they were found.
     names: Vec<String>,
     found_mono_ms: u64,
+    /// Those of them that had nothing for the last claim: the next look leaves them out.
+    dry: Vec<String>,
     /// Which is asked first.
     first: usize,
     /// What the last claim brought, where another follows at once: these start once that is on its
@@ -186,7 +190,10 @@ fn is_worth_a_claim(bench: &Bench) -> bool {
 
 /// The store may be asked for work.
 pub(super) fn may_claim(bench: &Bench) -> bool {
-    bench.lease.may_claim(bench.clock.now().mono_ms)
+    let now_mono_ms = bench.clock.now().mono_ms;
+    bench.lease.may_claim(now_mono_ms)
+        // Nobody would save what its calls brought.
+        && bench.pulses.finisher.now(now_mono_ms) != Beat::Ended
         && !bench.unsaved.load(Ordering::Relaxed)
         && !bench.spool.waits()
 }
@@ -211,6 +218,8 @@ async fn look(
 ) -> Look {
     let mut look = Look::default();
     let now_mono_ms = bench.clock.now().mono_ms;
+    let dry = mem::take(&mut lanes.dry);
+    lanes.names.retain(|name| !dry.contains(name));
     if lanes.names.is_empty() || now_mono_ms.saturating_sub(lanes.found_mono_ms) > LANES_MS {
         match bench.store.ready_lanes().await {
             Ok(names) => lanes.names = names,
@@ -251,6 +260,9 @@ async fn look(
         match claimed {
             Ok((claimed, aborts, reserved)) => {
                 note(bench, lane, &claimed, &mut look);
+                if is_dry(&claimed) {
+                    lanes.dry.push(lane.clone());
+                }
                 look.claimed += claimed.jobs.len();
                 look.more |= claimed.jobs.len() == asked;
                 let jobs = (claimed.jobs, aborts);
@@ -272,6 +284,13 @@ async fn look(
         look.waiting = None;
     }
     look
+}
+
+/// Nothing was there, not even what waits for something.
+fn is_dry(claimed: &Claimed) -> bool {
+    let is_held = claimed.paused_ms.is_some() || claimed.paused_by.is_some();
+    let is_waiting = claimed.fits_in_ms.is_some() || claimed.money_exhausted || is_held;
+    claimed.jobs.is_empty() && claimed.never_fit == 0 && !is_waiting
 }
 
 fn take_slots(bench: &Bench) -> Vec<OwnedSemaphorePermit> {

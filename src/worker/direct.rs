@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempt::{self, Made, Turn};
 use super::finisher::{Ended, Finisher};
+use super::pulse::Beat;
 use super::{Bench, Loops, Worker, WorkerError, WorkerOptions, lease, verdict};
 use crate::admit::Admission;
 use crate::clock::Clock;
@@ -340,7 +341,8 @@ async fn try_claim(
         // The machine slept, or the store was away: now is as good a time as the next beat.
         lease::renew(bench).await?;
     }
-    if bench.unsaved.load(Ordering::Relaxed) || bench.spool.waits() {
+    let is_saving = bench.pulses.finisher.now(bench.clock.now().mono_ms) != Beat::Ended;
+    if !is_saving || bench.unsaved.load(Ordering::Relaxed) || bench.spool.waits() {
         let reason = "answers of earlier calls wait to be stored".to_owned();
         return Err(StoreError::Transient(reason));
     }

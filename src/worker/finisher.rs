@@ -11,11 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bench, restore};
+use super::{Bench, report, restore};
 use crate::error::ErrorKind;
-use crate::job::{Outcome, State};
-use crate::retry;
-use crate::store::{ClaimedJob, Finish, Finished, Next, Settlement, StoreError};
+use crate::job::State;
+use crate::store::{ClaimedJob, Finish, Finished, Next, StoreError};
 
 /// A store that has not taken a group for so long gets it later, from the spool.
 const SPOOL_AFTER_MS: u64 = 2_000;
@@ -51,7 +50,7 @@ pub(super) struct Ended {
     pub(super) slot: OwnedSemaphorePermit,
 }
 
-/// The same for one who does not keep the finisher from ending.
+/// The way to the finisher for one who does not keep it from ending.
 pub(super) struct FinisherRef {
     items: mpsc::WeakSender<Item>,
     held_bytes: Arc<AtomicUsize>,
@@ -71,12 +70,12 @@ impl Finisher {
         FinisherRef { items, held_bytes: Arc::clone(&self.held_bytes) }
     }
 
-    /// Returns when the finish is committed or spooled, or the finisher is gone, which the drain has
-    /// reported: what could not be saved stays this process's own, and rescuers see to it.
+    /// Returns when the finish is committed or spooled, or the finisher is gone, which is reported:
+    /// what could not be saved stays this process's own, and rescuers see to it.
     pub(super) async fn save(&self, finish: Finish, call: Ended) {
         let (waits, saved) = oneshot::channel();
         self.hand_over(finish, call, Some(waits)).await;
-        // An error says that the finisher is gone.
+        // An error says that the finisher is gone, which whoever waited for its end has told.
         saved.await.ok();
     }
 
@@ -88,8 +87,9 @@ impl Finisher {
     async fn hand_over(&self, finish: Finish, call: Ended, waits: Option<oneshot::Sender<()>>) {
         let bytes = size(&finish);
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let job_id = finish.key.job_id;
         if self.items.send((finish, Asker { call, waits, bytes })).await.is_err() {
-            tracing::debug!("the finisher is gone");
+            tracing::error!(job.id = %job_id, "an answer is not saved: nobody saves any more");
         }
     }
 }
@@ -101,6 +101,8 @@ pub(super) fn start(bench: Arc<Bench>, stop: CancellationToken) -> (Finisher, Jo
     let held_bytes = Arc::new(AtomicUsize::new(0));
     let hurry = Hurry { stop, held_bytes: Arc::clone(&held_bytes) };
     let finisher = Finisher { items: sender, held_bytes };
+    // From here on it saves, also where an earlier one has ended.
+    bench.pulses.finisher.lap(bench.clock.now().mono_ms);
     (finisher, tokio::spawn(work(bench, receiver, hurry)))
 }
 
@@ -170,16 +172,17 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         let error = match bench.store.finish(&finishes).await {
             Ok(mut outcomes) => {
                 let restored = restore::lost(bench, &finishes, &mut outcomes).await;
+                if restored.is_ok() {
+                    // Before those are woken whom it keeps from claiming.
+                    bench.unsaved.store(false, Ordering::Relaxed);
+                }
                 let saved = finishes.into_iter().zip(askers).zip(outcomes);
                 let is_left = |(_, outcome): &(Item, Finished)| {
                     restored.is_err() && *outcome == Finished::Lost
                 };
                 let (left, saved): (Vec<_>, Vec<_>) = saved.partition(is_left);
                 conclude(bench, hurry, saved);
-                let Err(error) = restored else {
-                    bench.unsaved.store(false, Ordering::Relaxed);
-                    return;
-                };
+                let Err(error) = restored else { return };
                 (finishes, askers) = left.into_iter().map(|(item, _)| item).unzip();
                 error.to_string()
             }
@@ -196,7 +199,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
         let late = waited_ms > SPOOL_AFTER_MS || hurry.is_on(bench);
         if late && spool(bench, &finishes, &error).await {
             bench.unsaved.store(false, Ordering::Relaxed);
-            // Its slot is free; the spool's replay reports what became of it.
+            // Their slots are free; the spool's replay reports what became of them.
             free(bench, hurry, askers);
             return;
         }
@@ -209,7 +212,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
 fn conclude(bench: &Bench, hurry: &Hurry, saved: Vec<(Item, Finished)>) {
     let (mut finishes, mut askers) = (Vec::with_capacity(saved.len()), Vec::new());
     for ((finish, asker), outcome) in saved {
-        report(bench, &finish, &asker.call, outcome);
+        report::tell(bench, &finish, &asker.call, outcome);
         finishes.push(finish);
         askers.push(asker);
     }
@@ -256,6 +259,7 @@ async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &Stor
             spool(bench, std::slice::from_ref(&finish), &error.to_string()).await;
             // Written or not: given back, its job would be paid for again to no other end.
             bench.flight.park(finish.key.fence, true);
+            bench.unsaved.store(false, Ordering::Relaxed);
             free(bench, hurry, vec![asker]);
             return;
         }
@@ -290,111 +294,4 @@ fn free(bench: &Bench, hurry: &Hurry, askers: Vec<Asker>) {
     }
     // What was settled may let others in.
     bench.wake.notify_one();
-}
-
-/// Tells those who watch.
-fn report(bench: &Bench, finish: &Finish, call: &Ended, outcome: Finished) {
-    let Ended { worst_micros, job, .. } = call;
-    // What is known replaces the worst; what is unknown stays at the worst.
-    if finish.settlement != Settlement::Held {
-        let known = finish.cost_micros.unwrap_or(0);
-        if let Some(unspent) = worst_micros.checked_sub(known) {
-            bench.money_micros.fetch_sub(unspent, Ordering::Relaxed);
-        } else {
-            bench.money_micros.fetch_add(known - worst_micros, Ordering::Relaxed);
-        }
-    }
-    count(bench, finish, Some(job), outcome);
-    log(finish, job, outcome);
-    if matches!(finish.next, Next::Again { after_ms: 1.., .. }) {
-        bench.due.notify_one();
-    }
-}
-
-/// Counts a finish that the store has recorded; `job` as it was claimed, where it is known.
-pub(super) fn count(bench: &Bench, finish: &Finish, job: Option<&ClaimedJob>, outcome: Finished) {
-    bench.status.update(|status| {
-        if let Some(usage) = finish.usage {
-            status.usage.input += usage.input;
-            status.usage.output += usage.output;
-            status.usage.cache_read += usage.cache_read;
-            status.usage.cache_write += usage.cache_write;
-        }
-        status.cost_micros += finish.cost_micros.unwrap_or(0);
-        match finish.outcome {
-            Outcome::Throttled => status.throttled += 1,
-            Outcome::Cut | Outcome::Unknown => status.unknown += 1,
-            Outcome::Completed | Outcome::Refused | Outcome::NotSent => {}
-        }
-        match (outcome, &finish.next) {
-            (Finished::Moved(State::Succeeded), _) => status.succeeded += 1,
-            (Finished::Moved(State::Failed), _) => status.failed += 1,
-            (Finished::Moved(State::Expired | State::Cancelled | State::Held), _) => {
-                status.other_ends += 1;
-            }
-            (Finished::Moved(_), Next::Again { counters, .. }) => {
-                let Some(job) = job else { return };
-                status.reasked += u64::from(counters.reasks > job.counters.reasks);
-                status.retried += u64::from(counters.failures > job.counters.failures);
-            }
-            _ => {}
-        }
-        if let Finished::Moved(state) = outcome
-            && state.is_terminal()
-        {
-            let id = job.and_then(|job| job.external_id.clone());
-            let id = id.unwrap_or_else(|| finish.key.job_id.to_string());
-            status.last = Some(format!("{id} {}", state.as_str()));
-        }
-    });
-}
-
-fn log(finish: &Finish, job: &ClaimedJob, outcome: Finished) {
-    let (id, attempt) = (finish.key.job_id, finish.key.number);
-    let usage = finish.usage.unwrap_or_default();
-    tracing::debug!(
-        job.id = %id,
-        job.attempt = attempt,
-        gen_ai.request.model = job.resolved.model,
-        gen_ai.usage.input_tokens = usage.input,
-        gen_ai.usage.output_tokens = usage.output,
-        latency_ms = finish.total_ms,
-        request_id = finish.request_id,
-        outcome = finish.outcome.as_str(),
-        "attempt {attempt} of job {id} recorded"
-    );
-    let kind = finish.error.as_ref().map(|(kind, _)| kind.as_str());
-    let is_the_lanes = finish.error.as_ref().is_some_and(|(kind, _)| retry::pauses(*kind))
-        && matches!(&finish.next, Next::Again { counters, .. }
-            if counters.failures == job.counters.failures);
-    match outcome {
-        Finished::Moved(state) if state.is_terminal() => tracing::info!(
-            job.id = %id,
-            job.attempt = attempt,
-            state = state.as_str(),
-            error.kind = kind,
-            cost_micros = finish.cost_micros,
-            "job {id} {}", state.as_str()
-        ),
-        // The lane's pause was told once; a line for each call in flight says nothing more.
-        Finished::Moved(_) if is_the_lanes => tracing::debug!(
-            job.id = %id,
-            job.attempt = attempt,
-            error.kind = kind,
-            "job {id} waits for its lane"
-        ),
-        Finished::Moved(_) if kind.is_some() => tracing::warn!(
-            job.id = %id,
-            job.attempt = attempt,
-            error.kind = kind,
-            "job {id} will be called again"
-        ),
-        Finished::Moved(_) | Finished::Replayed => {}
-        Finished::Late => {
-            tracing::warn!(job.id = %id, job.attempt = attempt, "job {id}: answer came after another");
-        }
-        Finished::Lost => {
-            tracing::error!(job.id = %id, job.attempt = attempt, "job {id}: the store knows no such attempt");
-        }
-    }
 }

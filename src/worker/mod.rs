@@ -22,6 +22,7 @@ mod lease;
 mod options;
 pub(crate) mod pulse;
 mod replay;
+mod report;
 mod request;
 mod restore;
 mod retention;
@@ -283,9 +284,15 @@ impl Loops {
         let Self { finisher, mut saved, renewals, chores, wakes, done, undone } = self;
         drop(finisher);
         let saving = Duration::from_millis(bench.options.drain_hard_ms);
-        if tokio::time::timeout(saving, &mut saved).await.is_err() {
-            saved.abort();
-            tracing::error!("answers could not be saved in time; their calls' outcome is unknown");
+        match tokio::time::timeout(saving, &mut saved).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "answers were not saved: the finisher broke"),
+            Err(_) => {
+                saved.abort();
+                tracing::error!(
+                    "answers could not be saved in time; their calls' outcome is unknown"
+                );
+            }
         }
         done.cancel();
         for ended in [Some(renewals), Some(chores), wakes].into_iter().flatten() {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::spool::Aside;
-use super::{Bench, finisher, restore};
+use super::{Bench, finisher, report, restore};
 use crate::store::{Finish, Finished, StoreError};
 
 /// The store is away: the rest stays where it is.
@@ -129,7 +129,7 @@ fn report(bench: &Bench, group: &[Finish], outcomes: &[Finished]) {
     for (finish, outcome) in group.iter().zip(outcomes) {
         bench.flight.stored(finish.key.fence);
         if *outcome != Finished::Replayed {
-            finisher::count(bench, finish, None, *outcome);
+            report::count(bench, finish, None, *outcome);
         }
     }
 }

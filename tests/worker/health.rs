@@ -8,7 +8,7 @@ use quarrier::clock::Clock;
 use quarrier::error::ErrorKind;
 use quarrier::job::State;
 use quarrier::provider::FailedCharge;
-use quarrier::worker::{Check, Worker};
+use quarrier::worker::{Check, WaitingFor, Worker};
 use tokio_util::sync::CancellationToken;
 
 use crate::bed::Bed;
@@ -107,6 +107,28 @@ fn a_loop_that_a_store_holds_beyond_every_deadline_is_stuck() {
             until(|| async { is_alive(&worker) }).await;
             running.drained().await;
         }
+    });
+}
+
+#[test]
+fn a_worker_that_saves_nothing_any_more_claims_nothing() {
+    within(async {
+        let bed = Bed::new().await;
+        let breaks = |method| assert_ne!(method, "finish", "the finisher breaks");
+        let store = Troubled::with(&bed.store, breaks);
+        for _ in 0..9 {
+            bed.job().await;
+        }
+        let provider = Scripted::saying("Done.");
+        let mut options = bed.options();
+        options.concurrency = 1;
+        options.poll_ms = 1;
+        let running = bed.start_on(store, Arc::clone(&provider) as _, options);
+        until(|| async { failing(&running.worker.alive()) == ["finisher"] }).await;
+        until(|| async { running.now().waiting == Some(WaitingFor::Store) }).await;
+        // One in the middle of which it broke, and one that may have been on its way.
+        assert!(provider.requests().len() <= 2);
+        running.drained().await;
     });
 }
 

@@ -261,7 +261,7 @@ pub(super) async fn rules(tx: &mut Tx) -> Outcome<Vec<LimitRule>> {
     Ok(rule.collect())
 }
 
-/// The same as `claim_look` lists them.
+/// The same as the looks of claims list them.
 pub(super) fn limits(json: Option<String>) -> Outcome<Vec<LimitRule>> {
     type Row = (String, Option<i64>, Option<i64>, String);
     let rows: Vec<Row> = bulk::list(json)?;
