@@ -2,9 +2,10 @@
 //! Must not know: which store or provider it has, where its settings come from, who watches it.
 //!
 //! The loops share one bench: `claims` takes work, one `attempt` runs each call, the
-//! `finisher` commits what came back, `lease` keeps the store's trust and `upkeep` does what any
-//! process may do for all (promotion, rescue, the spool). `doors` lets in what others put before
-//! the store, `at_once` starts it where nothing else is to be done, `wakes` is told of new work.
+//! `finisher` commits what came back and has `report` tell of it, `lease` keeps the store's trust and
+//! `upkeep` does what any process may do for all (promotion, rescue, the spool). `doors` lets in what
+//! others put before the store, `at_once` starts it where nothing else is to be done, `wakes` is told
+//! of new work.
 
 mod at_once;
 mod attempt;
