@@ -82,7 +82,7 @@ pub(super) async fn run(
         Err(_) => slot,
     };
     let Turn { job, worst_micros, .. } = turn;
-    finisher.leave(finish, Ended { job, worst_micros, slot }).await;
+    finisher.leave(&bench, finish, Ended { job, worst_micros, slot }).await;
 }
 
 /// Makes the attempt; a panic in it is an outcome too.

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::begun::Begun;
 use super::finisher::Finisher;
-use super::pulse::Beat;
 use super::wakes::Wakes;
 use super::{Bench, WaitingFor, lanes};
 use crate::clock::Now;
@@ -190,12 +189,7 @@ fn is_worth_a_claim(bench: &Bench) -> bool {
 
 /// The store may be asked for work.
 pub(super) fn may_claim(bench: &Bench) -> bool {
-    let now_mono_ms = bench.clock.now().mono_ms;
-    bench.lease.may_claim(now_mono_ms)
-        // Nobody would save what its calls brought.
-        && bench.pulses.finisher.now(now_mono_ms) != Beat::Ended
-        && !bench.unsaved.load(Ordering::Relaxed)
-        && !bench.spool.waits()
+    bench.lease.may_claim(bench.clock.now().mono_ms) && bench.saves()
 }
 
 /// A person may have ended the pause of a lane that this worker does not ask for now.

@@ -12,7 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempt::{self, Made, Turn};
 use super::finisher::{Ended, Finisher};
-use super::pulse::Beat;
 use super::{Bench, Loops, Worker, WorkerError, WorkerOptions, lease, verdict};
 use crate::admit::Admission;
 use crate::clock::Clock;
@@ -260,7 +259,7 @@ async fn go(
     let told = Called { finish: finish.clone(), retry_after_ms, reask };
     // What could not be saved has been reported, and its caller has paid for it all the same.
     let Turn { job, worst_micros, .. } = turn;
-    finisher.save(finish, Ended { job, worst_micros, slot }).await;
+    finisher.save(&bench, finish, Ended { job, worst_micros, slot }).await;
     Some(told)
 }
 
@@ -341,8 +340,7 @@ async fn try_claim(
         // The machine slept, or the store was away: now is as good a time as the next beat.
         lease::renew(bench).await?;
     }
-    let is_saving = bench.pulses.finisher.now(bench.clock.now().mono_ms) != Beat::Ended;
-    if !is_saving || bench.unsaved.load(Ordering::Relaxed) || bench.spool.waits() {
+    if !bench.saves() {
         let reason = "answers of earlier calls wait to be stored".to_owned();
         return Err(StoreError::Transient(reason));
     }

@@ -3,7 +3,7 @@
 //! Must not know: how an attempt came out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -24,18 +24,14 @@ const RETRY_MS_MAX: u64 = 500;
 
 /// The way to the finisher.
 #[derive(Clone)]
-pub(super) struct Finisher {
-    items: mpsc::Sender<Item>,
-    /// Of all answers that are not saved yet.
-    held_bytes: Arc<AtomicUsize>,
-}
+pub(super) struct Finisher(mpsc::Sender<Item>);
 
 type Item = (Finish, Asker);
 
-/// What a call leaves with its finish.
+/// Who asks for a finish to be saved.
 struct Asker {
     call: Ended,
-    /// Who waits for the finish to be saved, if anybody does.
+    /// How it hears of that, where it waits for it.
     waits: Option<oneshot::Sender<()>>,
     /// Of the finish.
     bytes: usize,
@@ -51,44 +47,45 @@ pub(super) struct Ended {
 }
 
 /// The way to the finisher for one who does not keep it from ending.
-pub(super) struct FinisherRef {
-    items: mpsc::WeakSender<Item>,
-    held_bytes: Arc<AtomicUsize>,
-}
+pub(super) struct FinisherRef(mpsc::WeakSender<Item>);
 
 impl FinisherRef {
     /// The way, as long as the finisher has not been told to end.
     pub(super) fn get(&self) -> Option<Finisher> {
-        let items = self.items.upgrade()?;
-        Some(Finisher { items, held_bytes: Arc::clone(&self.held_bytes) })
+        self.0.upgrade().map(Finisher)
     }
 }
 
 impl Finisher {
     pub(super) fn by_ref(&self) -> FinisherRef {
-        let items = self.items.downgrade();
-        FinisherRef { items, held_bytes: Arc::clone(&self.held_bytes) }
+        FinisherRef(self.0.downgrade())
     }
 
     /// Returns when the finish is committed or spooled, or the finisher is gone, which is reported:
     /// what could not be saved stays this process's own, and rescuers see to it.
-    pub(super) async fn save(&self, finish: Finish, call: Ended) {
+    pub(super) async fn save(&self, bench: &Bench, finish: Finish, call: Ended) {
         let (waits, saved) = oneshot::channel();
-        self.hand_over(finish, call, Some(waits)).await;
+        self.hand_over(bench, finish, call, Some(waits)).await;
         // An error says that the finisher is gone, which whoever waited for its end has told.
         saved.await.ok();
     }
 
     /// The same for one who does not wait for that.
-    pub(super) async fn leave(&self, finish: Finish, call: Ended) {
-        self.hand_over(finish, call, None).await;
+    pub(super) async fn leave(&self, bench: &Bench, finish: Finish, call: Ended) {
+        self.hand_over(bench, finish, call, None).await;
     }
 
-    async fn hand_over(&self, finish: Finish, call: Ended, waits: Option<oneshot::Sender<()>>) {
+    async fn hand_over(
+        &self,
+        bench: &Bench,
+        finish: Finish,
+        call: Ended,
+        waits: Option<oneshot::Sender<()>>,
+    ) {
         let bytes = size(&finish);
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        bench.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         let job_id = finish.key.job_id;
-        if self.items.send((finish, Asker { call, waits, bytes })).await.is_err() {
+        if self.0.send((finish, Asker { call, waits, bytes })).await.is_err() {
             tracing::error!(job.id = %job_id, "an answer is not saved: nobody saves any more");
         }
     }
@@ -98,30 +95,15 @@ impl Finisher {
 pub(super) fn start(bench: Arc<Bench>, stop: CancellationToken) -> (Finisher, JoinHandle<()>) {
     let rows_max = bench.options.finish_rows_max.max(1);
     let (sender, receiver) = mpsc::channel(rows_max);
-    let held_bytes = Arc::new(AtomicUsize::new(0));
-    let hurry = Hurry { stop, held_bytes: Arc::clone(&held_bytes) };
-    let finisher = Finisher { items: sender, held_bytes };
-    // From here on it saves, also where an earlier one has ended.
+    // From here on it saves and holds nothing, also where an earlier one has broken.
+    bench.held_bytes.store(0, Ordering::Relaxed);
     bench.pulses.finisher.lap(bench.clock.now().mono_ms);
-    (finisher, tokio::spawn(work(bench, receiver, hurry)))
-}
-
-/// What makes the spool take answers at once, before the store has been asked for long.
-struct Hurry {
-    stop: CancellationToken,
-    held_bytes: Arc<AtomicUsize>,
-}
-
-impl Hurry {
-    fn is_on(&self, bench: &Bench) -> bool {
-        self.stop.is_cancelled()
-            || self.held_bytes.load(Ordering::Relaxed) > bench.options.unsaved_bytes_max
-    }
+    (Finisher(sender), tokio::spawn(work(bench, receiver, stop)))
 }
 
 /// One group at a time: two at once contend with each other and with the claims, and every group
 /// costs a commit.
-async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) {
+async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, stop: CancellationToken) {
     let pulse = &bench.pulses.finisher;
     let _going = pulse.begin(bench.clock.now().mono_ms);
     loop {
@@ -130,7 +112,7 @@ async fn work(bench: Arc<Bench>, mut items: mpsc::Receiver<Item>, hurry: Hurry) 
         // Calls that end in the same instant hand over theirs before the group is closed.
         tokio::task::yield_now().await;
         let group = gather(&bench, &mut items, first);
-        save(&bench, &hurry, group).await;
+        save(&bench, &stop, group).await;
     }
 }
 
@@ -158,7 +140,7 @@ fn gather(bench: &Bench, items: &mut mpsc::Receiver<Item>, first: Item) -> Vec<I
 }
 
 /// Commits a group; a store that is away is asked again, then the spool takes it.
-async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
+async fn save(bench: &Bench, stop: &CancellationToken, group: Vec<Item>) {
     let (mut finishes, mut askers): (Vec<Finish>, Vec<Asker>) = group.into_iter().unzip();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(RETRY_MS_MIN))
@@ -181,7 +163,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
                     restored.is_err() && *outcome == Finished::Lost
                 };
                 let (left, saved): (Vec<_>, Vec<_>) = saved.partition(is_left);
-                conclude(bench, hurry, saved);
+                conclude(bench, saved);
                 let Err(error) = restored else { return };
                 (finishes, askers) = left.into_iter().map(|(item, _)| item).unzip();
                 error.to_string()
@@ -190,17 +172,18 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
             Err(StoreError::Transient(text) | StoreError::Refused(text)) => text,
             Err(error @ (StoreError::Data(_) | StoreError::Bug(_))) => {
                 let group = finishes.into_iter().zip(askers).collect();
-                return save_apart(bench, hurry, group, &error).await;
+                return save_apart(bench, stop, group, &error).await;
             }
         };
         bench.unsaved.store(true, Ordering::Relaxed);
         bench.lease.doubt();
         let waited_ms = bench.clock.now().mono_ms.saturating_sub(began_mono_ms);
-        let late = waited_ms > SPOOL_AFTER_MS || hurry.is_on(bench);
-        if late && spool(bench, &finishes, &error).await {
+        let held_bytes = bench.held_bytes.load(Ordering::Relaxed);
+        let hurries = stop.is_cancelled() || held_bytes > bench.options.unsaved_bytes_max;
+        if (hurries || waited_ms > SPOOL_AFTER_MS) && spool(bench, &finishes, &error).await {
             bench.unsaved.store(false, Ordering::Relaxed);
             // Their slots are free; the spool's replay reports what became of them.
-            free(bench, hurry, askers);
+            free(bench, askers);
             return;
         }
         let delay = delays.next().unwrap_or(Duration::from_millis(RETRY_MS_MAX));
@@ -209,7 +192,7 @@ async fn save(bench: &Bench, hurry: &Hurry, group: Vec<Item>) {
 }
 
 /// The store has recorded these, or knows nothing of them for good.
-fn conclude(bench: &Bench, hurry: &Hurry, saved: Vec<(Item, Finished)>) {
+fn conclude(bench: &Bench, saved: Vec<(Item, Finished)>) {
     let (mut finishes, mut askers) = (Vec::with_capacity(saved.len()), Vec::new());
     for ((finish, asker), outcome) in saved {
         report::tell(bench, &finish, &asker.call, outcome);
@@ -217,7 +200,7 @@ fn conclude(bench: &Bench, hurry: &Hurry, saved: Vec<(Item, Finished)>) {
         askers.push(asker);
     }
     bench.kept.keep(finishes, size, bench.clock.now().mono_ms);
-    free(bench, hurry, askers);
+    free(bench, askers);
     bench.status.notify();
 }
 
@@ -244,11 +227,11 @@ async fn spool(bench: &Bench, finishes: &[Finish], why: &str) -> bool {
 
 /// The store refuses the group's data: one by one, so that only the culprit suffers, and then the
 /// culprit as an end that can be stored.
-async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &StoreError) {
+async fn save_apart(bench: &Bench, stop: &CancellationToken, group: Vec<Item>, error: &StoreError) {
     if group.len() > 1 {
         tracing::warn!(answers = group.len(), %error, "group refused, trying one by one");
         for item in group {
-            Box::pin(save(bench, hurry, vec![item])).await;
+            Box::pin(save(bench, stop, vec![item])).await;
         }
         return;
     }
@@ -260,11 +243,11 @@ async fn save_apart(bench: &Bench, hurry: &Hurry, group: Vec<Item>, error: &Stor
             // Written or not: given back, its job would be paid for again to no other end.
             bench.flight.park(finish.key.fence, true);
             bench.unsaved.store(false, Ordering::Relaxed);
-            free(bench, hurry, vec![asker]);
+            free(bench, vec![asker]);
             return;
         }
         let finish = unstorable(&finish, error);
-        Box::pin(save(bench, hurry, vec![(finish, asker)])).await;
+        Box::pin(save(bench, stop, vec![(finish, asker)])).await;
     }
 }
 
@@ -281,12 +264,12 @@ pub(super) fn unstorable(finish: &Finish, error: &StoreError) -> Finish {
 }
 
 /// These attempts are over: their slots are free, and who waits for them goes on.
-fn free(bench: &Bench, hurry: &Hurry, askers: Vec<Asker>) {
+fn free(bench: &Bench, askers: Vec<Asker>) {
     let count = u32::try_from(askers.len()).unwrap_or(u32::MAX);
     bench.status.update(|status| status.in_flight = status.in_flight.saturating_sub(count));
     bench.flight.end(askers.iter().map(|asker| asker.call.job.fence));
     for Asker { call, waits, bytes } in askers {
-        hurry.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        bench.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         drop(call.slot);
         if waits.is_some_and(|waits| waits.send(()).is_err()) {
             tracing::debug!("the worker is being torn down, nobody waits for an answer");

@@ -35,7 +35,7 @@ mod verdict;
 mod wakes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SetOnce};
@@ -109,6 +109,8 @@ struct Bench {
     money_micros: AtomicU64,
     /// The finisher holds answers that the store does not take: nothing more is claimed.
     unsaved: AtomicBool,
+    /// The bytes of all answers that the finisher holds.
+    held_bytes: AtomicUsize,
     /// The claim loop found nothing to do when it looked last: what comes in may run at once.
     idle: AtomicBool,
     /// When each loop came round last.
@@ -160,6 +162,7 @@ impl Worker {
             submitted: Notify::new(),
             money_micros: AtomicU64::new(0),
             unsaved: AtomicBool::new(false),
+            held_bytes: AtomicUsize::new(0),
             idle: AtomicBool::new(false),
             pulses: pulse::Pulses::default(),
             drain: SetOnce::new(),
@@ -340,6 +343,12 @@ impl Bench {
     /// The finisher holds answers that the store does not take.
     fn is_unsaved(&self) -> bool {
         self.unsaved.load(Ordering::Relaxed)
+    }
+
+    /// What calls bring is saved as it comes: else none is begun.
+    fn saves(&self) -> bool {
+        let finisher = self.pulses.finisher.now(self.clock.now().mono_ms);
+        finisher != pulse::Beat::Ended && !self.is_unsaved() && !self.spool.waits()
     }
 
     /// The lease's present id.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::columns::{JobColumns, SpecColumns};
-use super::draws::{self, Draws, Exact, Written};
+use super::draws::{self, Draws, Exact, Rules, Written};
 use super::error::{Fault, Outcome};
 use super::session::Tx;
 use super::{PostgresStore, bulk, claim, pause, sharing as shares};
@@ -19,24 +19,7 @@ use crate::store::shared::candidates::{self, Candidate, Taken};
 use crate::store::shared::halts::Halts;
 use crate::store::shared::places::{self, Arrival, Flow, Turn, Turns};
 use crate::store::shared::{admission, sharing};
-use crate::store::{ClaimedJob, LimitRule, NewJob, QueueShare, StoreError};
-
-/// What decides which keys a job draws on.
-#[derive(Debug, Default)]
-pub(super) struct Rules {
-    pub(super) limits: Vec<LimitRule>,
-    /// The queues that have a cap or a reserved share, and maybe others.
-    pub(super) queues: Vec<QueueShare>,
-}
-
-impl Rules {
-    /// The keys that jobs draw on by these rules.
-    fn keys<'j>(&self, jobs: impl Iterator<Item = &'j NewJob>) -> BTreeSet<String> {
-        let rules = (self.limits.as_slice(), self.queues.as_slice());
-        jobs.flat_map(|job| candidates::key_names(rules, &job.lane, &job.queue, &job.tenant))
-            .collect()
-    }
-}
+use crate::store::{ClaimedJob, NewJob, QueueShare, StoreError};
 
 /// The rules as this process last read them: good enough to say which keys to lock. What is read
 /// under the locks decides, and if it asks for other keys, all begins anew.
@@ -207,8 +190,7 @@ pub(super) async fn judge(
         return Ok(None);
     }
     for candidate in &mut candidates {
-        let rules = (rules.limits.as_slice(), queues.as_slice());
-        let names = candidates::key_names(rules, lane, &candidate.queue, &candidate.tenant);
+        let names = rules.names(lane, &candidate.queue, &candidate.tenant);
         candidate.keys = names.iter().filter_map(|name| draws.index(name)).collect();
     }
     candidates::reserve_expected(&draws.keyed, lane, &mut candidates);

@@ -5,8 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::at_once::Rules;
-use super::draws::{self, Draws};
+use super::draws::{self, Draws, Rules};
 use super::end::{self, End};
 use super::error::Outcome;
 use super::session::Tx;
@@ -112,11 +111,8 @@ impl PostgresStore {
         ask: &ClaimAsk,
         candidates: &mut [Candidate],
     ) -> Outcome<Draws> {
-        let asked = (rules.limits.as_slice(), rules.queues.as_slice());
-        let names: Vec<Vec<String>> = candidates
-            .iter()
-            .map(|job| candidates::key_names(asked, &ask.lane, &job.queue, &job.tenant))
-            .collect();
+        let names: Vec<Vec<String>> =
+            candidates.iter().map(|job| rules.names(&ask.lane, &job.queue, &job.tenant)).collect();
         let mut all: BTreeSet<String> = names.iter().flatten().cloned().collect();
         all.remove(lane_key);
         draws::lock(tx, &all).await?;

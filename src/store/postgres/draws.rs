@@ -14,10 +14,31 @@ use super::session::Tx;
 use super::settlement;
 use crate::budget::{BudgetState, Keyed, LaneTime, Limit};
 use crate::clock::Now;
-use crate::store::{KeyLevel, LimitRule, rule_for};
+use crate::store::shared::candidates;
+use crate::store::{KeyLevel, LimitRule, NewJob, QueueShare, rule_for};
 
 /// After so many states of one key, this process deletes those before.
 const TRIM_EVERY: u32 = 64;
+
+/// What decides which keys a job draws on.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    pub(super) limits: Vec<LimitRule>,
+    /// The queues that have a cap or a reserved share, and maybe others.
+    pub(super) queues: Vec<QueueShare>,
+}
+
+impl Rules {
+    /// The keys that a job draws on.
+    pub(super) fn names(&self, lane: &str, queue: &str, tenant: &str) -> Vec<String> {
+        candidates::key_names((&self.limits, &self.queues), lane, queue, tenant)
+    }
+
+    /// The keys that these jobs draw on.
+    pub(super) fn keys<'j>(&self, jobs: impl Iterator<Item = &'j NewJob>) -> BTreeSet<String> {
+        jobs.flat_map(|job| self.names(&job.lane, &job.queue, &job.tenant)).collect()
+    }
+}
 
 /// The states that this transaction draws on.
 pub(super) struct Draws {
